@@ -1,0 +1,3 @@
+//! What both halves share.
+#![no_std]
+#![forbid(unsafe_code)]

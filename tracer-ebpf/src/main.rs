@@ -1,0 +1,2 @@
+//! The BPF programs; empty for any other target.
+fn main() {}

@@ -1,0 +1,4 @@
+//! `tracer`.
+#![forbid(unsafe_code)]
+
+fn main() {}

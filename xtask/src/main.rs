@@ -1,0 +1,4 @@
+//! The project's own build steps.
+#![forbid(unsafe_code)]
+
+fn main() {}
