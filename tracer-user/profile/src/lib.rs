@@ -1,2 +1,18 @@
-//! Placeholder until its owner writes it.
+//! Runtime profiles: what to probe in llama.cpp and others, written as TOML.
+//!
+//! A profile is parsed strictly, checked once, and compiled to the operations of
+//! [`tracer_abi`]; after that its types cannot be wrong. This room reads no process and no
+//! library: a gate asks a [`Library`] that the `probe` crate implements. A new runtime must never
+//! need a change here.
 #![forbid(unsafe_code)]
+
+mod error;
+mod gate;
+mod names;
+mod profile;
+mod signal;
+
+pub use error::ProfileError;
+pub use gate::{Gate, GateRefusal, Library, SymbolPattern, Version, VersionRange};
+pub use profile::{Argument, ExitWanted, Field, FieldKind, Mode, Place, Probe, Profile, Selection};
+pub use signal::{FieldName, Shape, Signal, TokenSet};

@@ -1,0 +1,26 @@
+//! What can be wrong with a profile, and where.
+
+use std::{io, path::PathBuf};
+
+/// A profile that cannot be used. Messages name the file and the line.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The file cannot be read.
+    #[error("profile {}: cannot read it: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The text is not TOML, or not a profile.
+    #[error("profile {file}, line {line}: {problem}")]
+    Wrong {
+        /// The file as it was named, or the built-in's name.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong, and where useful what to write instead.
+        problem: String,
+    },
+}

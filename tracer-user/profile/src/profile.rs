@@ -1,0 +1,201 @@
+//! A checked profile: everything here is within the kernel half's limits and refers only to what
+//! exists. Only reading a profile makes these types.
+
+use std::time::Duration;
+
+use tracer_abi::{CaptureLevel, Register, Spec};
+
+use crate::{
+    gate::{Gate, GateRefusal, Library, SymbolPattern},
+    signal::{FieldName, Signal},
+};
+
+/// What to probe in one runtime.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The profile's name; a later profile of the same name replaces an earlier one.
+    pub name: String,
+    /// The runtime as events call it, such as `llama.cpp`.
+    pub runtime: String,
+    /// Functions that decide what a library is: one that defines any of them is of this runtime.
+    pub recognise: Vec<SymbolPattern>,
+    /// Functions that return the library's version as a string.
+    pub version_symbols: Vec<String>,
+    /// Shell patterns of paths where the runtime's libraries lie before any process maps them.
+    pub early_paths: Vec<String>,
+    /// Environment variables that are switches, never secrets, and may appear in a snapshot.
+    pub environment: Vec<String>,
+    /// Groups in the order in which they are switched off when probing costs too much. A group
+    /// that is not listed stays.
+    pub shed_order: Vec<String>,
+    /// The probes. Variants of one probe share its name and stand next to each other; of these
+    /// the first whose gate opens is used, see [`Profile::probes_for`].
+    pub probes: Vec<Probe>,
+}
+
+impl Profile {
+    /// The probes that hold for a library, and the reason for each that does not.
+    ///
+    /// Of several variants of one name the first that fits is taken; if none does, the last one's
+    /// reason is given. A probe without any function in the library is left out silently: most
+    /// libraries of a runtime hold only some of its functions.
+    #[must_use]
+    pub fn probes_for(&self, library: &dyn Library) -> Selection<'_> {
+        let mut selection = Selection::default();
+        for variants in self.probes.chunk_by(|left, right| left.name == right.name) {
+            let mut refusal = None;
+            let chosen = variants
+                .iter()
+                .filter(|probe| probe.symbols.iter().any(|symbol| library.defines(symbol)))
+                .find(|probe| match probe.gate.check(library) {
+                    Ok(()) => true,
+                    Err(reason) => {
+                        refusal = Some((*probe, reason));
+                        false
+                    }
+                });
+            match (chosen, refusal) {
+                (Some(probe), _) => selection.probes.push(probe),
+                (None, Some(refused)) => selection.refused.push(refused),
+                (None, None) => {}
+            }
+        }
+        selection
+    }
+}
+
+/// What [`Profile::probes_for`] found.
+#[derive(Debug, Default)]
+pub struct Selection<'a> {
+    /// Probes to attach.
+    pub probes: Vec<&'a Probe>,
+    /// Probes whose function is there but whose layout does not hold for this build.
+    pub refused: Vec<(&'a Probe, GateRefusal)>,
+}
+
+/// One function to probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// The probe's name within the profile.
+    pub name: String,
+    /// What a call means.
+    pub signal: Signal,
+    /// Group that is switched off together.
+    pub group: String,
+    /// Whether the probe is attached unless someone says otherwise.
+    pub enabled: bool,
+    /// Calls a second that a busy process is expected to make.
+    pub expected_rate: u32,
+    /// Functions to try, the first that exists is taken.
+    pub symbols: Vec<SymbolPattern>,
+    /// When the layout holds.
+    pub gate: Gate,
+    /// What the probe needs of the function's end.
+    pub exit: ExitWanted,
+    /// Arguments that the entry site must still find in place.
+    pub wanted_arguments: Vec<Argument>,
+    /// What a record of this probe carries.
+    pub fields: Vec<Field>,
+    /// Whether calls make records or only a histogram.
+    pub mode: Mode,
+    /// The compiled operations; `function` is 0 until the spec is loaded.
+    pub spec: Spec,
+}
+
+impl Probe {
+    /// The field of a role, if the probe has it.
+    #[must_use]
+    pub fn field(&self, name: FieldName) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Calls that took less are not recorded.
+    #[must_use]
+    pub const fn minimum_duration(&self) -> Duration {
+        Duration::from_nanos(self.spec.minimum_duration)
+    }
+}
+
+/// What a probe needs of the function's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitWanted {
+    /// Nothing: only the entry is probed.
+    None,
+    /// That it ended, and when.
+    Time,
+    /// Its return value too.
+    Result,
+}
+
+/// An argument in its place at the function's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// In a general register.
+    Register(Register),
+    /// On the stack, so many bytes above the frame address.
+    Frame {
+        /// From the frame address (CFA), in bytes.
+        offset: i32,
+        /// Bytes that are read.
+        width: u8,
+    },
+}
+
+/// Whether calls make records or only a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A record a call.
+    Event,
+    /// Latencies in log2 buckets, nothing per call.
+    Histogram,
+}
+
+/// One captured value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its role.
+    pub name: FieldName,
+    /// From which level on it is captured.
+    pub level: CaptureLevel,
+    /// Where it is in the record.
+    pub place: Place,
+    /// How its bytes are read.
+    pub kind: FieldKind,
+}
+
+/// Where a field is in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A value slot.
+    Slot(u8),
+    /// The chunk whose [`tracer_abi::Chunk::field`] is this number.
+    Chunk(u8),
+}
+
+/// How a field's bytes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A number that the kernel has already extended to 64 bits.
+    Number {
+        /// Whether the slot is an `i64` rather than a `u64`.
+        signed: bool,
+    },
+    /// The low four bytes of the slot are an IEEE 754 single, eight bytes a double.
+    Float {
+        /// 4 or 8.
+        width: u8,
+    },
+    /// An address in the target.
+    Address,
+    /// 1 in the set, 0 not, 2 the set is not known.
+    Membership,
+    /// A chunk of integers, little-endian.
+    Numbers {
+        /// Bytes of one: 1, 2, 4 or 8.
+        width: u8,
+        /// Whether they are signed.
+        signed: bool,
+    },
+    /// A chunk of bytes that should be text, not necessarily whole characters.
+    Text,
+}
