@@ -1,0 +1,6 @@
+//! The measurements behind every claim about speed. Each row is a ratio within one run, so that
+//! the speed of the machine cancels out; `cargo xtask bench` runs them.
+#![forbid(unsafe_code)]
+
+pub mod row;
+pub mod statistics;

@@ -1,0 +1,99 @@
+//! Medians and what can be said of them.
+
+/// The middle value; the mean of the two middle ones of an even number.
+///
+/// Returns `None` for no values, or where one is not a number.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    if values.is_empty() || values.iter().any(|value| value.is_nan()) {
+        return None;
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    Some(if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    } else {
+        sorted[middle]
+    })
+}
+
+/// A two-sided interval.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// The 95 % percentile-bootstrap interval of the median (Efron 1979), from 10,000 resamples drawn
+/// with `seed`: the same values and seed give the same interval.
+#[must_use]
+pub fn bootstrap_median(values: &[f64], seed: u64) -> Option<Interval> {
+    const RESAMPLES: usize = 10_000;
+    median(values)?;
+    let mut random = SplitMix(seed);
+    let mut medians = Vec::with_capacity(RESAMPLES);
+    let mut sample = vec![0.0; values.len()];
+    for _ in 0..RESAMPLES {
+        for place in &mut sample {
+            *place = values[random.below(values.len())];
+        }
+        medians.extend(median(&sample));
+    }
+    medians.sort_by(f64::total_cmp);
+    Some(Interval {
+        low: medians[RESAMPLES / 40],
+        high: medians[RESAMPLES - 1 - RESAMPLES / 40],
+    })
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to resample and to shuffle.
+#[derive(Debug)]
+pub struct SplitMix(pub u64);
+
+impl SplitMix {
+    /// A number below `limit`, which is not 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[1.0, f64::NAN]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_interval_holds_the_median_and_stays_within_the_values(
+            values in proptest::collection::vec(0.5f64..2.0, 1..40),
+            seed: u64,
+        ) {
+            let interval = bootstrap_median(&values, seed).expect("values are numbers");
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = values.iter().copied().fold(0.0, f64::max);
+            let middle = median(&values).expect("values are numbers");
+            prop_assert!(least <= interval.low && interval.high <= most);
+            prop_assert!(interval.low <= middle && middle <= interval.high);
+        }
+    }
+}
