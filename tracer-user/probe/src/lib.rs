@@ -1,2 +1,20 @@
-//! Placeholder until its owner writes it.
+//! Finds the processes that run a model, chooses where to probe them, attaches the BPF programs,
+//! and reads what they send.
+//!
+//! This is the only crate of the user half with unsafe code and with a dependency on aya. It never
+//! interprets a record and never writes one anywhere: it hands [`Observation`]s to `pipeline`,
+//! which redacts them. It never stops, signals or writes to a process that it probes, and pins
+//! nothing, so that its death removes every probe.
+//!
+//! Start at [`Supervisor`]; `tracer doctor` starts at [`features::Features`], `tracer ps` at
+//! [`survey`](survey::survey).
 
+pub mod code;
+pub mod observation;
+pub mod process;
+pub mod supervisor;
+pub mod survey;
+pub mod time;
+
+pub use observation::Observation;
+pub use supervisor::{Config, Selection, StartError, Supervisor};

@@ -1,0 +1,1 @@
+//! From the bytes of a library to the sites that its functions are probed at.

@@ -1,0 +1,66 @@
+//! What a run is asked to do.
+
+use std::path::PathBuf;
+
+use tracer_abi::CaptureLevel;
+use tracer_profile::Profile;
+
+use crate::{observation::Means, time::BootNanos};
+
+/// What a run is asked to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Runtimes to look for.
+    pub profiles: Vec<Profile>,
+    /// Who is traced.
+    pub selection: Selection,
+    /// How much of each call may leave the process.
+    pub level: CaptureLevel,
+    /// From then on the kernel captures nothing, even if this process hangs.
+    pub deadline: BootNanos,
+    /// Bytes of all event rings together.
+    pub ring_bytes: usize,
+    /// Whether probes that cost too much are switched off.
+    pub govern: bool,
+    /// How to attach; none for the best that works.
+    pub means: Option<Means>,
+}
+
+impl Config {
+    /// Bytes of all event rings together, unless the configuration says otherwise.
+    pub const RING_BYTES: usize = 8 << 20;
+
+    /// Everything that `profiles` recognise, at the level of sizes and counts, until stopped.
+    #[must_use]
+    pub fn new(profiles: Vec<Profile>) -> Self {
+        Self {
+            profiles,
+            selection: Selection::Everything,
+            level: CaptureLevel::Shape,
+            deadline: BootNanos::NEVER,
+            ring_bytes: Self::RING_BYTES,
+            govern: true,
+            means: None,
+        }
+    }
+}
+
+/// Who is traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Every process that maps a known runtime.
+    Everything,
+    /// These processes, and their children.
+    Pids(Vec<u32>),
+    /// Processes that run this executable.
+    Exe(PathBuf),
+    /// Processes that map a runtime of this name.
+    Runtime(String),
+    /// Processes in this cgroup or below it: a path in the unified hierarchy, with or without
+    /// `/sys/fs/cgroup` before it.
+    Cgroup(PathBuf),
+}
+
+/// Why a run could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {}
