@@ -37,11 +37,11 @@ pub const MAX_SITES: u32 = 4096;
 /// Operations of one spec.
 pub const MAX_OPS: usize = 24;
 /// 64-bit value slots of one call.
-pub const MAX_VALUES: usize = 12;
+pub const MAX_VALUES: usize = 16;
 /// Pointers that one operation may follow.
 pub const MAX_OFFSETS: usize = 4;
 /// Bytes that the chunks of one record may hold, their headers included; a power of two.
-pub const MAX_TAIL: usize = 4096;
+pub const MAX_TAIL: usize = 8192;
 /// Bytes that one chunk may hold; what is longer is truncated and counted.
 pub const MAX_CHUNK: usize = 2048;
 /// Elements that one [`OpKind::Gather`] may read.
