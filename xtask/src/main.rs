@@ -1,4 +1,37 @@
-//! The project's own build steps.
+//! The project's own build steps: `cargo xtask build-ebpf` compiles the kernel half.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod bpf;
+mod digest;
+mod process;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build steps and test suites of tracer")]
+struct Arguments {
+    #[command(subcommand)]
+    step: Step,
+}
+
+#[derive(Subcommand)]
+enum Step {
+    /// Compile the BPF programs into target/bpf
+    BuildEbpf(bpf::Options),
+}
+
+fn main() -> ExitCode {
+    let Arguments { step } = Arguments::parse();
+    let outcome = Workspace::locate().and_then(|workspace| match step {
+        Step::BuildEbpf(options) => bpf::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
+    });
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::from(2)
+    })
+}

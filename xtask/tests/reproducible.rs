@@ -1,0 +1,125 @@
+//! The BPF objects do not depend on the folder that they were built in.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const OBJECTS: [&str; 2] = ["tracer-ebpf.x86_64.o", "tracer-ebpf.aarch64.o"];
+
+#[test]
+fn two_builds_in_different_folders_give_the_same_bytes() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the manifest lies in the workspace's xtask folder");
+    let toolchain = build(here, &["--show-toolchain"]);
+    if !toolchain.status.success() || !linker_is_installed(&toolchain) {
+        assert!(
+            env::var_os("CI").is_none(),
+            "CI must have the BPF toolchain: run scripts/setup"
+        );
+        eprintln!("SKIPPED two_builds_in_different_folders_give_the_same_bytes: run scripts/setup");
+        return;
+    }
+    let elsewhere = tempfile::tempdir().expect("a folder for the copy");
+    let copy = elsewhere.path().join("a/workspace/of/another/depth");
+    copy_sources(here, &copy);
+
+    let first = tempfile::tempdir().expect("a build folder");
+    let second = elsewhere.path().join("target");
+    assert_success(&build_into(here, first.path(), &["--force"]));
+    assert_success(&build_into(&copy, &second, &["--force"]));
+
+    for object in OBJECTS {
+        let read = |target: &Path| {
+            fs::read(target.join("bpf").join(object)).expect("build-ebpf writes both objects")
+        };
+        let (one, other) = (read(first.path()), read(&second));
+        assert!(!contains(&one, b".debug_info"), "{object} still has DWARF");
+        assert!(contains(&one, b".BTF.ext"), "{object} lost its BTF");
+        assert!(one == other, "{object} differs between two folders");
+    }
+}
+
+#[test]
+fn a_second_build_without_changes_compiles_nothing() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the manifest lies in the workspace's xtask folder");
+    let toolchain = build(here, &["--show-toolchain"]);
+    if !toolchain.status.success() || !linker_is_installed(&toolchain) {
+        assert!(
+            env::var_os("CI").is_none(),
+            "CI must have the BPF toolchain: run scripts/setup"
+        );
+        eprintln!("SKIPPED a_second_build_without_changes_compiles_nothing: run scripts/setup");
+        return;
+    }
+    assert_success(&build(here, &[]));
+    let second = build(here, &[]);
+    assert_success(&second);
+    assert!(
+        second.stdout.is_empty(),
+        "an unchanged build printed {}",
+        String::from_utf8_lossy(&second.stdout)
+    );
+}
+
+fn build(root: &Path, arguments: &[&str]) -> Output {
+    xtask(root, arguments).output().expect("xtask was built")
+}
+
+fn build_into(root: &Path, target: &Path, arguments: &[&str]) -> Output {
+    xtask(root, arguments)
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .expect("xtask was built")
+}
+
+fn xtask(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .arg("build-ebpf")
+        .args(arguments)
+        .env("XTASK_ROOT", root);
+    command
+}
+
+fn linker_is_installed(toolchain: &Output) -> bool {
+    String::from_utf8_lossy(&toolchain.stdout)
+        .lines()
+        .find_map(|line| line.strip_prefix("linker_folder="))
+        .is_some_and(|folder| Path::new(folder).join("bin/bpf-linker").is_file())
+}
+
+fn assert_success(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Copies what cargo reads: everything but build results and hidden folders.
+fn copy_sources(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a fresh folder");
+    let entries: Vec<(PathBuf, _)> = fs::read_dir(from)
+        .expect("a source folder")
+        .map(|entry| entry.expect("a readable entry"))
+        .map(|entry| (entry.path(), entry.file_name()))
+        .collect();
+    for (path, name) in entries {
+        if name == "target" || name.to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            copy_sources(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).expect("a readable source file");
+        }
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
