@@ -1,0 +1,37 @@
+use zeroize::Zeroize;
+
+/// A value that may tell something about the served process or its users: what [`Raw`] wraps on
+/// its way to the engine.
+///
+/// It has no `Debug` and no `Serialize` on purpose: only inside a [`Redacted`] can it be written.
+///
+/// [`Raw`]: crate::Raw
+/// [`Redacted`]: crate::Redacted
+#[derive(PartialEq, Eq)]
+pub enum Content {
+    /// Bytes that should be UTF-8: a path, an argument, an error, a piece of a token. What is not
+    /// UTF-8 is shown with replacement characters.
+    Text(Vec<u8>),
+    /// Token ids.
+    Tokens(Vec<i32>),
+    /// A number in a place that can hold text too.
+    Number(i64),
+}
+
+impl Content {
+    /// Text, from anything that has bytes.
+    #[must_use]
+    pub fn text(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Text(bytes.into())
+    }
+}
+
+impl Zeroize for Content {
+    fn zeroize(&mut self) {
+        match self {
+            Self::Text(bytes) => bytes.zeroize(),
+            Self::Tokens(ids) => ids.zeroize(),
+            Self::Number(number) => number.zeroize(),
+        }
+    }
+}
