@@ -1,1 +1,14 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: real runtimes fetched from package registries, programs that
+//! drive them and report what they did, and the `tracer` binary run against them. Nothing here
+//! imitates a runtime or the tracer.
+#![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod compile;
+pub mod debian;
+pub mod model;
+pub mod package;
+pub mod privilege;
+pub mod report;
+pub mod server;
+pub mod workload;

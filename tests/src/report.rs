@@ -1,0 +1,194 @@
+//! What a workload says it did: one JSON object a line, written as each call begins and ends.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// One line of a workload's report.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Line {
+    /// The thread that wrote it, as its own pid namespace numbers it.
+    pub tid: i32,
+    /// `CLOCK_BOOTTIME` in nanoseconds, read just before the call or just after it.
+    pub boot_ns: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Line {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// When it is not a line of a report.
+    pub fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).with_context(|| format!("not a line of a report: `{text}`"))
+    }
+}
+
+/// What a line tells. Pointers are strings as `%p` prints them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "ev", rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the report's own; workloads/README.md says what each holds"
+)]
+pub enum Event {
+    /// The workload runs, with this pid in its own namespace.
+    Start { pid: i32, uid: u32 },
+    /// It waits for a line on its standard input.
+    Waiting {
+        #[serde(rename = "for")]
+        what: String,
+    },
+    /// A model is about to be loaded.
+    LoadBegin { path: String, n_gpu_layers: i32 },
+    /// The load call has returned; `(nil)` when it failed.
+    LoadEnd { model: String },
+    /// A context is about to be made.
+    ContextBegin {
+        model: String,
+        n_ctx: u32,
+        n_batch: u32,
+        n_ubatch: u32,
+        n_seq_max: u32,
+    },
+    /// The context exists, with the size that the library chose.
+    ContextEnd { ctx: String, n_ctx: u32 },
+    /// A text was tokenised.
+    Tokenize { text: String, ret: i32 },
+    /// A decode call is about to be made; embeddings have no tokens.
+    DecodeBegin {
+        call: u64,
+        ctx: String,
+        tokens: Option<Vec<i32>>,
+        pos: Vec<i32>,
+        seq: Vec<Vec<i32>>,
+    },
+    /// The decode call has returned.
+    DecodeEnd { call: u64, ctx: String, ret: i32 },
+    /// A token was sampled.
+    Sampled {
+        ctx: String,
+        seq: i32,
+        token: i32,
+        eog: bool,
+        piece_hex: String,
+    },
+    /// Positions were removed from a sequence; negative bounds are open.
+    SeqRm {
+        ctx: String,
+        seq: i32,
+        p0: i32,
+        p1: i32,
+    },
+    /// Positions of a sequence were moved.
+    SeqAdd {
+        ctx: String,
+        seq: i32,
+        p0: i32,
+        p1: i32,
+        delta: i32,
+    },
+    /// One sequence became a copy of another.
+    SeqCp { ctx: String, from: i32, to: i32 },
+    /// A context is about to be freed.
+    ContextFree { ctx: String },
+    /// A model is about to be freed.
+    ModelFree { model: String },
+    /// How often each function was called, returned and was left by unwinding, at the end.
+    Counts {
+        functions: BTreeMap<String, Counts>,
+        checksum: u64,
+    },
+    /// The end, after the last call.
+    Done { calls: u64 },
+}
+
+/// What became of a function's calls.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Counts {
+    /// Times the function was entered.
+    pub entered: u64,
+    /// Times it returned.
+    pub returned: u64,
+    /// Times an exception, a panic or a long jump left it.
+    pub unwound: u64,
+}
+
+/// One decode call as the workload made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeCall {
+    /// Its number in the process, from 0.
+    pub call: u64,
+    /// The context.
+    pub ctx: String,
+    /// Token ids in the order given; `None` for embeddings.
+    pub tokens: Option<Vec<i32>>,
+    /// Their positions.
+    pub pos: Vec<i32>,
+    /// The sequences each belongs to.
+    pub seq: Vec<Vec<i32>>,
+    /// What the call returned; `None` when the process died in it.
+    pub ret: Option<i32>,
+    /// Boot time before the call.
+    pub begin_ns: u64,
+    /// Boot time after it.
+    pub end_ns: Option<u64>,
+}
+
+/// The decode calls of a report, in order.
+///
+/// # Errors
+/// When a call ends that never began.
+pub fn decode_calls(lines: &[Line]) -> Result<Vec<DecodeCall>> {
+    let mut calls: Vec<DecodeCall> = Vec::new();
+    for line in lines {
+        match &line.event {
+            Event::DecodeBegin {
+                call,
+                ctx,
+                tokens,
+                pos,
+                seq,
+            } => calls.push(DecodeCall {
+                call: *call,
+                ctx: ctx.clone(),
+                tokens: tokens.clone(),
+                pos: pos.clone(),
+                seq: seq.clone(),
+                ret: None,
+                begin_ns: line.boot_ns,
+                end_ns: None,
+            }),
+            Event::DecodeEnd { call, ret, .. } => {
+                let begun = calls.iter_mut().rfind(|begun| begun.call == *call);
+                let begun = begun.with_context(|| format!("call {call} ended but never began"))?;
+                begun.ret = Some(*ret);
+                begun.end_ns = Some(line.boot_ns);
+            }
+            _ => {}
+        }
+    }
+    Ok(calls)
+}
+
+/// The tokens that each sequence of each context was fed by calls that succeeded, as (position, id).
+///
+/// The library may split a batch by sequence; within a sequence the order is the caller's.
+#[must_use]
+pub fn inputs(calls: &[DecodeCall]) -> BTreeMap<(String, i32), Vec<(i32, i32)>> {
+    let mut inputs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for call in calls.iter().filter(|call| call.ret == Some(0)) {
+        for (index, token) in call.tokens.iter().flatten().enumerate() {
+            for sequence in &call.seq[index] {
+                inputs
+                    .entry((call.ctx.clone(), *sequence))
+                    .or_default()
+                    .push((call.pos[index], *token));
+            }
+        }
+    }
+    inputs
+}

@@ -1,0 +1,341 @@
+//! Starts a program that reports what it does, as `nobody`, and collects its report.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    cache::Cache,
+    compile::{SOURCES, compiled},
+    model::{self, Shape},
+    package::{NODE_LLAMA_CPP, XLLAMACPP},
+    report::{Event, Line},
+};
+
+/// The user and group `nobody` on Debian.
+pub const NOBODY: u32 = 65534;
+/// How long a workload may take to reach the next line that a test waits for, on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Which build of llama.cpp a workload runs, and so which decode call it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// node-llama-cpp's libllama, driven by a C program: `llama_decode`.
+    NodeLlamaCpp,
+    /// xllamacpp's extension module in a Python process: `llama_process`.
+    Xllamacpp,
+}
+
+impl Runtime {
+    /// The command line that runs `steps` on `shape` with this build; see `workloads/README.md`.
+    ///
+    /// # Errors
+    /// When the package cannot be fetched, or the program or the model not made.
+    pub fn command(self, cache: &Cache, shape: Shape, steps: &[&str]) -> Result<Command> {
+        let model = model::model(cache, shape)?;
+        let sources = ["llama.c", "llama_abi.h"];
+        let mut command = match self {
+            Self::NodeLlamaCpp => {
+                let folder = NODE_LLAMA_CPP
+                    .unpacked(cache)?
+                    .join("package/bins/linux-x64");
+                let mut command = Command::new(compiled(cache, &sources, &[])?);
+                command
+                    .args(["--api", "decode", "--library"])
+                    .arg(folder.join("libllama.v0.5.0.so"));
+                command.arg("--backends").arg(folder);
+                command
+            }
+            Self::Xllamacpp => {
+                let mut command = Command::new(python()?);
+                command
+                    .arg(readable(cache, "host.py")?)
+                    .arg(XLLAMACPP.unpacked(cache)?);
+                command
+                    .arg(compiled(cache, &sources, &["-shared", "-fPIC"])?)
+                    .args(["--api", "process"]);
+                command
+            }
+        };
+        command.args(["--mute", "--model"]).arg(model).args(steps);
+        Ok(command)
+    }
+}
+
+/// A Python that can load xllamacpp (3.10 or later) and that `nobody` can run.
+fn python() -> Result<PathBuf> {
+    let candidates = ["/usr/bin/python3", "/usr/local/bin/python3"];
+    let check = "import sys; sys.exit(sys.version_info < (3, 10))";
+    let found = candidates.iter().find(|python| {
+        Command::new(python)
+            .args(["-c", check])
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    found.map(PathBuf::from).with_context(|| {
+        format!("none of {candidates:?} is a Python of 3.10 or later; install python3")
+    })
+}
+
+/// A copy of one of our files where every user can read it: a checkout may lie under a private home.
+fn readable(cache: &Cache, file: &str) -> Result<PathBuf> {
+    let source = PathBuf::from(SOURCES).join(file);
+    let digest = crate::package::sha256_of(&source)?;
+    let folder = cache.once(&format!("build/{file}-{}", &digest[..16]), |into| {
+        fs::copy(&source, into.join(file))
+            .map(drop)
+            .with_context(|| format!("cannot copy {}", source.display()))
+    })?;
+    Ok(folder.join(file))
+}
+
+/// Where a workload runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Beside the test.
+    Host,
+    /// In mount and pid namespaces of its own, with its own `/proc`, as in a container.
+    OwnNamespaces,
+}
+
+/// A running workload. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    incoming: Receiver<Line>,
+    lines: Vec<Line>,
+    pid: u32,
+}
+
+impl Running {
+    /// Starts `command` as `nobody` (as the current user, when that is not root) and waits until it runs.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends before it reports its start.
+    pub fn start(command: Command, place: Place) -> Result<Self> {
+        let user = rustix::process::geteuid().is_root().then_some(NOBODY);
+        Self::start_as(command, place, user)
+    }
+
+    /// As [`Running::start`], with the user given; `None` keeps the current one.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub fn start_as(command: Command, place: Place, user: Option<u32>) -> Result<Self> {
+        let mut command = match place {
+            Place::Host => command,
+            Place::OwnNamespaces => in_own_namespaces(&command, user),
+        };
+        if let (Place::Host, Some(user)) = (place, user) {
+            command.uid(user).gid(user);
+        }
+        command
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let program = format!("{:?}", command.get_program());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let stdin = child.stdin.take();
+        let stdout = child
+            .stdout
+            .take()
+            .context("the workload has no standard output")?;
+        // Unbounded: a report is a few thousand lines, and a full channel would stall the workload.
+        let (sender, incoming) = mpsc::channel();
+        thread::spawn(move || {
+            for text in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let Ok(line) = Line::parse(&text).inspect_err(|error| eprintln!("{error:#}"))
+                else {
+                    continue;
+                };
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut running = Self {
+            pid: child.id(),
+            child,
+            stdin,
+            incoming,
+            lines: Vec::new(),
+        };
+        running.until(|event| matches!(event, Event::Start { .. }))?;
+        if place == Place::OwnNamespaces {
+            running.pid = only_child(running.child.id())?;
+        }
+        Ok(running)
+    }
+
+    /// The workload's process id in this process's namespace.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What was reported until now.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Reads the report up to the first new line that `wanted` accepts.
+    ///
+    /// # Errors
+    /// When the workload ends, or says nothing for two minutes.
+    pub fn until(&mut self, mut wanted: impl FnMut(&Event) -> bool) -> Result<Line> {
+        loop {
+            match self.incoming.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.lines.push(line.clone());
+                    if wanted(&line.event) {
+                        return Ok(line);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "the workload said nothing for {PATIENCE:?}; last: {:?}",
+                    self.lines.last()
+                ),
+                Err(RecvTimeoutError::Disconnected) => bail!(
+                    "the workload ended ({:?}) before the line that was waited for; last: {:?}",
+                    self.child.wait(),
+                    self.lines.last()
+                ),
+            }
+        }
+    }
+
+    /// Reads the report up to the workload's next `wait`.
+    ///
+    /// # Errors
+    /// As [`Running::until`].
+    pub fn until_waiting(&mut self) -> Result<()> {
+        self.until(|event| matches!(event, Event::Waiting { .. }))
+            .map(drop)
+    }
+
+    /// Lets a waiting workload go on.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn go(&mut self) -> Result<()> {
+        let stdin = self
+            .stdin
+            .as_mut()
+            .context("the workload's standard input is closed")?;
+        stdin
+            .write_all(b"\n")
+            .context("the workload does not listen any more")
+    }
+
+    /// Kills the workload with SIGKILL, wherever it is, and returns all that it had reported.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn kill(mut self) -> Result<Vec<Line>> {
+        let pid = Pid::from_raw(self.pid.cast_signed()).context("no process has the id 0")?;
+        kill_process(pid, Signal::KILL)
+            .with_context(|| format!("cannot kill process {}", self.pid))?;
+        self.child.wait()?;
+        self.rest()
+    }
+
+    /// Waits for the workload's own end and returns the whole report.
+    ///
+    /// # Errors
+    /// When it fails, or does not end within two minutes.
+    pub fn finish(mut self) -> Result<Vec<Line>> {
+        let status = self.ended()?;
+        let lines = self.rest()?;
+        if !status.success() {
+            bail!("the workload ended with {status}; last: {:?}", lines.last());
+        }
+        Ok(lines)
+    }
+
+    fn ended(&mut self) -> Result<ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        bail!(
+            "the workload did not end within {PATIENCE:?}; last: {:?}",
+            self.lines.last()
+        )
+    }
+
+    fn rest(&mut self) -> Result<Vec<Line>> {
+        loop {
+            match self.incoming.recv_timeout(PATIENCE) {
+                Ok(line) => self.lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return Ok(std::mem::take(&mut self.lines)),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("somebody still holds the ended workload's report open")
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn in_own_namespaces(command: &Command, user: Option<u32>) -> Command {
+    let mut outer = Command::new("unshare");
+    outer.args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+        "--",
+    ]);
+    if let Some(user) = user {
+        outer.args([
+            "setpriv",
+            "--reuid",
+            &user.to_string(),
+            "--regid",
+            &user.to_string(),
+            "--clear-groups",
+            "--",
+        ]);
+    }
+    outer.arg(command.get_program()).args(command.get_args());
+    outer
+}
+
+/// The one child of `parent`: what `unshare --fork` started.
+fn only_child(parent: u32) -> Result<u32> {
+    let file = format!("/proc/{parent}/task/{parent}/children");
+    let children = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let child = children
+        .split_whitespace()
+        .next()
+        .with_context(|| format!("process {parent} has no child"))?;
+    child
+        .parse()
+        .with_context(|| format!("`{child}` in {file} is no process id"))
+}

@@ -1,0 +1,134 @@
+//! The workloads themselves, without a tracer: each must really run here and report what it does.
+
+use anyhow::Result;
+use tracer_tests::{
+    cache::Cache,
+    model::{TINY, truncated_model},
+    report::{Event, decode_calls, inputs},
+    requires_root,
+    server::Server,
+    workload::{Place, Running, Runtime},
+};
+
+const EVERYTHING: &[&str] = &[
+    "--n",
+    "3",
+    "load",
+    "context",
+    "generate",
+    "reuse",
+    "prompt=Once upon another day",
+    "reuse",
+    "draft",
+    "shift",
+    "parallel=3",
+    "shared",
+    "copy",
+    "bad",
+    "full",
+    "free",
+    "context",
+    "generate",
+    "context",
+    "generate",
+    "use=0",
+    "generate",
+    "free",
+    "free",
+    "unload",
+];
+
+#[test]
+fn both_decode_calls_run_the_same_steps_to_the_same_tokens() -> Result<()> {
+    let cache = Cache::open()?;
+    let mut fed = Vec::new();
+    for runtime in [Runtime::NodeLlamaCpp, Runtime::Xllamacpp] {
+        let running = Running::start(runtime.command(&cache, TINY, EVERYTHING)?, Place::Host)?;
+        let calls = decode_calls(&running.finish()?)?;
+        assert!(
+            calls.iter().any(|call| call.ret == Some(-1)),
+            "an invalid batch is refused"
+        );
+        assert!(
+            calls.iter().any(|call| call.ret == Some(1)),
+            "a full context is reported"
+        );
+        fed.push(
+            calls
+                .into_iter()
+                .map(|call| (call.tokens, call.pos, call.seq, call.ret))
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(fed[0], fed[1]);
+    Ok(())
+}
+
+#[test]
+fn a_truncated_model_does_not_load() -> Result<()> {
+    let cache = Cache::open()?;
+    let step = format!("load={}", truncated_model(&cache)?.display());
+    for runtime in [Runtime::NodeLlamaCpp, Runtime::Xllamacpp] {
+        let lines =
+            Running::start(runtime.command(&cache, TINY, &[&step])?, Place::Host)?.finish()?;
+        assert!(
+            lines
+                .iter()
+                .any(|line| matches!(&line.event, Event::LoadEnd { model } if model == "(nil)"))
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_workload_killed_in_a_call_leaves_a_whole_report() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    let steps = [
+        "--n",
+        "400",
+        "--repeat",
+        "1000",
+        "wait=load",
+        "load",
+        "context",
+        "generate",
+    ];
+    let command = Runtime::NodeLlamaCpp.command(&cache, TINY, &steps)?;
+    let mut running = Running::start(command, Place::OwnNamespaces)?;
+    running.until_waiting()?;
+    running.go()?;
+    running.until(|event| matches!(event, Event::DecodeBegin { call: 50, .. }))?;
+    let calls = decode_calls(&running.kill()?)?;
+    let unfinished = calls.iter().filter(|call| call.ret.is_none()).count();
+    assert!(
+        calls.len() > 50 && unfinished <= 1,
+        "{unfinished} of {} calls have no end",
+        calls.len()
+    );
+    assert_eq!(inputs(&calls).len(), 1);
+    Ok(())
+}
+
+#[test]
+fn llama_server_counts_its_cached_prefix() -> Result<()> {
+    requires_root!();
+    let server = Server::start(
+        &Cache::open()?,
+        TINY,
+        &["--parallel", "1", "--ctx-size", "512", "--threads", "1"],
+    )?;
+    let first = server.complete("Once upon a time there was", 8)?;
+    let second = server.complete("Once upon a time there were", 8)?;
+    assert_eq!(
+        (first.timings.cache_n, first.timings.prompt_n),
+        (0, first.tokens_evaluated)
+    );
+    assert_eq!(second.timings.cache_n, first.tokens_evaluated - 1);
+    assert_eq!(second.tokens.len(), 8);
+    assert_eq!(server.cancel_after("Once upon a time there came", 3)?, 3);
+    assert!(server.metric("n_decode_total")? >= 16.0);
+    let log = server.stop()?;
+    assert!(log.contains("stopped by limit"), "{log}");
+    Ok(())
+}
