@@ -6,13 +6,20 @@
 //! need a change here.
 #![forbid(unsafe_code)]
 
+mod catalogue;
+mod compile;
+mod document;
 mod error;
+mod expression;
 mod gate;
 mod names;
 mod profile;
+mod read;
 mod signal;
 
+pub use catalogue::Catalogue;
 pub use error::ProfileError;
 pub use gate::{Gate, GateRefusal, Library, SymbolPattern, Version, VersionRange};
 pub use profile::{Argument, ExitWanted, Field, FieldKind, Mode, Place, Probe, Profile, Selection};
+pub use read::read;
 pub use signal::{FieldName, Shape, Signal, TokenSet};

@@ -1,0 +1,75 @@
+//! All profiles of a run: the built-in ones, then what the user's files add or replace.
+
+use std::{fs, path::Path};
+
+use crate::{error::ProfileError, profile::Profile, read::read};
+
+/// Built-in profiles: name and text.
+const BUILT_IN: &[(&str, &str)] = &[("llama.toml", include_str!("../profiles/llama.toml"))];
+
+/// Most bytes of one profile file.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Profiles by name.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    profiles: Vec<Profile>,
+}
+
+impl Catalogue {
+    /// The profiles that come with tracer.
+    #[must_use]
+    pub fn built_in() -> Self {
+        let profiles = BUILT_IN
+            .iter()
+            .map(|(file, text)| {
+                read(file, text).expect("a test reads every built-in profile without error")
+            })
+            .collect();
+        Self { profiles }
+    }
+
+    /// Adds a file's profile; one of the same name is replaced.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a profile.
+    pub fn add_file(&mut self, path: &Path) -> Result<(), ProfileError> {
+        let unreadable = |source| ProfileError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let length = fs::metadata(path).map_err(unreadable)?.len();
+        if length > LARGEST_FILE {
+            return Err(unreadable(std::io::Error::other(format!(
+                "{length} bytes are more than the {LARGEST_FILE} that a profile may have"
+            ))));
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        self.add(read(&path.display().to_string(), &text)?);
+        Ok(())
+    }
+
+    /// Adds a profile; one of the same name is replaced.
+    pub fn add(&mut self, profile: Profile) {
+        match self
+            .profiles
+            .iter_mut()
+            .find(|known| known.name == profile.name)
+        {
+            Some(known) => *known = profile,
+            None => self.profiles.push(profile),
+        }
+    }
+
+    /// The profiles, built-in ones first.
+    #[must_use]
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// The profiles, for a run that owns them.
+    #[must_use]
+    pub fn into_profiles(self) -> Vec<Profile> {
+        self.profiles
+    }
+}

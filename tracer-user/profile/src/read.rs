@@ -1,0 +1,466 @@
+//! From a profile's text to a checked [`Profile`].
+
+use std::time::Duration;
+
+use tracer_abi::{CaptureLevel, MAX_OPS, MAX_SPECS, Spec, SpecFlags};
+
+use crate::{
+    compile::{Emission, Item, Moment, compile, level_name},
+    document::{Placed, Setting, Source, Table},
+    error::ProfileError,
+    expression::{self, Condition, Malformed, unknown},
+    gate::{Gate, SymbolPattern, Version, VersionRange},
+    profile::{Mode, Probe, Profile},
+    signal::{FieldName, Signal},
+};
+
+/// Reads a profile; `file` is what messages call it.
+///
+/// # Errors
+/// If the text is no TOML, has an unknown key or word, or asks for more than the kernel half
+/// can do; the message names the line.
+pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
+    let source = Source::new(file, text);
+    let mut root = Table::parse(source)?;
+    let name = root.required("name")?;
+    let runtime = root.required("runtime")?.value;
+    let recognise = symbols(root.some_strings("recognise")?);
+    let version_symbols = values(root.strings("version")?);
+    let early_paths = values(root.strings("early_paths")?);
+    let environment = values(root.strings("environment")?);
+    let shed_order = values(root.strings("shed")?);
+    let mut probes: Vec<Probe> = Vec::new();
+    for table in root.tables("probe")? {
+        let at = table.at();
+        let variants = probe(source, table, &version_symbols)?;
+        if let Some(first) = variants.first()
+            && probes.iter().any(|known| known.name == first.name)
+        {
+            return Err(source.wrong(at, format!("probe `{}` is defined twice", first.name)));
+        }
+        probes.extend(variants);
+        if probes.len() > MAX_SPECS as usize {
+            return Err(source.wrong(at, format!("more than {MAX_SPECS} probes")));
+        }
+    }
+    root.finish()?;
+    if probes.is_empty() {
+        return Err(source.wrong(name.at, "the profile has no [[probe]]"));
+    }
+    for group in &shed_order {
+        if !probes.iter().any(|probe| probe.group == *group) {
+            let groups = probes.iter().map(|probe| probe.group.as_str());
+            let problem = unknown("group", group, groups);
+            return Err(source.wrong(0, format!("in `shed`: {problem}")));
+        }
+    }
+    Ok(Profile {
+        name: name.value,
+        runtime,
+        recognise,
+        version_symbols,
+        early_paths,
+        environment,
+        shed_order,
+        probes,
+    })
+}
+
+/// One `[[probe]]`: a variant for each layout, and the probe without any layout last.
+fn probe(
+    source: Source<'_>,
+    mut table: Table<'_>,
+    version_symbols: &[String],
+) -> Result<Vec<Probe>, ProfileError> {
+    let at = table.at();
+    let name = table.required("name")?.value;
+    let signal = word(
+        source,
+        table.required("signal")?,
+        "signal",
+        Signal::ALL,
+        |s| s.as_str(),
+    )?;
+    let group = table.required("group")?.value;
+    let enabled = table.boolean("enabled")?.unwrap_or(true);
+    let expected_rate = match table.number("rate")? {
+        Some(rate) => rate.value,
+        None => return Err(source.wrong(at, format!("probe `{name}` declares no `rate`"))),
+    };
+    let symbols = symbols(table.some_strings("symbols")?);
+    let (mode, emission) = emission(source, &mut table)?;
+    let limits = limits(source, &mut table, emission)?;
+    let critical = table.boolean("critical")?.unwrap_or(false);
+    let gate = match table.table("when")? {
+        Some(when) => gate(source, when, version_symbols)?,
+        None => Gate::default(),
+    };
+    let mut items = match table.table("fields")? {
+        Some(fields) => fields_of(source, fields)?,
+        None => Vec::new(),
+    };
+    if let Some(locals) = table.table("locals")? {
+        items.extend(locals_of(source, locals)?);
+    }
+    let conditions = table
+        .strings("keep")?
+        .into_iter()
+        .map(|text| place(source, text, expression::condition))
+        .collect::<Result<Vec<Placed<Condition>>, _>>()?;
+    let only_known_layouts = table.boolean("only_known_layouts")?.unwrap_or(false);
+    let layouts = table.tables("layout")?;
+    table.finish()?;
+
+    let mut variants = Vec::new();
+    for mut layout in layouts {
+        let at = layout.at();
+        let Some(when) = layout.table("when")? else {
+            return Err(source.wrong(at, "a layout needs `when`: for which builds does it hold?"));
+        };
+        let when = self::gate(source, when, version_symbols)?;
+        let mut items = items.clone();
+        if let Some(fields) = layout.table("fields")? {
+            items.extend(fields_of(source, fields)?);
+        }
+        if let Some(locals) = layout.table("locals")? {
+            items.extend(locals_of(source, locals)?);
+        }
+        layout.finish()?;
+        variants.push((at, gate.clone().and(when), items));
+    }
+    if !only_known_layouts {
+        variants.push((at, gate, items));
+    }
+    variants
+        .into_iter()
+        .map(|(at, gate, items)| {
+            if mode == Mode::Histogram && items.iter().any(|item| item.role.is_some()) {
+                return Err(source.wrong(at, "a histogram carries no fields, only locals"));
+            }
+            let program = compile(source, at, &items, &conditions, emission)?;
+            let mut spec = limits;
+            spec.flags |= flags(mode, emission, critical);
+            spec.op_count = program.ops.len() as u32;
+            spec.value_count = program.value_count as u32;
+            debug_assert!(program.ops.len() <= MAX_OPS);
+            spec.ops[..program.ops.len()].copy_from_slice(&program.ops);
+            Ok(Probe {
+                name: name.clone(),
+                signal,
+                group: group.clone(),
+                enabled,
+                expected_rate,
+                symbols: symbols.clone(),
+                gate,
+                exit: program.exit,
+                wanted_arguments: program.wanted_arguments,
+                fields: program.fields,
+                mode,
+                spec,
+            })
+        })
+        .collect()
+}
+
+fn emission(source: Source<'_>, table: &mut Table<'_>) -> Result<(Mode, Emission), ProfileError> {
+    let mode = match table.string("mode")? {
+        Some(mode) => word(
+            source,
+            mode,
+            "mode",
+            &[Mode::Event, Mode::Histogram],
+            |m| match m {
+                Mode::Event => "event",
+                Mode::Histogram => "histogram",
+            },
+        )?,
+        None => Mode::Event,
+    };
+    let emit = table.string("emit")?;
+    let emission = |entry, exit| Emission {
+        entry,
+        exit,
+        histogram: false,
+    };
+    match (mode, emit) {
+        (Mode::Histogram, Some(emit)) => Err(source.wrong(
+            emit.at,
+            "a histogram emits nothing per call: leave `emit` out",
+        )),
+        (Mode::Histogram, None) => Ok((
+            mode,
+            Emission {
+                entry: false,
+                exit: false,
+                histogram: true,
+            },
+        )),
+        (Mode::Event, None) => Ok((mode, emission(true, false))),
+        (Mode::Event, Some(emit)) => match emit.value.as_str() {
+            "entry" => Ok((mode, emission(true, false))),
+            "exit" => Ok((mode, emission(false, true))),
+            "both" => Ok((mode, emission(true, true))),
+            other => {
+                let problem = unknown("emission", other, ["entry", "exit", "both"]);
+                Err(source.wrong(emit.at, problem.to_string()))
+            }
+        },
+    }
+}
+
+/// The spec's own gates: sampling, rate limit, minimum duration.
+fn limits(
+    source: Source<'_>,
+    table: &mut Table<'_>,
+    emission: Emission,
+) -> Result<Spec, ProfileError> {
+    let mut spec = Spec::default();
+    if let Some(every) = table.number("sample_every")? {
+        spec.sample_every = every.value;
+    }
+    if let Some(mut bucket) = table.table("rate_limit")? {
+        let at = bucket.at();
+        let (per_second, burst) = (bucket.number("per_second")?, bucket.number("burst")?);
+        bucket.finish()?;
+        let Some(per_second) = per_second.filter(|rate| rate.value > 0) else {
+            return Err(source.wrong(at, "`rate_limit` needs `per_second`, 1 or more"));
+        };
+        spec.rate_per_second = per_second.value;
+        spec.rate_burst = burst.map_or(per_second.value, |burst| burst.value).max(1);
+    }
+    if let Some(text) = table.string("minimum_duration")? {
+        let at = text.at;
+        if !emission.exit && !emission.histogram {
+            let problem = "`minimum_duration` needs a record at the exit: write emit = \"exit\"";
+            return Err(source.wrong(at, problem));
+        }
+        let duration = duration(&text.value).ok_or_else(|| {
+            let problem = format!("`{}` is no duration such as 50us, 2ms or 1s", text.value);
+            source.wrong(at, problem)
+        })?;
+        // Fits: `duration` reads at most 32 bits of seconds.
+        spec.minimum_duration = duration.as_nanos() as u64;
+    }
+    Ok(spec)
+}
+
+fn flags(mode: Mode, emission: Emission, critical: bool) -> u32 {
+    let mut flags = 0;
+    if mode == Mode::Histogram {
+        flags |= SpecFlags::HISTOGRAM;
+    }
+    if emission.entry {
+        flags |= SpecFlags::EMIT_ENTRY;
+    }
+    if emission.exit {
+        flags |= SpecFlags::EMIT_EXIT;
+    }
+    if critical {
+        flags |= SpecFlags::CRITICAL;
+    }
+    flags
+}
+
+fn gate(
+    source: Source<'_>,
+    mut table: Table<'_>,
+    version_symbols: &[String],
+) -> Result<Gate, ProfileError> {
+    let present = symbols(table.strings("present")?);
+    let absent = symbols(table.strings("absent")?);
+    let version = match table.string("version")? {
+        None => None,
+        Some(range) if version_symbols.is_empty() => {
+            let problem = "a version gate needs the profile's `version`: functions that tell it";
+            return Err(source.wrong(range.at, problem));
+        }
+        Some(range) => {
+            let parsed = version_range(&range.value).ok_or_else(|| {
+                let problem = format!(
+                    "`{}` is no version range such as \">=0.5, <0.8\"",
+                    range.value
+                );
+                source.wrong(range.at, problem)
+            })?;
+            Some((version_symbols.to_vec(), parsed))
+        }
+    };
+    let build_ids = table
+        .strings("build_id")?
+        .into_iter()
+        .map(|id| {
+            hexadecimal(&id.value).ok_or_else(|| {
+                source.wrong(
+                    id.at,
+                    format!("`{}` is no build-id in hexadecimal", id.value),
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    table.finish()?;
+    Ok(Gate {
+        present,
+        absent,
+        version,
+        build_ids,
+    })
+}
+
+fn fields_of(source: Source<'_>, table: Table<'_>) -> Result<Vec<Item>, ProfileError> {
+    table
+        .settings()?
+        .into_iter()
+        .map(|(name, setting)| {
+            let role = FieldName::parse(&name.value).ok_or_else(|| {
+                let roles = FieldName::ALL.iter().map(|role| role.as_str());
+                source.wrong(name.at, unknown("field", &name.value, roles).to_string())
+            })?;
+            item(source, name, Some(role), setting)
+        })
+        .collect()
+}
+
+fn locals_of(source: Source<'_>, table: Table<'_>) -> Result<Vec<Item>, ProfileError> {
+    table
+        .settings()?
+        .into_iter()
+        .map(|(name, setting)| {
+            if FieldName::parse(&name.value).is_some() {
+                let problem = format!(
+                    "`{}` is a field's name: call the local differently",
+                    name.value
+                );
+                return Err(source.wrong(name.at, problem));
+            }
+            item(source, name, None, setting)
+        })
+        .collect()
+}
+
+fn item(
+    source: Source<'_>,
+    name: Placed<String>,
+    role: Option<FieldName>,
+    setting: Setting<'_>,
+) -> Result<Item, ProfileError> {
+    const LEVELS: [CaptureLevel; 4] = [
+        CaptureLevel::Timing,
+        CaptureLevel::Shape,
+        CaptureLevel::Tokens,
+        CaptureLevel::Text,
+    ];
+    let (text, level, moment) = match setting {
+        Setting::Text(text) => (text, None, None),
+        Setting::Table(mut table) => {
+            let text = table.required("read")?;
+            let level = match table.string("level")? {
+                Some(level) => Some(word(source, level, "level", &LEVELS, |l| level_name(*l))?),
+                None => None,
+            };
+            let moment = match table.string("at")? {
+                Some(at) => {
+                    let moments = [Moment::Entry, Moment::Exit];
+                    Some(word(
+                        source,
+                        at,
+                        "moment",
+                        &moments,
+                        |moment| match moment {
+                            Moment::Entry => "entry",
+                            Moment::Exit => "exit",
+                        },
+                    )?)
+                }
+                None => None,
+            };
+            table.finish()?;
+            (text, level, moment)
+        }
+    };
+    Ok(Item {
+        name,
+        role,
+        capture: place(source, text, expression::capture)?,
+        level,
+        moment,
+    })
+}
+
+/// Parses a text and keeps its place.
+fn place<T>(
+    source: Source<'_>,
+    text: Placed<String>,
+    parse: impl FnOnce(&str) -> Result<T, Malformed>,
+) -> Result<Placed<T>, ProfileError> {
+    let Placed { value, at } = text;
+    match parse(&value) {
+        Ok(value) => Ok(Placed { value, at }),
+        Err(problem) => Err(source.wrong(at, format!("in \"{value}\": {problem}"))),
+    }
+}
+
+/// The member of a closed set that a word names.
+fn word<T: Copy>(
+    source: Source<'_>,
+    text: Placed<String>,
+    what: &str,
+    members: &[T],
+    name: impl Fn(&T) -> &'static str + Copy,
+) -> Result<T, ProfileError> {
+    let found = members.iter().find(|member| name(member) == text.value);
+    found.copied().ok_or_else(|| {
+        let problem = unknown(what, &text.value, members.iter().map(name));
+        source.wrong(text.at, problem.to_string())
+    })
+}
+
+fn values(texts: Vec<Placed<String>>) -> Vec<String> {
+    texts.into_iter().map(|text| text.value).collect()
+}
+
+fn symbols(texts: Vec<Placed<String>>) -> Vec<SymbolPattern> {
+    let pattern = |text: Placed<String>| match text.value.strip_suffix('*') {
+        Some(beginning) => SymbolPattern::Prefix(beginning.to_owned()),
+        None => SymbolPattern::Exact(text.value),
+    };
+    texts.into_iter().map(pattern).collect()
+}
+
+fn version_range(text: &str) -> Option<VersionRange> {
+    let mut range = VersionRange::default();
+    for bound in text.split(',').map(str::trim) {
+        let (end, version) = if let Some(version) = bound.strip_prefix(">=") {
+            (&mut range.from, version)
+        } else {
+            (&mut range.below, bound.strip_prefix('<')?)
+        };
+        let version = Version::parse(version.trim())?;
+        if end.replace(version).is_some() {
+            return None;
+        }
+    }
+    Some(range)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u32 = text[..digits].parse().ok()?;
+    let unit = match &text[digits..] {
+        "ns" => Duration::from_nanos(1),
+        "us" => Duration::from_micros(1),
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        _ => return None,
+    };
+    Some(unit * number)
+}
+
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    if text.is_empty() || text.len() % 2 != 0 || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+        .collect()
+}
