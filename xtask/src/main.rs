@@ -3,6 +3,7 @@
 
 mod bpf;
 mod digest;
+mod fuzz;
 mod process;
 mod workspace;
 
@@ -23,12 +24,15 @@ struct Arguments {
 enum Step {
     /// Compile the BPF programs into target/bpf
     BuildEbpf(bpf::Options),
+    /// Fuzz everything that reads bytes from outside
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
     let Arguments { step } = Arguments::parse();
     let outcome = Workspace::locate().and_then(|workspace| match step {
         Step::BuildEbpf(options) => bpf::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
+        Step::Fuzz(options) => fuzz::run(&workspace, &options),
     });
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -1,0 +1,149 @@
+//! `cargo xtask fuzz`: runs the fuzz targets of `tests/fuzz` on the stable compiler.
+//!
+//! libFuzzer wants the coverage pass of LLVM, which `-C passes` names without a nightly compiler
+//! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). Crashing inputs stay in
+//! `target/fuzz/crashes/TARGET`, the corpus grows in the cache folder.
+
+use std::fs;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{process, workspace::Workspace};
+
+/// The triple is named so that `RUSTFLAGS` reach no build script.
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+const INSTRUMENTATION: &str = "--cfg fuzzing -Ccodegen-units=1 -Cdebug-assertions \
+    -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// How libFuzzer introduces the number of inputs in its closing statistics.
+const RUN_COUNT: &str = "stat::number_of_executed_units:";
+
+/// How to fuzz.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Targets to run; all of them unless named
+    targets: Vec<String>,
+    /// Seconds for each target
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// Seed of the first mutation, for a run that can be repeated
+    #[arg(long, default_value_t = 1)]
+    seed: u32,
+}
+
+/// Builds the targets and runs each for its time, one after another.
+///
+/// The exit status is 0 if none found anything, 1 if one did.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let known = known_targets(workspace)?;
+    for target in &options.targets {
+        let list = known.join(", ");
+        anyhow::ensure!(
+            known.contains(target),
+            "no fuzz target {target}; there are {list}"
+        );
+    }
+    let chosen = if options.targets.is_empty() {
+        &known
+    } else {
+        &options.targets
+    };
+
+    let build_folder = workspace.target.join("fuzz");
+    process::run(
+        Command::new("cargo")
+            .current_dir(&workspace.root)
+            .env("RUSTFLAGS", INSTRUMENTATION)
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--package",
+                "tracer-fuzz",
+                "--target",
+                HOST,
+            ])
+            .arg("--target-dir")
+            .arg(&build_folder),
+    )?;
+
+    let mut failed = Vec::new();
+    for target in chosen {
+        let corpus = workspace.cache.join("corpus").join(target);
+        let crashes = build_folder.join("crashes").join(target);
+        for folder in [&corpus, &crashes] {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("making the folder {}", folder.display()))?;
+        }
+        let seeds = workspace.root.join("tests/fuzz/seeds").join(target);
+        let mut command = Command::new(build_folder.join(HOST).join("release").join(target));
+        command
+            .arg(format!("-max_total_time={}", options.seconds))
+            .arg(format!("-seed={}", options.seed))
+            .arg(format!("-artifact_prefix={}/", crashes.display()))
+            .args([
+                "-timeout=10",
+                "-rss_limit_mb=2048",
+                "-max_len=65536",
+                "-verbosity=0",
+            ])
+            .args(["-print_final_stats=1"])
+            .arg(&corpus);
+        if seeds.is_dir() {
+            command.arg(seeds);
+        }
+        let log = build_folder.join(format!("{target}.log"));
+        let log_file =
+            fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
+        command.stderr(log_file);
+        let found = process::run(&mut command).is_err();
+        let report = fs::read_to_string(&log).unwrap_or_default();
+        let runs = report
+            .lines()
+            .find_map(|line| line.strip_prefix(RUN_COUNT))
+            .unwrap_or("?");
+        println!(
+            "fuzz {target}: {} inputs in {} s",
+            runs.trim(),
+            options.seconds
+        );
+        if found {
+            let (crashes, log) = (crashes.display(), log.display());
+            println!("fuzz {target}: FAILED; the input is in {crashes}, the report in {log}");
+            failed.push(target.as_str());
+        }
+    }
+    println!(
+        "fuzz: {} passed, {} failed",
+        chosen.len() - failed.len(),
+        failed.len()
+    );
+    Ok(if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// One target a file in `tests/fuzz/targets`.
+fn known_targets(workspace: &Workspace) -> Result<Vec<String>> {
+    let folder = workspace.root.join("tests/fuzz/targets");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("listing {}", folder.display()))? {
+        let path = entry
+            .with_context(|| format!("listing {}", folder.display()))?
+            .path();
+        names.extend(
+            path.file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned()),
+        );
+    }
+    names.sort();
+    Ok(names)
+}
