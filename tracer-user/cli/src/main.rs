@@ -1,4 +1,21 @@
-//! `tracer`.
+//! The command `tracer`: reads arguments, runs what they ask for, and writes for people or
+//! programs. It has no knowledge of runtimes, kernels or redaction of its own.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod arguments;
+mod consent;
+mod manual;
+mod outcome;
+mod output;
+mod profiles;
+mod ps;
+mod signals;
+mod text;
+mod trace;
+mod trouble;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outcome::run(std::env::args_os())
+}

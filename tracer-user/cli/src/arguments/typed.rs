@@ -1,0 +1,229 @@
+//! What was typed: the command line as clap parses it, with its help. What it means is decided in
+//! [`meant`](super::meant).
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Trace machine-learning models that are serving traffic, without changing or stopping them.
+///
+/// Attaches to the model runtime inside running processes and shows what it does: which model is
+/// loaded and how, each request with its tokens and times, and what fails.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tracer",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 found or traced something, 1 nothing, 2 error.\n\
+                  Colours are off where NO_COLOR is set or the output is no terminal."
+)]
+pub(crate) struct Typed {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Doctor(Doctor),
+    Ps(Ps),
+    Trace(Trace),
+    Diff(Diff),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Show what this kernel and host allow, what is missing, and what that costs
+///
+/// Tries each kernel feature instead of trusting version numbers. Exit status: 0 everything that
+/// tracing needs works at full quality, 1 something is degraded or missing, 2 the check itself
+/// failed.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+    pub(crate) output: DocumentFormat,
+}
+
+/// List the model runtimes that run here
+///
+/// Exit status: 0 at least one, 1 none, 2 error.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Show what `trace` would attach: functions, sites, cost class, how the exit is seen; and
+    /// what it would not, with the reason
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Pretty)]
+    pub(crate) output: ListFormat,
+    /// Only this process
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<String>,
+    #[command(flatten)]
+    pub(crate) profiles: Profiles,
+}
+
+/// Trace running models, and those that start meanwhile
+///
+/// Without a selection it traces every known runtime on this host. It ends on Ctrl-C, after
+/// --duration, or, with --pid, when the last of those processes has ended; the last line counts
+/// events, requests and losses. Nothing is left behind in the traced processes.
+///
+/// Exit status: 0 at least one runtime was traced, 1 none was, 2 error.
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) whom: Whom,
+    /// End after this time, for example 30s, 5m or 1h30m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) duration: Option<String>,
+    /// How much of a call may leave the process: each level includes those before it
+    ///
+    /// `tokens` and `text` are content. They need the host's permission in
+    /// /etc/tracer/ceiling.toml, and each such run is written to the system's journal.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Capture::Shape)]
+    pub(crate) capture: Capture,
+    #[command(flatten)]
+    pub(crate) profiles: Profiles,
+    /// Redaction policy (TOML) in place of the built-in one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+    /// Never switch off probes that cost too much
+    #[arg(long)]
+    pub(crate) no_govern: bool,
+    /// Print diagnostics of the kernel programs from this level on
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(crate) kernel_log: Option<KernelLog>,
+    /// How to print, and where: pretty, json or ndjson, then :FILE unless it is standard output;
+    /// repeatable
+    #[arg(short, long, value_name = "FORMAT[:FILE]", action = ArgAction::Append,
+          default_values_t = [String::from("pretty")])]
+    pub(crate) output: Vec<String>,
+    /// Print what these arguments mean, every default included, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+/// Compare two model.loaded snapshots
+///
+/// Each file is what `tracer trace -o json` or `-o ndjson` wrote; anything else in it is skipped.
+/// Exit status: 0 nothing differs, 1 something does, 2 error.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// File with the first snapshot, or - for standard input
+    #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
+    pub(crate) left: PathBuf,
+    /// File with the second snapshot, or - for standard input
+    #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
+    pub(crate) right: PathBuf,
+    /// Which snapshot of A: N for the N-th, pid=N for that process's last
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) pick_a: Option<String>,
+    /// Which snapshot of B: N for the N-th, pid=N for that process's last
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) pick_b: Option<String>,
+    /// Also compare what differs between any two loads: times, process ids, inodes
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+    pub(crate) output: DocumentFormat,
+}
+
+/// Print shell completions
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page, or write one page per command to a folder
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Folder for tracer.1, tracer-trace.1, …
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// Whom to look at; one kind of selection at a time.
+#[derive(Debug, Args)]
+#[group(id = "whom", multiple = false)]
+pub(crate) struct Whom {
+    /// Only these processes
+    #[arg(long, value_name = "PID", num_args = 1.., value_delimiter = ',')]
+    pub(crate) pid: Vec<String>,
+    /// Only this runtime, by its profile's name, for example llama.cpp
+    #[arg(long, value_name = "NAME")]
+    pub(crate) runtime: Option<String>,
+    /// Only processes that run this executable, also those that start later
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) exe: Option<PathBuf>,
+    /// Only processes of this cgroup (v2) and those below it; with or without /sys/fs/cgroup
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) cgroup: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Profiles {
+    /// Runtime profile (TOML) besides the built-in ones; one of the same name replaces it;
+    /// repeatable
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, action = ArgAction::Append)]
+    pub(crate) profile: Vec<PathBuf>,
+}
+
+/// How much of a call may leave the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Capture {
+    /// When, how long, and the result
+    Timing,
+    /// Also sizes, counts, positions and model files
+    Shape,
+    /// Also token ids
+    Tokens,
+    /// Also text
+    Text,
+}
+
+/// Levels of the kernel programs' own diagnostics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KernelLog {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl KernelLog {
+    /// The level as it is typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Formats of one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocumentFormat {
+    /// For people
+    Pretty,
+    /// One JSON document
+    Json,
+}
+
+/// Formats of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// A table
+    Pretty,
+    /// One JSON array
+    Json,
+    /// One JSON object a line
+    Ndjson,
+}

@@ -1,0 +1,61 @@
+//! From arguments to exit status: 0 found something, 1 found nothing, 2 went wrong, as grep has it.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::{
+    arguments::{Invocation, meant, typed::Typed},
+    manual, ps, trace, trouble,
+};
+
+/// How a command that did not go wrong ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// What was asked for is there; for `diff`: nothing differs.
+    Something,
+    /// It is not; for `diff`: something differs.
+    Nothing,
+}
+
+/// Runs the command and says how it ended. Errors go to standard error.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let typed = match Typed::try_parse_from(arguments) {
+        Ok(typed) => typed,
+        Err(refusal) => {
+            // Help and version arrive here too; clap knows which goes to which stream. If that
+            // stream is closed there is nobody left to tell.
+            let _ = refusal.print();
+            return if refusal.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match meant::resolve(typed).and_then(carry_out) {
+        Ok(Outcome::Something) => ExitCode::SUCCESS,
+        Ok(Outcome::Nothing) => ExitCode::from(1),
+        Err(error) if trouble::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{}", trouble::describe(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn carry_out(invocation: Invocation) -> Result<Outcome> {
+    match invocation {
+        Invocation::Doctor(_) => todo!(),
+        Invocation::Ps(ps) => ps::run(&ps),
+        Invocation::Trace(trace) => trace::run(trace),
+        Invocation::Diff(diff) => todo!(),
+        Invocation::Completions(shell) => manual::completions(shell),
+        Invocation::Man(folder) => manual::pages(folder.as_deref()),
+    }
+}

@@ -1,0 +1,156 @@
+//! Everything that a run does not ask for again: the arguments, with the files that they name
+//! read and checked.
+
+use std::{fmt, fs, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use tracer_probe::{Config, Selection, time::BootNanos};
+use tracer_profile::Profile;
+use tracer_redact::Policy;
+
+use crate::{
+    arguments::{
+        Destination, Output, OutputFormat,
+        meant::{self, level_name},
+        quantity::typed_duration,
+    },
+    profiles,
+};
+
+/// Bytes that a policy file may have.
+const LARGEST_POLICY: u64 = 1 << 20;
+
+/// A run's arguments with their files read.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) arguments: meant::Trace,
+    pub(crate) profiles: Vec<Profile>,
+    pub(crate) policy: Policy,
+}
+
+impl Settings {
+    /// Reads the files that the arguments name.
+    ///
+    /// # Errors
+    /// If one cannot be read or is not what it should be, or a runtime is selected that no profile
+    /// knows.
+    pub(crate) fn read(arguments: meant::Trace) -> Result<Self> {
+        let profiles = profiles::load(&arguments.profiles)?;
+        if let Selection::Runtime(name) = &arguments.selection {
+            profiles::known_runtime(name, &profiles)?;
+        }
+        let policy = match &arguments.policy {
+            Some(path) => read_policy(path)?,
+            None => Policy::default(),
+        };
+        Ok(Self {
+            arguments,
+            profiles,
+            policy,
+        })
+    }
+
+    /// What the probe crate is asked to do, its deadline counted from now.
+    pub(crate) fn probe_config(&self) -> Config {
+        let deadline = match self.arguments.duration {
+            Some(duration) => BootNanos::now().after(duration),
+            None => BootNanos::NEVER,
+        };
+        Config {
+            selection: self.arguments.selection.clone(),
+            level: self.arguments.level,
+            deadline,
+            govern: self.arguments.govern,
+            ..Config::new(self.profiles.clone())
+        }
+    }
+}
+
+fn read_policy(path: &Path) -> Result<Policy> {
+    let name = path.display();
+    let length = fs::metadata(path)
+        .with_context(|| format!("read the policy {name}"))?
+        .len();
+    ensure!(
+        length <= LARGEST_POLICY,
+        "read the policy {name}: its {length} bytes are more than the {LARGEST_POLICY} allowed"
+    );
+    let text = fs::read_to_string(path).with_context(|| format!("read the policy {name}"))?;
+    Policy::parse(&text).with_context(|| format!("read the policy {name}"))
+}
+
+/// The settings as TOML, every default included.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            arguments,
+            profiles,
+            policy,
+        } = self;
+        let meant::Trace {
+            selection,
+            duration,
+            level,
+            profiles: _,
+            policy: _,
+            govern,
+            kernel_log,
+            outputs,
+            print_only: _,
+        } = arguments;
+        writeln!(f, "[trace]")?;
+        match selection {
+            Selection::Everything => writeln!(f, "selection = \"everything\"")?,
+            Selection::Pids(pids) => writeln!(f, "selection = {{ pid = {pids:?} }}")?,
+            Selection::Runtime(name) => {
+                writeln!(f, "selection = {{ runtime = {} }}", quoted(name))?;
+            }
+            Selection::Exe(path) => writeln!(f, "selection = {{ exe = {} }}", quoted_path(path))?,
+            Selection::Cgroup(path) => {
+                writeln!(f, "selection = {{ cgroup = {} }}", quoted_path(path))?;
+            }
+        }
+        let duration = duration.map_or_else(|| "until stopped".to_owned(), typed_duration);
+        writeln!(f, "duration = {}", quoted(&duration))?;
+        writeln!(f, "capture = {}", quoted(level_name(*level)))?;
+        writeln!(f, "govern = {govern}")?;
+        let kernel_log = kernel_log.map_or("off", |level| level.name());
+        writeln!(f, "kernel_log = {}", quoted(kernel_log))?;
+        writeln!(f, "ring_bytes = {}", Config::RING_BYTES)?;
+        let outputs: Vec<String> = outputs
+            .iter()
+            .map(|output| quoted(&typed_output(output)))
+            .collect();
+        writeln!(f, "outputs = [{}]", outputs.join(", "))?;
+        let names: Vec<String> = profiles
+            .iter()
+            .map(|profile| quoted(&profile.name))
+            .collect();
+        writeln!(f, "profiles = [{}]", names.join(", "))?;
+        writeln!(
+            f,
+            "\n# The redaction policy, as --policy reads it.\n{policy}"
+        )
+    }
+}
+
+/// An output as it is typed.
+fn typed_output(output: &Output) -> String {
+    let format = match output.format {
+        OutputFormat::Pretty => "pretty",
+        OutputFormat::Json => "json",
+        OutputFormat::Ndjson => "ndjson",
+    };
+    match &output.destination {
+        Destination::StandardOutput => format.to_owned(),
+        Destination::File(path) => format!("{format}:{}", path.display()),
+    }
+}
+
+fn quoted_path(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}

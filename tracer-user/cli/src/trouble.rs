@@ -1,0 +1,103 @@
+//! Errors as people read them: what was tried and what happened on the first line, what to do on
+//! the next.
+
+use std::fmt;
+
+use crate::text::printable;
+
+/// An error with its remedy.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    /// What was attempted, on what, and what happened.
+    pub(crate) what: String,
+    /// What to do.
+    pub(crate) remedy: String,
+}
+
+impl Trouble {
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// Whether the chain ends in a closed pipe: the reader has seen enough, which is no error.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The text for standard error.
+pub(crate) fn describe(error: &anyhow::Error) -> String {
+    let mut chain = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // thiserror messages that already contain their source would say it twice.
+        if !chain.ends_with(&cause) {
+            if !chain.is_empty() {
+                chain.push_str(": ");
+            }
+            chain.push_str(&cause);
+        }
+    }
+    let mut text = format!("tracer: {}", indented(&chain));
+    for cause in error.chain() {
+        if let Some(trouble) = cause.downcast_ref::<Trouble>() {
+            text.push_str("\n  ");
+            text.push_str(&indented(&trouble.remedy));
+        }
+    }
+    text
+}
+
+/// Further lines of a message stand under its first; what comes from elsewhere cannot steer the
+/// terminal.
+fn indented(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_remedy_stands_under_the_error() {
+        let trouble = Trouble::new("cannot trace process 7: it is 32-bit", "trace a 64-bit one");
+        let error = Err::<(), _>(trouble)
+            .context("--pid")
+            .expect_err("it is an error");
+        assert_eq!(
+            describe(&error),
+            "tracer: --pid: cannot trace process 7: it is 32-bit\n  trace a 64-bit one"
+        );
+    }
+
+    #[test]
+    fn a_cause_that_its_error_already_names_is_not_said_twice() {
+        let error = anyhow::anyhow!("no such file").context("read x: no such file");
+        assert_eq!(describe(&error), "tracer: read x: no such file");
+    }
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal() {
+        assert_eq!(
+            describe(&anyhow::anyhow!("bad \x1b[2J")),
+            "tracer: bad \\u{1b}[2J"
+        );
+    }
+}
