@@ -72,6 +72,42 @@ impl Runtime {
     }
 }
 
+/// A small target with counts of its own; see `workloads/README.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Calls as fast as possible from every CPU.
+    Flood,
+    /// A reader held in the middle of its read beside a fast caller.
+    Stall,
+    /// C++ exceptions and long jumps through every kind of exit.
+    Unwind,
+    /// Rust panics.
+    Panic,
+}
+
+impl Target {
+    /// The program, compiled, with its arguments. `-rdynamic` puts its functions into `.dynsym`.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn command(self, cache: &Cache, arguments: &[&str]) -> Result<Command> {
+        let c = ["-rdynamic", "-fcf-protection=none"];
+        let program = match self {
+            Self::Flood => compiled(cache, &["flood.c", "report.h"], &c),
+            Self::Stall => compiled(cache, &["stall.c", "report.h"], &c),
+            Self::Unwind => compiled(cache, &["unwind.cpp", "report.h"], &c),
+            Self::Panic => compiled(
+                cache,
+                &["panic.rs"],
+                &["-O", "-g", "--edition", "2024", "-C", "link-args=-rdynamic"],
+            ),
+        }?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
+    }
+}
+
 /// A Python that can load xllamacpp (3.10 or later) and that `nobody` can run.
 fn python() -> Result<PathBuf> {
     let candidates = ["/usr/bin/python3", "/usr/local/bin/python3"];

@@ -7,7 +7,7 @@ use tracer_tests::{
     report::{Event, decode_calls, inputs},
     requires_root,
     server::Server,
-    workload::{Place, Running, Runtime},
+    workload::{Place, Running, Runtime, Target},
 };
 
 const EVERYTHING: &[&str] = &[
@@ -131,4 +131,48 @@ fn llama_server_counts_its_cached_prefix() -> Result<()> {
     let log = server.stop()?;
     assert!(log.contains("stopped by limit"), "{log}");
     Ok(())
+}
+
+#[test]
+fn small_targets_keep_their_own_promises_untraced() -> Result<()> {
+    let cache = Cache::open()?;
+    for (target, arguments) in [
+        (Target::Flood, &["1000"] as &[_]),
+        (Target::Stall, &["fast", "1000"]),
+        (Target::Unwind, &["10"]),
+        (Target::Panic, &["10"]),
+    ] {
+        let mut running = Running::start(target.command(&cache, arguments)?, Place::Host)?;
+        running.until_waiting()?;
+        running.go()?;
+        running.until(|event| matches!(event, Event::Counts { .. }))?;
+        running.until_waiting()?;
+        running.go()?;
+        let lines = running.finish()?;
+        let functions = lines.iter().find_map(|line| match &line.event {
+            Event::Counts { functions, .. } => Some(functions.clone()),
+            _ => None,
+        });
+        for (name, counts) in functions.unwrap_or_default() {
+            assert!(
+                counts.entered > 0 && counts.entered == counts.returned + counts.unwound,
+                "{name}: {counts:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stalled_reader_waits_until_it_is_let_go() -> Result<()> {
+    requires_root!();
+    let command = Target::Stall.command(&Cache::open()?, &["slow", "192"])?;
+    let mut running = Running::start_as(command, Place::Host, None)?;
+    running.until_waiting()?;
+    running.go()?;
+    running.until(|event| matches!(event, Event::Waiting { what } if what == "fill"))?;
+    running.go()?;
+    running.until_waiting()?;
+    running.go()?;
+    running.finish().map(drop)
 }
