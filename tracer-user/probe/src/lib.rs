@@ -9,11 +9,16 @@
 //! Start at [`Supervisor`]; `tracer doctor` starts at [`features::Features`], `tracer ps` at
 //! [`survey`](survey::survey).
 
+mod btf;
 pub mod code;
+pub mod features;
 pub mod observation;
 pub mod process;
+mod ring;
 pub mod supervisor;
 pub mod survey;
+mod sys;
+mod table;
 pub mod time;
 
 pub use observation::Observation;

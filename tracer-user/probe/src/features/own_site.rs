@@ -1,0 +1,138 @@
+//! Functions of this very program that are probed to learn what a probe does and costs here.
+
+use std::{
+    arch::global_asm,
+    ffi::CString,
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    time::Duration,
+};
+
+use super::assembly::{self, Counter};
+use crate::{
+    observation::SiteCost,
+    process::{FileOffset, own_file_offset},
+    sys::bpf::{self, UprobeLink},
+};
+
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".p2align 4",
+    ".globl tracer_probe_emulated_site",
+    ".type tracer_probe_emulated_site, @function",
+    "tracer_probe_emulated_site:",
+    "nop",
+    "ret",
+    ".size tracer_probe_emulated_site, . - tracer_probe_emulated_site",
+    ".p2align 4",
+    ".globl tracer_probe_stepped_site",
+    ".type tracer_probe_stepped_site, @function",
+    "tracer_probe_stepped_site:",
+    "mov %edi, %eax",
+    "ret",
+    ".size tracer_probe_stepped_site, . - tracer_probe_stepped_site",
+    options(att_syntax)
+);
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("the self-test's sites are written for x86-64, the only machine that is supported");
+
+unsafe extern "C" {
+    fn tracer_probe_emulated_site();
+    fn tracer_probe_stepped_site();
+}
+
+/// A probed function of this program.
+#[derive(Clone, Copy)]
+pub(super) struct OwnSite(unsafe extern "C" fn());
+
+impl OwnSite {
+    /// Its first instruction is emulated.
+    pub(super) const EMULATED: Self = Self(tracer_probe_emulated_site);
+    /// Its first instruction is single-stepped.
+    pub(super) const STEPPED: Self = Self(tracer_probe_stepped_site);
+
+    /// Calls it.
+    pub(super) fn call(self) {
+        // SAFETY: both functions are the instructions above: they touch no memory.
+        unsafe { (self.0)() }
+    }
+
+    /// Where its first instruction lies in this program's file.
+    pub(super) fn file_offset(self) -> io::Result<FileOffset> {
+        own_file_offset(self.0 as usize as u64)
+    }
+}
+
+/// Attaches `instructions` to `site` with `uprobe_multi`, for this process only if `own`.
+pub(super) fn attach(
+    site: OwnSite,
+    instructions: &[bpf::Instruction],
+    own: bool,
+) -> io::Result<OwnedFd> {
+    let program = assembly::load(
+        bpf::PROGRAM_KPROBE,
+        bpf::ATTACH_UPROBE_MULTI,
+        0,
+        instructions,
+    )
+    .map_err(|(error, _)| error)?;
+    let FileOffset { path, offset } = site.file_offset()?;
+    let file = File::open(path)?;
+    bpf::link_uprobes(
+        program.as_fd(),
+        &UprobeLink {
+            path: &descriptor_path(&file),
+            offsets: &[offset],
+            cookies: &[0],
+            pid: if own { std::process::id() } else { 0 },
+        },
+    )
+}
+
+/// A path by which this process can open the very file that `file` is.
+pub(crate) fn descriptor_path(file: &impl AsRawFd) -> CString {
+    CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("digits hold no NUL byte")
+}
+
+/// Whether a link with a pid sees calls of every thread of that process. Linux 6.6 to 6.9 compare
+/// the thread instead; so a second thread calls, and is counted or not.
+pub(super) fn pid_filter_covers_threads() -> io::Result<bool> {
+    let counter = Counter::new()?;
+    let _link = attach(OwnSite::EMULATED, &assembly::counts(counter.map()), true)?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| OwnSite::EMULATED.call());
+    });
+    Ok(counter.value()? == 1)
+}
+
+/// What a hit of a site with an empty program costs, in thread CPU time: the median of several
+/// rounds. About 30 ms where single-stepping leaves a nested VM.
+pub(super) fn cost(cost: SiteCost) -> io::Result<Duration> {
+    const ROUNDS: usize = 9;
+    const CALLS: u32 = 200;
+    let site = match cost {
+        SiteCost::Emulated => OwnSite::EMULATED,
+        SiteCost::SingleStepped => OwnSite::STEPPED,
+    };
+    let _link = attach(site, assembly::EMPTY, true)?;
+    let mut rounds = [Duration::ZERO; ROUNDS];
+    for round in &mut rounds {
+        let begin = thread_time();
+        (0..CALLS).for_each(|_| site.call());
+        *round = (thread_time() - begin) / CALLS;
+    }
+    rounds.sort_unstable();
+    Ok(rounds[ROUNDS / 2])
+}
+
+fn thread_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid timespec that the call only writes; every kernel has the clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}

@@ -1,0 +1,408 @@
+//! `bpf(2)`: what aya 0.14 cannot do, which is to load programs for `uprobe_multi`, to link them,
+//! and to read and write maps of types that another crate owns.
+//!
+//! Layouts and numbers are those of `union bpf_attr` in `include/uapi/linux/bpf.h`.
+
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
+const MAP_UPDATE_ELEM: libc::c_int = 2;
+const MAP_DELETE_ELEM: libc::c_int = 3;
+const PROG_LOAD: libc::c_int = 5;
+const BTF_LOAD: libc::c_int = 18;
+const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const LINK_CREATE: libc::c_int = 28;
+
+/// `BPF_MAP_TYPE_ARRAY`.
+pub(crate) const MAP_ARRAY: u32 = 2;
+/// `BPF_MAP_TYPE_RINGBUF`.
+pub(crate) const MAP_RING: u32 = 27;
+/// `BPF_PROG_TYPE_KPROBE`, which uprobes are too.
+pub(crate) const PROGRAM_KPROBE: u32 = 2;
+/// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
+pub(crate) const PROGRAM_RAW_TRACEPOINT: u32 = 17;
+/// `BPF_TRACE_UPROBE_MULTI`.
+pub(crate) const ATTACH_UPROBE_MULTI: u32 = 48;
+/// `BPF_TRACE_UPROBE_SESSION`.
+pub(crate) const ATTACH_UPROBE_SESSION: u32 = 57;
+/// `BPF_F_SLEEPABLE`.
+pub(crate) const SLEEPABLE: u32 = 1 << 4;
+
+/// One eBPF instruction as the kernel reads it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    pub(crate) code: u8,
+    /// Destination in the low half, source in the high.
+    pub(crate) registers: u8,
+    pub(crate) offset: i16,
+    pub(crate) immediate: i32,
+}
+
+/// What to load.
+pub(crate) struct Program<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: u32,
+    pub(crate) attach: u32,
+    pub(crate) flags: u32,
+    pub(crate) license: &'a CStr,
+    pub(crate) instructions: &'a [Instruction],
+    /// Types of the program's own functions, which it needs if it hands one to a helper.
+    pub(crate) types: Option<ProgramTypes<'a>>,
+}
+
+/// Type information of a program.
+#[derive(Clone, Copy)]
+pub(crate) struct ProgramTypes<'a> {
+    pub(crate) btf: BorrowedFd<'a>,
+    /// `struct bpf_func_info` for each function, and the size of one.
+    pub(crate) functions: &'a [u8],
+    pub(crate) function_size: usize,
+}
+
+/// Where to attach.
+pub(crate) struct UprobeLink<'a> {
+    /// Path that names the file, such as `/proc/self/fd/N`.
+    pub(crate) path: &'a CStr,
+    pub(crate) offsets: &'a [u64],
+    pub(crate) cookies: &'a [u64],
+    /// Only this process; 0 for all.
+    pub(crate) pid: u32,
+}
+
+/// Creates a map without key or value types.
+pub(crate) fn create_map(kind: u32, key: u32, value: u32, entries: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        map_flags: u32,
+    }
+    let attributes = Attributes {
+        kind,
+        key_size: key,
+        value_size: value,
+        max_entries: entries,
+        map_flags: 0,
+    };
+    // SAFETY: the attributes are those of BPF_MAP_CREATE; the kernel takes what is left out as 0.
+    unsafe { bpf_fd(MAP_CREATE, &attributes) }
+}
+
+#[repr(C)]
+struct Element {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Reads the value of `key` into `value`, which must have the map's value size: for a per-CPU map
+/// that of every possible CPU, each rounded up to 8.
+///
+/// # Safety
+/// `key` and `value` must be as long as the map's keys and values.
+pub(crate) unsafe fn look_up(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+    let attributes = Element {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the caller vouches for the lengths; both buffers outlive the call.
+    unsafe { bpf(MAP_LOOKUP_ELEM, &attributes) }.map(drop)
+}
+
+/// Writes the value of `key`.
+///
+/// # Safety
+/// As for [`look_up`].
+pub(crate) unsafe fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let attributes = Element {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: key.as_ptr() as u64,
+        value: value.as_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the caller vouches for the lengths; both buffers outlive the call.
+    unsafe { bpf(MAP_UPDATE_ELEM, &attributes) }.map(drop)
+}
+
+/// Removes `key`; that it is not there is no error.
+///
+/// # Safety
+/// `key` must be as long as the map's keys.
+pub(crate) unsafe fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
+    let attributes = Element {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: key.as_ptr() as u64,
+        value: 0,
+        flags: 0,
+    };
+    // SAFETY: the caller vouches for the key's length; it outlives the call.
+    match unsafe { bpf(MAP_DELETE_ELEM, &attributes) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Loads type information.
+pub(crate) fn load_types(btf: &[u8]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        btf: u64,
+        log_buffer: u64,
+        size: u32,
+        log_size: u32,
+        log_level: u32,
+        padding: u32,
+    }
+    let attributes = Attributes {
+        btf: btf.as_ptr() as u64,
+        log_buffer: 0,
+        size: u32::try_from(btf.len()).map_err(io::Error::other)?,
+        log_size: 0,
+        log_level: 0,
+        padding: 0,
+    };
+    // SAFETY: the attributes are those of BPF_BTF_LOAD; the bytes outlive the call.
+    unsafe { bpf_fd(BTF_LOAD, &attributes) }
+}
+
+/// Loads a program. On refusal the error comes with the end of the verifier's log, if there is
+/// one: the whole can be many megabytes.
+pub(crate) fn load_program(program: &Program<'_>) -> Result<OwnedFd, (io::Error, String)> {
+    let mut log = Vec::new();
+    let refused = match load_program_with_log(program, &mut log) {
+        Ok(fd) => return Ok(fd),
+        Err(error) => error,
+    };
+    if matches!(refused.raw_os_error(), Some(libc::EPERM)) {
+        return Err((refused, String::new()));
+    }
+    log.resize(LOG_BYTES, 0);
+    match load_program_with_log(program, &mut log) {
+        Ok(fd) => Ok(fd),
+        Err(error) => Err((error, end_of_log(&log))),
+    }
+}
+
+/// Enough for the log of every program that we have; a longer one makes the kernel return ENOSPC,
+/// and its beginning is still there.
+const LOG_BYTES: usize = 4 << 20;
+
+/// Bytes of the verifier's log that an error carries.
+const LOG_SHOWN: usize = 2000;
+
+fn end_of_log(log: &[u8]) -> String {
+    let length = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    shorten_log(&String::from_utf8_lossy(&log[..length]))
+}
+
+/// The last lines of a verifier log, where the reason stands.
+pub(crate) fn shorten_log(log: &str) -> String {
+    let log = log.trim_end();
+    let from = log.len().saturating_sub(LOG_SHOWN);
+    let from = log.ceil_char_boundary(from);
+    if from == 0 {
+        log.to_owned()
+    } else {
+        format!("[…] {}", &log[from..])
+    }
+}
+
+fn load_program_with_log(program: &Program<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        instruction_count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buffer: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; 16],
+        interface: u32,
+        expected_attach_type: u32,
+        btf: u32,
+        function_size: u32,
+        functions: u64,
+        function_count: u32,
+        line_size: u32,
+        lines: u64,
+        line_count: u32,
+        attach_btf_id: u32,
+    }
+    let Program {
+        name,
+        kind,
+        attach,
+        flags,
+        license,
+        instructions,
+        types,
+    } = program;
+    let (btf, functions, function_size) = types.map_or((0, [].as_slice(), 0), |types| {
+        (
+            types.btf.as_raw_fd().cast_unsigned(),
+            types.functions,
+            types.function_size,
+        )
+    });
+    let mut short_name = [0; 16];
+    for (to, from) in short_name.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
+    }
+    let attributes = Attributes {
+        kind: *kind,
+        instruction_count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_size: u32::try_from(log.len()).map_err(io::Error::other)?,
+        log_buffer: if log.is_empty() {
+            0
+        } else {
+            log.as_mut_ptr() as u64
+        },
+        kernel_version: 0,
+        flags: *flags,
+        name: short_name,
+        interface: 0,
+        expected_attach_type: *attach,
+        btf,
+        function_size: u32::try_from(function_size).map_err(io::Error::other)?,
+        functions: if functions.is_empty() {
+            0
+        } else {
+            functions.as_ptr() as u64
+        },
+        function_count: functions.len().checked_div(function_size).unwrap_or(0) as u32,
+        line_size: 0,
+        lines: 0,
+        line_count: 0,
+        attach_btf_id: 0,
+    };
+    // SAFETY: the attributes are those of BPF_PROG_LOAD; instructions, licence and log outlive
+    // the call and have the lengths given.
+    unsafe { bpf_fd(PROG_LOAD, &attributes) }
+}
+
+/// Attaches a program to many instructions of one file.
+///
+/// # Minimum kernel version
+/// 6.6.
+pub(crate) fn link_uprobes(program: BorrowedFd<'_>, link: &UprobeLink<'_>) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        program: u32,
+        target: u32,
+        attach_type: u32,
+        flags: u32,
+        path: u64,
+        offsets: u64,
+        reference_counters: u64,
+        cookies: u64,
+        count: u32,
+        uprobe_flags: u32,
+        pid: u32,
+        padding: u32,
+    }
+    let UprobeLink {
+        path,
+        offsets,
+        cookies,
+        pid,
+    } = link;
+    assert_eq!(offsets.len(), cookies.len(), "every offset has its cookie");
+    let attributes = Attributes {
+        program: program.as_raw_fd().cast_unsigned(),
+        target: 0,
+        attach_type: ATTACH_UPROBE_MULTI,
+        flags: 0,
+        path: path.as_ptr() as u64,
+        offsets: offsets.as_ptr() as u64,
+        reference_counters: 0,
+        cookies: cookies.as_ptr() as u64,
+        count: u32::try_from(offsets.len()).map_err(io::Error::other)?,
+        uprobe_flags: 0,
+        pid: *pid,
+        padding: 0,
+    };
+    // SAFETY: the attributes are those of BPF_LINK_CREATE for uprobe_multi; path and arrays outlive
+    // the call, and both arrays have `count` entries.
+    unsafe { bpf_fd(LINK_CREATE, &attributes) }
+}
+
+/// Attaches a raw tracepoint program; closing the descriptor detaches it.
+pub(crate) fn open_raw_tracepoint(program: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        name: u64,
+        program: u32,
+        padding: u32,
+    }
+    let name = CString::new(name).map_err(io::Error::other)?;
+    let attributes = Attributes {
+        name: name.as_ptr() as u64,
+        program: program.as_raw_fd().cast_unsigned(),
+        padding: 0,
+    };
+    // SAFETY: the attributes are those of BPF_RAW_TRACEPOINT_OPEN; the name outlives the call.
+    unsafe { bpf_fd(RAW_TRACEPOINT_OPEN, &attributes) }
+}
+
+/// # Safety
+/// As for [`bpf`]; and the command must return a new descriptor.
+unsafe fn bpf_fd<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: as the caller vouches.
+    let fd = unsafe { bpf(command, attributes) }?;
+    // SAFETY: the command returned a descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// # Safety
+/// `attributes` must be a prefix of the command's part of `union bpf_attr`, without uninitialised
+/// padding, whose pointers are valid for what the command does with them.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<i32> {
+    // SAFETY: `attributes` is readable for its own size; the caller vouches for what it points to.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_verifier_log_is_cut_to_its_end() {
+        let log = format!("{}the reason\n", "é".repeat(5000));
+        let short = shorten_log(&log);
+        assert!(short.ends_with("the reason"));
+        assert!(short.len() < LOG_SHOWN + 20);
+        assert_eq!(shorten_log("all of it\n"), "all of it");
+    }
+}

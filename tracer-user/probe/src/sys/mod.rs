@@ -1,0 +1,7 @@
+//! System calls that neither `std` nor aya makes: a thin, safe layer over each.
+
+pub(crate) mod bpf;
+pub(crate) mod cpus;
+pub(crate) mod epoll;
+pub(crate) mod memory;
+pub(crate) mod perf;

@@ -1,0 +1,92 @@
+//! Maps of the kernel half as typed tables.
+
+use std::{
+    io,
+    marker::PhantomData,
+    os::fd::{AsFd, OwnedFd},
+    sync::OnceLock,
+};
+
+use tracer_abi::{
+    Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, StashKey, Stashed, Target,
+};
+
+use crate::sys::{bpf, cpus};
+
+/// A type whose memory may be handed to the kernel and read back from it.
+///
+/// # Safety
+/// The type is `repr(C)` or a primitive, has no padding bytes, and every bit pattern is a value.
+pub(crate) unsafe trait Plain: Copy {}
+
+macro_rules! plain {
+    ($($type:ty),*) => {
+        $(
+            // SAFETY: `tracer_abi` defines the type as `repr(C)` of integers and asserts that its
+            // size is the sum of its fields', so there is no padding; u32, u64 and u8 are primitive.
+            unsafe impl Plain for $type {}
+        )*
+    };
+}
+plain!(
+    u8, u32, u64, Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, StashKey, Stashed
+);
+plain!(Target);
+
+/// A map with keys of type `K` and values of type `V`; for a per-CPU map, one `V` for each CPU.
+pub(crate) struct Table<K, V> {
+    fd: OwnedFd,
+    types: PhantomData<(K, V)>,
+}
+
+impl<K: Plain, V: Plain> Table<K, V> {
+    /// Takes over a map.
+    ///
+    /// # Safety
+    /// Its keys must be as long as `K` and its values as long as `V`.
+    pub(crate) unsafe fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            types: PhantomData,
+        }
+    }
+
+    /// Writes the value of a key.
+    pub(crate) fn put(&self, key: K, value: &V) -> io::Result<()> {
+        // SAFETY: the lengths are the map's, as the constructor's caller vouched.
+        unsafe { bpf::update(self.fd.as_fd(), bytes(&key), bytes(value)) }
+    }
+
+    /// Removes a key, whether it is there or not.
+    pub(crate) fn remove(&self, key: K) -> io::Result<()> {
+        // SAFETY: as for `put`.
+        unsafe { bpf::delete(self.fd.as_fd(), bytes(&key)) }
+    }
+
+    /// Reads the values of a key of a per-CPU map, by CPU.
+    pub(crate) fn per_cpu(&self, key: K) -> io::Result<Vec<V>> {
+        static CPUS: OnceLock<usize> = OnceLock::new();
+        let cpus = match CPUS.get() {
+            Some(&cpus) => cpus,
+            None => *CPUS.get_or_init({
+                let cpus = cpus::possible()?;
+                move || cpus
+            }),
+        };
+        let stride = size_of::<V>().next_multiple_of(8);
+        let mut buffer = vec![0_u8; stride * cpus];
+        // SAFETY: as for `put`; a per-CPU value is that of every possible CPU, each rounded up
+        // to 8.
+        unsafe { bpf::look_up(self.fd.as_fd(), bytes(&key), &mut buffer) }?;
+        let values = buffer.chunks_exact(stride).map(|value| {
+            // SAFETY: the chunk is at least as long as `V`, and every bit pattern is a `V`.
+            unsafe { value.as_ptr().cast::<V>().read_unaligned() }
+        });
+        Ok(values.collect())
+    }
+}
+
+fn bytes<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: a `Plain` value is initialised memory without padding.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
