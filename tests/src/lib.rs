@@ -11,4 +11,5 @@ pub mod package;
 pub mod privilege;
 pub mod report;
 pub mod server;
+pub mod tracer;
 pub mod workload;

@@ -358,3 +358,51 @@ impl SplitMix {
         (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Vec<u8> {
+        let mut bytes = b"GGUF".to_vec();
+        bytes.extend(3_u32.to_le_bytes());
+        bytes.extend(0_u64.to_le_bytes());
+        bytes.extend(2_u64.to_le_bytes());
+        put_string(&mut bytes, "general.architecture");
+        Value::Text("llama").put(&mut bytes);
+        put_string(&mut bytes, "tokenizer.ggml.tokens");
+        bytes.extend(9_u32.to_le_bytes());
+        bytes.extend(8_u32.to_le_bytes());
+        bytes.extend(2_u64.to_le_bytes());
+        put_string(&mut bytes, "<s>");
+        put_string(&mut bytes, "a");
+        bytes
+    }
+
+    #[test]
+    fn only_the_tokenizer_is_copied() -> Result<()> {
+        let bytes = header();
+        let tokenizer = Tokenizer::parse(&bytes)?;
+        assert_eq!((tokenizer.tokens, tokenizer.entries.len()), (2, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_is_refused() {
+        let bytes = header();
+        for length in 0..bytes.len() {
+            assert!(
+                Tokenizer::parse(&bytes[..length]).is_err(),
+                "cut at {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_file_is_refused() {
+        let mut bytes = header();
+        let last = bytes.len() - 9;
+        bytes[last..last + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(Tokenizer::parse(&bytes).is_err());
+    }
+}
