@@ -4,6 +4,7 @@
 
 mod arguments;
 mod consent;
+mod doctor;
 mod manual;
 mod outcome;
 mod output;

@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     arguments::{Invocation, meant, typed::Typed},
-    manual, ps, trace, trouble,
+    doctor, manual, ps, trace, trouble,
 };
 
 /// How a command that did not go wrong ended.
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn carry_out(invocation: Invocation) -> Result<Outcome> {
     match invocation {
-        Invocation::Doctor(_) => todo!(),
+        Invocation::Doctor(format) => doctor::run(format),
         Invocation::Ps(ps) => ps::run(&ps),
         Invocation::Trace(trace) => trace::run(trace),
         Invocation::Diff(diff) => todo!(),

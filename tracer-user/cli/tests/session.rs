@@ -1,0 +1,252 @@
+//! The real binary, driven as from a terminal. None of these needs root: what needs it and BPF is
+//! tested end to end in the crate `tracer-tests`.
+
+use std::{
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// User and group `nobody`, the same number on every distribution.
+const NOBODY: &str = "65534";
+
+/// `tracer!("diff", "a", "b")`: runs the binary and gives what it said.
+macro_rules! tracer {
+    ($($argument:expr),* $(,)?) => {
+        Said::of(Command::new(env!("CARGO_BIN_EXE_tracer")).args([$($argument),*] as [&str; _]))
+    };
+}
+
+/// What a run said.
+#[derive(Debug)]
+struct Said {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn of(command: &mut Command) -> Self {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary that cargo built can be run");
+        Self {
+            status: status.code(),
+            out: String::from_utf8(stdout).expect("output is UTF-8"),
+            err: String::from_utf8(stderr).expect("errors are UTF-8"),
+        }
+    }
+}
+
+/// A copy of the binary that every user may run: the build folder may be its owner's alone.
+struct Shared {
+    folder: TempDir,
+}
+
+impl Shared {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let binary = folder.path().join("tracer");
+        fs::copy(env!("CARGO_BIN_EXE_tracer"), &binary).expect("the binary can be copied");
+        for path in [folder.path(), &binary] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+                .expect("the owner may change the mode");
+        }
+        Self { folder }
+    }
+
+    /// Runs the copy without privileges, whoever runs the test.
+    fn as_nobody(&self, arguments: &[&str]) -> Said {
+        let binary = self.folder.path().join("tracer");
+        if !is_root() {
+            return Said::of(Command::new(binary).args(arguments));
+        }
+        Said::of(
+            Command::new("setpriv")
+                .args([
+                    "--reuid",
+                    NOBODY,
+                    "--regid",
+                    NOBODY,
+                    "--clear-groups",
+                    "--inh-caps=-all",
+                ])
+                .arg(binary)
+                .args(arguments),
+        )
+    }
+}
+
+fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status")
+        .expect("/proc is mounted")
+        .lines()
+        .any(|line| line.split_whitespace().take(3).eq(["Uid:", "0", "0"]))
+}
+
+#[test]
+fn the_help_is_what_people_were_promised() {
+    insta::assert_snapshot!("help", tracer!("--help").out);
+    insta::assert_snapshot!("help_doctor", tracer!("doctor", "--help").out);
+    insta::assert_snapshot!("help_ps", tracer!("ps", "--help").out);
+    insta::assert_snapshot!("help_trace", tracer!("trace", "--help").out);
+    insta::assert_snapshot!("help_diff", tracer!("diff", "--help").out);
+}
+
+#[test]
+fn help_and_version_end_well() {
+    for arguments in [["--help"], ["--version"]] {
+        let said = Said::of(Command::new(env!("CARGO_BIN_EXE_tracer")).args(arguments));
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{said:?}");
+    }
+    assert_eq!(
+        tracer!("--version").out,
+        concat!("tracer ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn wrong_arguments_end_with_status_2_and_name_themselves() {
+    for (arguments, named) in [
+        (vec![], "Usage: tracer"),
+        (vec!["trcae"], "trace"),
+        (vec!["trace", "--pids", "1"], "--pid"),
+        (vec!["trace", "--capture", "all"], "tokens"),
+        (vec!["trace", "--duration", "30"], "30s"),
+        (vec!["trace", "--pid", "0"], "--pid: `0`"),
+        (
+            vec!["trace", "--pid", "1", "--exe", "/bin/x"],
+            "cannot be used with",
+        ),
+        (vec!["trace", "-o", "csv"], "pretty, json or ndjson"),
+        (
+            vec!["trace", "--runtime", "llama.ccp"],
+            "known runtimes: llama.cpp",
+        ),
+        (
+            vec!["trace", "--profile", "/nonexistent.toml"],
+            "/nonexistent.toml",
+        ),
+        (
+            vec!["trace", "--policy", "/nonexistent.toml"],
+            "/nonexistent.toml",
+        ),
+        (vec!["diff", "only-one"], "<B>"),
+    ] {
+        let said = Said::of(Command::new(env!("CARGO_BIN_EXE_tracer")).args(&arguments));
+        assert_eq!(said.status, Some(2), "{arguments:?}: {said:?}");
+        assert!(said.err.contains(named), "{arguments:?}: {said:?}");
+        assert_eq!(said.out, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_configuration_is_printed_with_every_default() {
+    let said = tracer!("trace", "--print-config");
+    assert_eq!(said.status, Some(0), "{said:?}");
+    insta::assert_snapshot!("print_config", said.out);
+    toml::from_str::<toml::Table>(&said.out).expect("what is printed is TOML");
+}
+
+#[test]
+fn the_printed_configuration_says_what_the_arguments_changed() {
+    let said = tracer!(
+        "trace",
+        "--pid",
+        "12,7",
+        "--duration",
+        "90s",
+        "--capture",
+        "tokens",
+        "--no-govern",
+        "--kernel-log",
+        "debug",
+        "-o",
+        "ndjson:out \"x\".ndjson",
+        "--print-config",
+    );
+    let printed: toml::Table = toml::from_str(&said.out).expect("what is printed is TOML");
+    let trace = &printed["trace"];
+    assert_eq!(trace["selection"]["pid"].to_string(), "[7, 12]");
+    assert_eq!(trace["duration"].as_str(), Some("1m30s"));
+    assert_eq!(trace["capture"].as_str(), Some("tokens"));
+    assert_eq!(trace["govern"].as_bool(), Some(false));
+    assert_eq!(trace["kernel_log"].as_str(), Some("debug"));
+    assert_eq!(
+        trace["outputs"][0].as_str(),
+        Some("ndjson:out \"x\".ndjson")
+    );
+}
+
+#[test]
+fn a_policy_with_a_misspelt_field_is_refused_with_the_nearest_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let policy = folder.path().join("policy.toml");
+    fs::write(&policy, "[fields]\nenviroment = \"keep\"\n").expect("the folder is ours");
+    let said = tracer!("trace", "--policy", path(&policy), "--print-config");
+    assert_eq!(said.status, Some(2), "{said:?}");
+    assert!(said.err.contains("did you mean `environment`?"), "{said:?}");
+}
+
+#[test]
+fn tracing_without_root_says_how_to_get_it() {
+    let said = Shared::new().as_nobody(&["trace"]);
+    assert_eq!((said.status, said.out.as_str()), (Some(2), ""), "{said:?}");
+    assert!(
+        said.err.contains("root") && said.err.contains("sudo tracer trace"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_doctor_without_root_still_reports() {
+    let said = Shared::new().as_nobody(&["doctor", "-o", "json"]);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    serde_json::from_str::<serde_json::Value>(&said.out).expect("the report is JSON");
+}
+
+#[test]
+fn completions_and_manual_name_every_command() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let said = tracer!("man", "--folder", path(folder.path()));
+    assert_eq!(said.status, Some(0), "{said:?}");
+    let script = tracer!("completions", "bash").out;
+    for command in ["doctor", "ps", "trace", "diff"] {
+        let page = folder.path().join(format!("tracer-{command}.1"));
+        assert!(page.is_file(), "{}", page.display());
+        assert!(script.contains(command), "{command}");
+    }
+    assert!(tracer!("man").out.contains("tracer-trace(1)"));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_command_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary that cargo built can be run");
+    drop(child.stdout.take());
+    let mut errors = String::new();
+    let mut stderr = child.stderr.take().expect("it was piped");
+    stderr
+        .read_to_string(&mut errors)
+        .expect("errors are UTF-8");
+    let status = child.wait().expect("the child is ours");
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
