@@ -2,6 +2,7 @@
 //! what the server itself says about each request.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -250,6 +251,61 @@ pub struct Timings {
     pub predicted_n: u32,
     /// Milliseconds from the first to the last generated token.
     pub predicted_ms: f64,
+}
+
+/// What the server's own log says about one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// The slot, which is the sequence id.
+    pub slot: i32,
+    /// Prompt tokens taken from the cache.
+    pub cached: u32,
+    /// Tokens in the slot's sequence when the request ended: cached ones and all that were decoded.
+    pub held: u32,
+    /// Whether the client left before the end.
+    pub cancelled: bool,
+}
+
+/// The requests of a log, by the server's task number, in the order in which they ended.
+///
+/// The lines are llama-server 0.7.0's own:
+/// `slot operator(): id  0 | task 5 | cached n_tokens = 13, memory_seq_rm [13, end)`,
+/// `slot release: id  0 | task 5 | stop processing: n_tokens = 27, truncated = 0` and
+/// `srv stop: cancel task, id_task = 9`.
+///
+/// # Errors
+/// When a request ends that never began.
+pub fn served(log: &str) -> Result<Vec<Served>> {
+    let mut open: BTreeMap<u32, Served> = BTreeMap::new();
+    let mut ended = Vec::new();
+    for line in log.lines() {
+        if let Some(task) = number_after(line, "cancel task, id_task = ") {
+            open.entry(task).or_default().cancelled = true;
+        }
+        let (Some(slot), Some(task)) = (number_after(line, "id "), number_after(line, "| task "))
+        else {
+            continue;
+        };
+        if let Some(cached) = number_after(line, "| cached n_tokens = ") {
+            let request = open.entry(task).or_default();
+            (request.slot, request.cached) = (slot.cast_signed(), cached);
+        } else if let Some(held) = number_after(line, "| stop processing: n_tokens = ") {
+            let request = open
+                .remove(&task)
+                .with_context(|| format!("task {task} ended but never began"))?;
+            ended.push(Served { held, ..request });
+        }
+    }
+    Ok(ended)
+}
+
+/// The number that follows the first `label`, after any spaces.
+fn number_after(line: &str, label: &str) -> Option<u32> {
+    let rest = line.split_once(label)?.1.trim_start();
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    rest[..end].parse().ok()
 }
 
 fn body(mut stream: TcpStream) -> Result<String> {

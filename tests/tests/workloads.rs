@@ -6,7 +6,7 @@ use tracer_tests::{
     model::{TINY, truncated_model},
     report::{Event, decode_calls, inputs},
     requires_root,
-    server::Server,
+    server::{Completion, Server, served},
     workload::{Place, Running, Runtime, Target},
 };
 
@@ -111,12 +111,12 @@ fn a_workload_killed_in_a_call_leaves_a_whole_report() -> Result<()> {
 }
 
 #[test]
-fn llama_server_counts_its_cached_prefix() -> Result<()> {
+fn llama_server_and_its_log_agree_on_cached_prefixes_and_a_client_that_left() -> Result<()> {
     requires_root!();
     let server = Server::start(
         &Cache::open()?,
         TINY,
-        &["--parallel", "1", "--ctx-size", "512", "--threads", "1"],
+        &["--parallel", "2", "--ctx-size", "2048", "--threads", "1"],
     )?;
     let first = server.complete("Once upon a time there was", 8)?;
     let second = server.complete("Once upon a time there were", 8)?;
@@ -126,10 +126,20 @@ fn llama_server_counts_its_cached_prefix() -> Result<()> {
     );
     assert_eq!(second.timings.cache_n, first.tokens_evaluated - 1);
     assert_eq!(second.tokens.len(), 8);
-    assert_eq!(server.cancel_after("Once upon a time there came", 3)?, 3);
-    assert!(server.metric("n_decode_total")? >= 16.0);
-    let log = server.stop()?;
-    assert!(log.contains("stopped by limit"), "{log}");
+    assert_eq!(
+        server.cancel_after("Quite another story, and a long one", 3)?,
+        3
+    );
+    // The last request only begins when the server has noticed that the one before is gone.
+    server.complete("The end", 2)?;
+    let ended = served(&server.stop()?)?;
+    let held = |answer: &Completion| answer.tokens_evaluated + answer.timings.predicted_n - 1;
+    assert_eq!((ended[0].cached, ended[0].held), (0, held(&first)));
+    assert_eq!(
+        (ended[1].cached, ended[1].held),
+        (second.timings.cache_n, held(&second))
+    );
+    assert_eq!(ended.iter().filter(|request| request.cancelled).count(), 1);
     Ok(())
 }
 
