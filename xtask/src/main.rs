@@ -1,10 +1,13 @@
-//! The project's own build steps: `cargo xtask build-ebpf` compiles the kernel half.
+//! The project's own build steps: `build-ebpf` compiles the kernel half, `vm` runs tests on other
+//! kernels, `fuzz` feeds the parsers.
 #![forbid(unsafe_code)]
 
 mod bpf;
+mod cargo;
 mod digest;
 mod fuzz;
 mod process;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,6 +29,8 @@ enum Step {
     BuildEbpf(bpf::Options),
     /// Fuzz everything that reads bytes from outside
     Fuzz(fuzz::Options),
+    /// Run tests in virtual machines on distribution kernels
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = Workspace::locate().and_then(|workspace| match step {
         Step::BuildEbpf(options) => bpf::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Step::Fuzz(options) => fuzz::run(&workspace, &options),
+        Step::Vm(options) => vm::run(&workspace, &options),
     });
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -10,13 +10,13 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use self::toolchain::{BPF_LINKER_VERSION, Toolchain};
+use crate::cargo;
 use crate::digest;
 use crate::process;
 use crate::workspace::Workspace;
@@ -155,10 +155,8 @@ fn record_path(workspace: &Workspace) -> PathBuf {
 /// Runs cargo for one architecture and returns the linked object, DWARF and all.
 fn compile(workspace: &Workspace, toolchain: &Toolchain, architecture: &str) -> Result<PathBuf> {
     let target = workspace.bpf().join("build").join(architecture);
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo::command(workspace);
     command
-        .current_dir(&workspace.root)
         .args([
             "build",
             "--quiet",

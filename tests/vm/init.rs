@@ -1,0 +1,180 @@
+//! The first process of a test guest: mounts what tests expect, runs those that the kernel's
+//! command line names, and reports on the console in lines that `cargo xtask vm` reads:
+//!
+//! ```text
+//! TRACER-VM BANNER 6.1.0-50-cloud-amd64
+//! TRACER-VM START guest-is-complete
+//! TRACER-VM RESULT guest-is-complete pass 12
+//! TRACER-VM DONE
+//! ```
+//!
+//! A test passes with exit status 0, is skipped with 77, and fails with anything else. Called with
+//! `--check-guest` this program is itself the first test.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+use rustix::system::{RebootCommand, reboot};
+
+/// Written by `cargo xtask vm`: name, seconds, program and arguments, separated by tabs.
+const PLAN: &str = "/etc/tracer-tests";
+/// The exit status by which a test says that it was skipped.
+const SKIPPED: i32 = 77;
+
+/// Source, folder and type of what is mounted, in this order.
+const MOUNTS: [(&str, &str, &str); 9] = [
+    ("proc", "/proc", "proc"),
+    ("sysfs", "/sys", "sysfs"),
+    ("devtmpfs", "/dev", "devtmpfs"),
+    ("devpts", "/dev/pts", "devpts"),
+    ("tmpfs", "/tmp", "tmpfs"),
+    ("bpf", "/sys/fs/bpf", "bpf"),
+    ("tracefs", "/sys/kernel/tracing", "tracefs"),
+    ("securityfs", "/sys/kernel/security", "securityfs"),
+    ("cgroup2", "/sys/fs/cgroup", "cgroup2"),
+];
+
+fn main() -> ExitCode {
+    if env::args().nth(1).as_deref() == Some("--check-guest") {
+        return match check_guest() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if let Err(error) = run() {
+        println!("vm-init: {error:#}");
+    }
+    match reboot(RebootCommand::PowerOff) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Ending the first process panics the kernel, which ends the guest too.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run() -> Result<()> {
+    for (source, folder, kind) in MOUNTS {
+        mount_at(source, folder, kind)?;
+    }
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading osrelease")?;
+    println!("TRACER-VM BANNER {}", release.trim());
+    let parameters = fs::read_to_string("/proc/cmdline").context("reading the command line")?;
+    let plan = fs::read_to_string(PLAN).with_context(|| format!("reading {PLAN}"))?;
+    let wanted = parameters
+        .split_whitespace()
+        .find_map(|parameter| parameter.strip_prefix("tracer.tests="))
+        .unwrap_or_default();
+    for name in wanted.split(',').filter(|name| !name.is_empty()) {
+        let line = plan
+            .lines()
+            .find(|line| line.split('\t').next() == Some(name))
+            .with_context(|| format!("{PLAN} does not say how to run {name}"))?;
+        println!("TRACER-VM START {name}");
+        let begun = Instant::now();
+        let verdict = run_test(line).unwrap_or_else(|error| {
+            println!("{name}: {error:#}");
+            "fail"
+        });
+        let took = begun.elapsed().as_millis();
+        println!("TRACER-VM RESULT {name} {verdict} {took}");
+        reap();
+    }
+    println!("TRACER-VM DONE");
+    Ok(())
+}
+
+fn mount_at(source: &str, folder: &str, kind: &str) -> Result<()> {
+    let shown = || format!("mounting {kind} at {folder}");
+    if !Path::new(folder).exists() {
+        fs::create_dir_all(folder).with_context(shown)?;
+    }
+    mount(source, folder, kind, MountFlags::empty(), None).with_context(shown)
+}
+
+/// Runs one line of the plan within its time and returns the word for its result.
+fn run_test(line: &str) -> Result<&'static str> {
+    let mut words = line.split('\t').skip(1);
+    let seconds = words.next().and_then(|text| text.parse().ok());
+    let (Some(seconds), Some(program)) = (seconds, words.next()) else {
+        bail!("`{line}` is not a line of a plan");
+    };
+    let mut child = Command::new(program)
+        .args(words)
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("HOME", "/root")
+        .env("CI", "true")
+        .env("RUST_BACKTRACE", "1")
+        .current_dir("/tmp")
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("starting {program}"))?;
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(status) = child.try_wait().context("waiting for the test")? {
+            return Ok(verdict(status));
+        }
+        if Instant::now() >= deadline {
+            let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            // The id came from the kernel a moment ago and is not reaped yet.
+            let group = group.context("the test has no process id")?;
+            kill_process_group(group, Signal::KILL).context("ending the test")?;
+            child.wait().context("waiting for the test")?;
+            bail!("not finished after {seconds} s");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn verdict(status: ExitStatus) -> &'static str {
+    match status.code() {
+        Some(0) => "pass",
+        Some(SKIPPED) => "skip",
+        Some(_) | None => {
+            println!("the test ended with {status}");
+            "fail"
+        }
+    }
+}
+
+/// Collects the processes that tests left to the first process.
+fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+/// The first test: the guest offers what every other test stands on.
+fn check_guest() -> Result<()> {
+    let mounted = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
+    for (_, folder, kind) in MOUNTS {
+        let is_there = mounted.lines().any(|line| {
+            let words: Vec<_> = line.split(' ').collect();
+            words.get(1) == Some(&folder) && words.get(2) == Some(&kind)
+        });
+        ensure!(is_there, "{kind} is not mounted at {folder}");
+    }
+    let types = fs::read("/sys/kernel/btf/vmlinux").context("reading the kernel's BTF")?;
+    ensure!(
+        types.starts_with(&[0x9f, 0xeb]),
+        "the kernel's BTF does not begin with its magic"
+    );
+    let processors = thread::available_parallelism().context("counting processors")?;
+    ensure!(
+        processors.get() >= 2,
+        "{processors} processor, tests of per-CPU rings need two"
+    );
+    fs::write("/tmp/writable", b"x").context("writing to /tmp")?;
+    let events = "/sys/bus/event_source/devices/uprobe/type";
+    fs::read_to_string(events).with_context(|| format!("reading {events}: no uprobes"))?;
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! `cargo xtask vm`: runs tests in virtual machines on real distribution kernels.
+//!
+//! A guest is a kernel and one initramfs that holds the tests and what they load; there is no disk
+//! and no image. Exit status: 0 passed, 1 a test failed, 2 a kernel could not be run.
+
+mod accelerator;
+mod archive;
+mod console;
+mod guest;
+mod index;
+mod initramfs;
+mod kernel;
+mod report;
+mod series;
+mod suite;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use self::guest::{Accelerator, Guest, Run};
+use self::initramfs::{Addition, Initramfs};
+use self::kernel::{Kernel, Network, Store};
+use self::report::SeriesReport;
+use self::series::Series;
+use self::suite::{Needed, Program, TESTS, Test};
+use crate::cargo;
+use crate::workspace::Workspace;
+
+/// Guests that run at once: each has two processors of its own.
+const PARALLEL: usize = 2;
+/// What a guest needs beside its files, in MiB. 5.10 did not boot with 192.
+const BASE_MEMORY: u64 = 512;
+/// Names of the file that tells the guest how to run each test.
+const PLAN: &str = "/etc/tracer-tests";
+
+/// What `vm` can be asked.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Series to run on, separated by commas, or `all`
+    #[arg(long, default_value = "all", value_delimiter = ',')]
+    kernel: Vec<String>,
+    /// Read the package indexes anew, fill the cache with the kernels, and run nothing
+    #[arg(long, conflicts_with = "offline")]
+    fetch: bool,
+    /// Use only what the cache holds
+    #[arg(long)]
+    offline: bool,
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Run only this test; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
+    /// Keep the initramfs beside the console in target/vm
+    #[arg(long)]
+    keep: bool,
+    /// Put this file or folder, with the libraries of its programs, into every guest
+    #[arg(long, value_name = "PATH[:DESTINATION]")]
+    with: Vec<Addition>,
+    /// How to run guests; by default the processor's virtualisation when a probing boot works
+    #[arg(long, value_enum)]
+    accelerator: Option<Accelerator>,
+}
+
+/// Runs the tests and returns this program's exit status.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let wanted = wanted_series(&options.kernel)?;
+    let tests = wanted_tests(&options.test)?;
+    let network = match (options.fetch, options.offline) {
+        (true, _) => Network::Refresh,
+        (_, true) => Network::Never,
+        (false, false) => Network::WhenMissing,
+    };
+    let store = Store::new(&workspace.cache, network);
+    let kernels: Vec<_> = wanted
+        .into_iter()
+        .map(|series| (series, store.kernel(series)))
+        .collect();
+    if options.fetch {
+        for (series, kernel) in kernels {
+            kernel.with_context(|| format!("fetching kernel {series}"))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let folder = workspace.target.join("vm");
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let programs = build_programs(workspace, &tests)?;
+    let room = Room {
+        workspace,
+        options,
+        folder: &folder,
+        programs: &programs,
+        accelerator: match options.accelerator {
+            Some(chosen) => chosen,
+            None => {
+                let first = kernels.iter().find_map(|(_, kernel)| kernel.as_ref().ok());
+                accelerator::choose(workspace, first.map(|kernel| kernel.image.as_path()))?
+            }
+        },
+    };
+    let reports = room.run_all(kernels, &tests);
+
+    if let Some(path) = &options.junit {
+        report::write_junit(path, &reports)?;
+    }
+    let totals = report::totals(&reports);
+    println!(
+        "vm: {} passed, {} failed, {} skipped",
+        totals.passed, totals.failed, totals.skipped
+    );
+    Ok(if totals.failed > 0 {
+        ExitCode::from(1)
+    } else if totals.not_run > 0 || totals.passed == 0 {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn wanted_series(names: &[String]) -> Result<Vec<Series>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(kernel::SUITES.iter().map(|(series, _)| *series).collect());
+    }
+    names.iter().map(|name| name.parse()).collect()
+}
+
+fn wanted_tests(names: &[String]) -> Result<Vec<Test>> {
+    for name in names {
+        if !TESTS.iter().any(|test| test.name == name) {
+            let known: Vec<_> = TESTS.iter().map(|test| test.name).collect();
+            bail!(
+                "there is no VM test `{name}`; there are {}",
+                known.join(", ")
+            );
+        }
+    }
+    Ok(TESTS
+        .iter()
+        .filter(|test| names.is_empty() || names.iter().any(|name| name == test.name))
+        .copied()
+        .collect())
+}
+
+/// The guest's first process, and each test's program in the order of the tests.
+struct Programs {
+    init: PathBuf,
+    tests: Vec<PathBuf>,
+}
+
+fn build_programs(workspace: &Workspace, tests: &[Test]) -> Result<Programs> {
+    let binary = |package: &str, name: &str| {
+        let arguments = ["build", "--package", package, "--bin", name];
+        find(cargo::executables(workspace, &arguments)?, name)
+    };
+    let integration = |package: &str, name: &str| {
+        let arguments = ["test", "--no-run", "--package", package, "--test", name];
+        find(cargo::executables(workspace, &arguments)?, name)
+    };
+    Ok(Programs {
+        init: binary("tracer-tests", "vm-init")?,
+        tests: tests
+            .iter()
+            .map(|test| match test.program {
+                Program::Binary { package, name } => binary(package, name),
+                Program::Integration { package, name } => integration(package, name),
+            })
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn find(executables: Vec<(String, PathBuf)>, name: &str) -> Result<PathBuf> {
+    executables
+        .into_iter()
+        .find_map(|(found, path)| (found == name).then_some(path))
+        .with_context(|| format!("cargo built no program named {name}"))
+}
+
+/// What all guests of one invocation share.
+struct Room<'a> {
+    workspace: &'a Workspace,
+    options: &'a Options,
+    folder: &'a Path,
+    programs: &'a Programs,
+    accelerator: Accelerator,
+}
+
+impl Room<'_> {
+    /// Runs every kernel's guest, at most [`PARALLEL`] at once, and prints each as it ends.
+    fn run_all(&self, kernels: Vec<(Series, Result<Kernel>)>, tests: &[Test]) -> Vec<SeriesReport> {
+        let queue = Mutex::new(kernels.into_iter());
+        let reports = Mutex::new(Vec::new());
+        // A thread that panicked has found a bug in this program; the others' results still count.
+        let lock_failed = "no thread panics while it holds the lock";
+        thread::scope(|scope| {
+            for _ in 0..PARALLEL {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().expect(lock_failed).next();
+                        let Some((series, kernel)) = next else { break };
+                        let report = SeriesReport {
+                            series,
+                            run: kernel.and_then(|kernel| self.run_one(&kernel, tests)),
+                            console: self.console(series).display().to_string(),
+                        };
+                        let mut reports = reports.lock().expect(lock_failed);
+                        report::print(&report);
+                        reports.push(report);
+                    }
+                });
+            }
+        });
+        let mut reports = reports.into_inner().expect(lock_failed);
+        reports.sort_by_key(|report| report.series);
+        reports
+    }
+
+    fn run_one(&self, kernel: &Kernel, tests: &[Test]) -> Result<Run> {
+        let chosen: Vec<_> = tests
+            .iter()
+            .zip(&self.programs.tests)
+            .filter(|(test, _)| test.runs_on(kernel.series()))
+            .collect();
+        let initramfs = self.initramfs(&chosen)?.to_bytes()?;
+        let path = self.folder.join(format!("{}.cpio", kernel.asked));
+        fs::write(&path, &initramfs).with_context(|| format!("writing {}", path.display()))?;
+        let guest = Guest {
+            kernel: &kernel.image,
+            series: kernel.asked,
+            initramfs: &path,
+            accelerator: self.accelerator,
+            // The archive lies in memory twice while it is unpacked.
+            memory: BASE_MEMORY + 2 * (initramfs.len() as u64 >> 20),
+            tests: chosen.iter().map(|(test, _)| test.name).collect(),
+            limit: chosen.iter().map(|(test, _)| test.limit).sum::<Duration>(),
+            console: self.console(kernel.asked),
+        };
+        let run = guest.run();
+        if !self.options.keep {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+        run
+    }
+
+    /// Collects the files of `tests` and writes down how to run each.
+    fn initramfs(&self, tests: &[(&Test, &PathBuf)]) -> Result<Initramfs> {
+        let mut initramfs = Initramfs::new(&self.programs.init)?;
+        let mut plan = String::new();
+        for (test, program) in tests {
+            initramfs.add(&in_place(program))?;
+            for needed in test.files {
+                let path = match needed {
+                    Needed::Built(path) => self.workspace.target.join(path),
+                    Needed::Cached(path) => self.workspace.cache.join(path),
+                };
+                initramfs.add(&in_place(&path))?;
+            }
+            let words: Vec<_> = [
+                test.name,
+                &test.limit.as_secs().to_string(),
+                &program.display().to_string(),
+            ]
+            .into_iter()
+            .chain(test.arguments.iter().copied())
+            .map(str::to_owned)
+            .collect();
+            plan.push_str(&words.join("\t"));
+            plan.push('\n');
+        }
+        for addition in &self.options.with {
+            initramfs.add(addition)?;
+        }
+        initramfs.add_text(PLAN, &plan);
+        Ok(initramfs)
+    }
+
+    fn console(&self, series: Series) -> PathBuf {
+        self.folder.join(format!("{series}.console"))
+    }
+}
+
+/// A file that lies in the guest where it lies here.
+fn in_place(path: &Path) -> Addition {
+    Addition {
+        source: path.to_owned(),
+        destination: path.to_owned(),
+    }
+}
