@@ -73,3 +73,17 @@ impl Catalogue {
         self.profiles
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_is_sound() {
+        for (file, text) in BUILT_IN {
+            if let Err(error) = read(file, text) {
+                panic!("{error}");
+            }
+        }
+    }
+}

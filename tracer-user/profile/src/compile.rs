@@ -51,6 +51,8 @@ pub(crate) struct Program {
     pub(crate) fields: Vec<Field>,
     pub(crate) ops: Vec<Op>,
     pub(crate) value_count: usize,
+    /// Operations up to the last condition at the entry: they run before sampling.
+    pub(crate) gate_at: usize,
     pub(crate) exit: ExitWanted,
     pub(crate) wanted_arguments: Vec<Argument>,
 }
@@ -126,6 +128,11 @@ impl Compiler<'_> {
         }
         let mut order = Vec::with_capacity(self.items.len());
         let mut marks = vec![Mark::New; self.items.len()];
+        // What conditions test comes first: a dropped call should cost no more than that.
+        for condition in self.conditions {
+            let index = self.find(&condition.value.name, condition.at)?;
+            self.visit(index, &mut marks, &mut order)?;
+        }
         for index in 0..self.items.len() {
             self.visit(index, &mut marks, &mut order)?;
         }
@@ -162,7 +169,16 @@ impl Compiler<'_> {
             Origin::Named(name) => Some(name),
             Origin::Register(_) | Origin::Frame | Origin::Return | Origin::Constant(_) => None,
         };
-        let names = origin.into_iter().chain(capture.value.count());
+        let index = match &capture.value {
+            Capture::Element { index, .. } => Some(index),
+            Capture::Number(..)
+            | Capture::Membership(..)
+            | Capture::Array { .. }
+            | Capture::Gather { .. }
+            | Capture::Bytes { .. }
+            | Capture::CString { .. } => None,
+        };
+        let names = origin.into_iter().chain(capture.value.count()).chain(index);
         names.map(|name| self.find(name, capture.at)).collect()
     }
 
@@ -185,7 +201,7 @@ impl Compiler<'_> {
         let found = match &item.capture.value {
             Capture::Number(Type::Integer { .. }, _) => Shape::Number,
             Capture::Number(Type::Float { .. }, _) => Shape::Float,
-            Capture::Number(Type::Address, _) => Shape::Address,
+            Capture::Number(Type::Address, _) | Capture::Element { .. } => Shape::Address,
             Capture::Membership(..) => Shape::Membership,
             Capture::Array { .. } | Capture::Gather { .. } => Shape::Numbers,
             Capture::Bytes { .. } | Capture::CString { .. } => Shape::Text,
@@ -365,27 +381,20 @@ impl Compiler<'_> {
                 }
                 op
             }
-            Capture::Membership(kind, _, set) => {
-                let mut op = self.read(base, OpKind::InSet, *kind, address, at)?;
-                if op.depth > 0 {
-                    // The kernel compares a source: what lies in memory is fetched first.
-                    let slot = self.take_slot(at)?;
-                    let fetched = Op {
-                        kind: OpKind::Number as u8,
-                        slot,
-                        ..op
-                    };
-                    self.push(fetched);
-                    op = Op {
-                        source: OpSource::Slot as u8,
-                        index: slot,
-                        depth: 0,
-                        offsets: [0; MAX_OFFSETS],
-                        ..op
-                    };
+            Capture::Membership(kind, _, set) => Op {
+                length_slot: set.number(),
+                ..self.read(base, OpKind::InSet, *kind, address, at)?
+            },
+            Capture::Element { index, size, .. } => {
+                let op = self.read(base, OpKind::Scale, Type::Address, address, at)?;
+                if op.source == OpSource::Constant as u8 {
+                    return Err(self.source.wrong(at, "a constant is no address"));
                 }
-                op.length_slot = set.number();
-                op
+                Op {
+                    length_slot: self.slot_of(self.find(index, at)?),
+                    operand: *size,
+                    ..op
+                }
             }
             Capture::Array { element, limit, .. } => {
                 let width = usize::from(element.width());
@@ -455,11 +464,11 @@ impl Compiler<'_> {
         } = address;
         let mut steps = through.clone();
         match kind {
-            OpKind::Number | OpKind::InSet if *plus != 0 => {
+            OpKind::Number | OpKind::InSet | OpKind::Scale if *plus != 0 => {
                 let problem = "an offset is only added to an address: did you mean `[… + …]`?";
                 return Err(self.source.wrong(at, problem));
             }
-            OpKind::Number | OpKind::InSet => {}
+            OpKind::Number | OpKind::InSet | OpKind::Scale => {}
             OpKind::Bytes | OpKind::CString | OpKind::Gather => steps.push(*plus),
             OpKind::None | OpKind::Keep => unreachable!("these read nothing"),
         }
@@ -588,6 +597,11 @@ impl Compiler<'_> {
                 return Err(self.source.wrong(at, problem));
             }
         }
+        let gate_at = self
+            .entry
+            .iter()
+            .rposition(|op| op.kind == OpKind::Keep as u8)
+            .map_or(0, |last| last + 1);
         let mut ops = self.entry;
         ops.extend(self.exit);
         if ops.len() > MAX_OPS {
@@ -605,6 +619,7 @@ impl Compiler<'_> {
             fields,
             ops,
             value_count,
+            gate_at,
             exit,
             wanted_arguments: self.wanted,
         })
@@ -637,6 +652,7 @@ impl Capture {
         match self {
             Self::Number(_, address)
             | Self::Membership(_, address, _)
+            | Self::Element { address, .. }
             | Self::Array { address, .. }
             | Self::Gather { address, .. }
             | Self::Bytes { address, .. }
@@ -649,7 +665,10 @@ impl Capture {
             Self::Array { count, .. } | Self::Gather { count, .. } | Self::Bytes { count, .. } => {
                 Some(count)
             }
-            Self::Number(..) | Self::Membership(..) | Self::CString { .. } => None,
+            Self::Number(..)
+            | Self::Membership(..)
+            | Self::Element { .. }
+            | Self::CString { .. } => None,
         }
     }
 
@@ -659,14 +678,14 @@ impl Capture {
             | Self::Gather { .. }
             | Self::Bytes { .. }
             | Self::CString { .. } => true,
-            Self::Number(..) | Self::Membership(..) => false,
+            Self::Number(..) | Self::Membership(..) | Self::Element { .. } => false,
         }
     }
 
     const fn kind(&self) -> FieldKind {
         match self {
             Self::Number(Type::Float { width }, _) => FieldKind::Float { width: *width },
-            Self::Number(Type::Address, _) => FieldKind::Address,
+            Self::Number(Type::Address, _) | Self::Element { .. } => FieldKind::Address,
             Self::Number(Type::Integer { signed, .. }, _) => FieldKind::Number { signed: *signed },
             Self::Membership(..) => FieldKind::Membership,
             Self::Array { element, .. } | Self::Gather { element, .. } => FieldKind::Numbers {

@@ -10,6 +10,7 @@
 //! bytes rsi count text_length limit 2048   bytes whose number is another field
 //! cstring rdi limit 1024                   bytes up to a NUL
 //! i32 ret in end_of_generation             whether a number is in a set
+//! address [rsi] + index * 12               where an array's element lies
 //! token_count > 0                          a condition, in `keep`
 //! ```
 //!
@@ -31,6 +32,11 @@ const DEEPEST: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capture {
     Number(Type, Address),
+    Element {
+        address: Address,
+        index: String,
+        size: i64,
+    },
     Membership(Type, Address, TokenSet),
     Array {
         element: Type,
@@ -156,8 +162,8 @@ enum Token<'a> {
     Symbol(&'static str),
 }
 
-const SYMBOLS: [&str; 13] = [
-    "==", "!=", "<=", ">=", "<", ">", "&", "[", "]", "+", "-", "(", ")",
+const SYMBOLS: [&str; 12] = [
+    "==", "!=", "<=", ">=", "<", ">", "&", "[", "]", "+", "-", "*",
 ];
 
 struct Parser<'a> {
@@ -269,6 +275,15 @@ impl<'a> Parser<'a> {
                     });
                 }
                 let address = self.address(0)?;
+                if element == Type::Address
+                    && let Some((index, size)) = self.scaled()?
+                {
+                    return Ok(Capture::Element {
+                        address,
+                        index,
+                        size,
+                    });
+                }
                 if !self.accept(Token::Word("in")) {
                     return Ok(Capture::Number(element, address));
                 }
@@ -303,6 +318,18 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// `+ name * size`.
+    fn scaled(&mut self) -> Result<Option<(String, i64)>, Malformed> {
+        if !self.accept(Token::Symbol("+")) {
+            return Ok(None);
+        }
+        let index = self.word("a field or local")?.to_owned();
+        if !self.accept(Token::Symbol("*")) {
+            return Err(expected("`*` and the size of an element", self.next()));
+        }
+        Ok(Some((index, self.signed()?)))
+    }
+
     fn address(&mut self, depth: usize) -> Result<Address, Malformed> {
         if depth > DEEPEST {
             return Err(Malformed(format!("more than {DEEPEST} brackets")));
@@ -334,6 +361,11 @@ impl<'a> Parser<'a> {
             other => return Err(expected("a register, `frame`, `ret`, a name or `[`", other)),
         };
         loop {
+            if let Some([Token::Symbol("+"), Token::Word(_)]) =
+                self.tokens.get(self.at..self.at + 2)
+            {
+                return Ok(address);
+            }
             let sign = if self.accept(Token::Symbol("+")) {
                 1
             } else if self.accept(Token::Symbol("-")) {

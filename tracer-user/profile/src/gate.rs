@@ -122,8 +122,8 @@ pub struct Gate {
     pub absent: Vec<SymbolPattern>,
     /// The range, and the functions that may tell the version, in order of trust.
     pub version: Option<(Vec<String>, VersionRange)>,
-    /// If not empty, only these builds.
-    pub build_ids: Vec<Vec<u8>>,
+    /// Only these builds.
+    pub build_ids: Option<Vec<Vec<u8>>>,
 }
 
 /// Why a gate is shut for a library.
@@ -175,7 +175,13 @@ impl Gate {
             (Some((tellers, one)), Some((_, two))) => Some((tellers, one.and(two))),
             (one, two) => one.or(two),
         };
-        self.build_ids.extend(other.build_ids);
+        self.build_ids = match (self.build_ids, other.build_ids) {
+            (Some(mut one), Some(two)) => {
+                one.retain(|id| two.contains(id));
+                Some(one)
+            }
+            (one, two) => one.or(two),
+        };
         self
     }
 
@@ -209,11 +215,11 @@ impl Gate {
                 });
             }
         }
-        let known = library
-            .build_id()
-            .is_some_and(|id| build_ids.iter().any(|known| known == id));
-        if !build_ids.is_empty() && !known {
-            return Err(GateRefusal::BuildId);
+        if let Some(known) = build_ids {
+            let found = library.build_id();
+            if !known.iter().any(|id| found == Some(id.as_slice())) {
+                return Err(GateRefusal::BuildId);
+            }
         }
         Ok(())
     }

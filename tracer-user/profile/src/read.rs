@@ -141,6 +141,7 @@ fn probe(
             let mut spec = limits;
             spec.flags |= flags(mode, emission, critical);
             spec.op_count = program.ops.len() as u32;
+            spec.gate_at = program.gate_at as u32;
             spec.value_count = program.value_count as u32;
             debug_assert!(program.ops.len() <= MAX_OPS);
             spec.ops[..program.ops.len()].copy_from_slice(&program.ops);
@@ -296,13 +297,13 @@ fn gate(
                 )
             })
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     table.finish()?;
     Ok(Gate {
         present,
         absent,
         version,
-        build_ids,
+        build_ids: (!build_ids.is_empty()).then_some(build_ids),
     })
 }
 

@@ -40,6 +40,8 @@ vocabulary! {
         TokenPiece = "token-piece",
         /// The sampler picks a token.
         Sample = "sample",
+        /// The runtime is told that what follows is a warm-up, or that it is over.
+        WarmUp = "warm-up",
         /// The chat template is prepared.
         TemplateInit = "template-init",
         /// The runtime gives up: an assertion or an abort in its own code.
@@ -134,6 +136,12 @@ vocabulary! {
         IsEndOfGeneration = "is_end_of_generation",
         /// Positions of the tokens in their sequences.
         Positions = "positions",
+        /// Whether each token's output was asked for.
+        Outputs = "outputs",
+        /// Which output of the last step; negative counts from its end.
+        OutputIndex = "output_index",
+        /// Whether something begins (not 0) or ends (0).
+        Begins = "begins",
         /// First sequence of each token.
         SequenceIds = "sequence_ids",
         /// One sequence; -1 means all.
@@ -218,7 +226,7 @@ impl FieldName {
             | Self::BatchHandle
             | Self::Sampler => Shape::Address,
             Self::RopeFrequencyBase => Shape::Float,
-            Self::TokenIds | Self::Positions | Self::SequenceIds => Shape::Numbers,
+            Self::TokenIds | Self::Positions | Self::SequenceIds | Self::Outputs => Shape::Numbers,
             Self::IsEndOfGeneration => Shape::Membership,
             Self::PathCount
             | Self::Result
@@ -247,6 +255,8 @@ impl FieldName {
             | Self::StepKind
             | Self::TokenCount
             | Self::SequenceCount
+            | Self::OutputIndex
+            | Self::Begins
             | Self::TokenId
             | Self::SequenceId
             | Self::DestinationId
@@ -274,6 +284,7 @@ impl FieldName {
             | Self::BatchHandle
             | Self::Sampler
             | Self::StepKind
+            | Self::Begins
             | Self::SourceFile
             | Self::SourceLine => CaptureLevel::Timing,
             Self::TokenIds | Self::TokenId => CaptureLevel::Tokens,
@@ -306,6 +317,8 @@ impl FieldName {
             | Self::SequenceCount
             | Self::IsEndOfGeneration
             | Self::Positions
+            | Self::Outputs
+            | Self::OutputIndex
             | Self::SequenceIds
             | Self::SequenceId
             | Self::DestinationId
