@@ -140,6 +140,21 @@ impl Server {
         read_lossy(&self.log)
     }
 
+    /// Waits until the log has what `wanted` looks for.
+    ///
+    /// # Errors
+    /// When it does not within two minutes.
+    pub fn until_logged(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let start = Instant::now();
+        while !wanted(&self.log()?) {
+            if start.elapsed() > PATIENCE {
+                bail!("the server never logged it:\n{}", self.log()?);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Asks for a completion and waits for it.
     ///
     /// # Errors

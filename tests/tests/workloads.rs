@@ -130,8 +130,7 @@ fn llama_server_and_its_log_agree_on_cached_prefixes_and_a_client_that_left() ->
         server.cancel_after("Quite another story, and a long one", 3)?,
         3
     );
-    // The last request only begins when the server has noticed that the one before is gone.
-    server.complete("The end", 2)?;
+    server.until_logged(|log| served(log).is_ok_and(|ended| ended.len() == 3))?;
     let ended = served(&server.stop()?)?;
     let held = |answer: &Completion| answer.tokens_evaluated + answer.timings.predicted_n - 1;
     assert_eq!((ended[0].cached, ended[0].held), (0, held(&first)));
