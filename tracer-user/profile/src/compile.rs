@@ -208,7 +208,7 @@ impl Compiler<'_> {
         };
         if found != role.shape() {
             let problem = format!(
-                "`{role}` is a {}, the expression gives a {found}",
+                "`{role}` is of kind {}, the expression gives {found}",
                 role.shape()
             );
             return Err(self.source.wrong(item.capture.at, problem));

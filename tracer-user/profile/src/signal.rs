@@ -142,8 +142,11 @@ vocabulary! {
         OutputIndex = "output_index",
         /// Whether something begins (not 0) or ends (0).
         Begins = "begins",
-        /// First sequence of each token.
+        /// Sequence of each token; where tokens belong to several, see
+        /// [`FieldName::SequencesPerToken`], all of the first token's, then all of the second's.
         SequenceIds = "sequence_ids",
+        /// How many sequences the first token belongs to.
+        SequencesPerToken = "sequences_per_token",
         /// One sequence; -1 means all.
         SequenceId = "sequence_id",
         /// The sequence copied to.
@@ -255,6 +258,7 @@ impl FieldName {
             | Self::StepKind
             | Self::TokenCount
             | Self::SequenceCount
+            | Self::SequencesPerToken
             | Self::OutputIndex
             | Self::Begins
             | Self::TokenId
@@ -315,6 +319,7 @@ impl FieldName {
             | Self::RopeFrequencyBase
             | Self::TokenCount
             | Self::SequenceCount
+            | Self::SequencesPerToken
             | Self::IsEndOfGeneration
             | Self::Positions
             | Self::Outputs
