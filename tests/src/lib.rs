@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod comparison;
 pub mod compile;
 pub mod debian;
+pub mod memory;
 pub mod model;
 pub mod package;
 pub mod privilege;

@@ -1,6 +1,6 @@
 //! What a workload says it did: one JSON object a line, written as each call begins and ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -122,8 +122,8 @@ pub struct Counts {
 pub struct DecodeCall {
     /// Its number in the process, from 0.
     pub call: u64,
-    /// The context.
-    pub ctx: String,
+    /// The context, by the order in which the process made its contexts: an address is reused.
+    pub context: usize,
     /// Token ids in the order given; `None` for embeddings.
     pub tokens: Option<Vec<i32>>,
     /// Their positions.
@@ -138,57 +138,84 @@ pub struct DecodeCall {
     pub end_ns: Option<u64>,
 }
 
-/// The decode calls of a report, in order.
-///
-/// # Errors
-/// When a call ends that never began.
-pub fn decode_calls(lines: &[Line]) -> Result<Vec<DecodeCall>> {
-    let mut calls: Vec<DecodeCall> = Vec::new();
-    for line in lines {
-        match &line.event {
-            Event::DecodeBegin {
-                call,
-                ctx,
-                tokens,
-                pos,
-                seq,
-            } => calls.push(DecodeCall {
-                call: *call,
-                ctx: ctx.clone(),
-                tokens: tokens.clone(),
-                pos: pos.clone(),
-                seq: seq.clone(),
-                ret: None,
-                begin_ns: line.boot_ns,
-                end_ns: None,
-            }),
-            Event::DecodeEnd { call, ret, .. } => {
-                let begun = calls.iter_mut().rfind(|begun| begun.call == *call);
-                let begun = begun.with_context(|| format!("call {call} ended but never began"))?;
-                begun.ret = Some(*ret);
-                begun.end_ns = Some(line.boot_ns);
-            }
-            _ => {}
-        }
-    }
-    Ok(calls)
+/// What a report says, told for comparison with what was traced.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// The decode calls, in order.
+    pub calls: Vec<DecodeCall>,
+    /// The sampled tokens, in order, each with its context.
+    pub sampled: Vec<(usize, i32)>,
 }
 
-/// The tokens that each sequence of each context was fed by calls that succeeded, as (position, id).
-///
-/// The library may split a batch by sequence; within a sequence the order is the caller's.
-#[must_use]
-pub fn inputs(calls: &[DecodeCall]) -> BTreeMap<(String, i32), Vec<(i32, i32)>> {
-    let mut inputs: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for call in calls.iter().filter(|call| call.ret == Some(0)) {
-        for (index, token) in call.tokens.iter().flatten().enumerate() {
-            for sequence in &call.seq[index] {
+impl Account {
+    /// Reads a report.
+    ///
+    /// # Errors
+    /// When a call ends that never began, or uses a context that was never made.
+    pub fn of(lines: &[Line]) -> Result<Self> {
+        let mut account = Self::default();
+        let mut contexts: HashMap<&str, usize> = HashMap::new();
+        let mut made = 0;
+        let known = |contexts: &HashMap<&str, usize>, ctx: &str| {
+            contexts
+                .get(ctx)
+                .copied()
+                .with_context(|| format!("context {ctx} was never made"))
+        };
+        for line in lines {
+            match &line.event {
+                Event::ContextEnd { ctx, .. } => {
+                    contexts.insert(ctx, made);
+                    made += 1;
+                }
+                Event::DecodeBegin {
+                    call,
+                    ctx,
+                    tokens,
+                    pos,
+                    seq,
+                } => account.calls.push(DecodeCall {
+                    call: *call,
+                    context: known(&contexts, ctx)?,
+                    tokens: tokens.clone(),
+                    pos: pos.clone(),
+                    seq: seq.clone(),
+                    ret: None,
+                    begin_ns: line.boot_ns,
+                    end_ns: None,
+                }),
+                Event::DecodeEnd { call, ret, .. } => {
+                    let begun = account.calls.iter_mut().rfind(|begun| begun.call == *call);
+                    let begun =
+                        begun.with_context(|| format!("call {call} ended but never began"))?;
+                    begun.ret = Some(*ret);
+                    begun.end_ns = Some(line.boot_ns);
+                }
+                Event::Sampled { ctx, token, .. } => {
+                    account.sampled.push((known(&contexts, ctx)?, *token))
+                }
+                _ => {}
+            }
+        }
+        Ok(account)
+    }
+
+    /// The tokens that calls with result 0 fed to each sequence of each context, as (position, id).
+    ///
+    /// A token that belongs to several sequences counts for the first. The library may split a batch
+    /// by sequence; within a sequence the order is the caller's.
+    #[must_use]
+    pub fn inputs(&self) -> BTreeMap<(usize, i32), Vec<(i32, i32)>> {
+        let mut inputs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for call in self.calls.iter().filter(|call| call.ret == Some(0)) {
+            for (index, token) in call.tokens.iter().flatten().enumerate() {
+                let sequence = call.seq[index][0];
                 inputs
-                    .entry((call.ctx.clone(), *sequence))
+                    .entry((call.context, sequence))
                     .or_default()
                     .push((call.pos[index], *token));
             }
         }
+        inputs
     }
-    inputs
 }

@@ -13,8 +13,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
+use tracer_event::{
+    Body, Event, LossReason, Pid as EventPid, Recorded,
+    agent::Summary,
+    inference::{Request, Step, Tokens},
+};
+
+/// One line of the tracer's output. Reading it back fails when it is not what the schema says.
+pub type Line = Event<Recorded>;
 
 /// How long the tracer may take to say the line that a test waits for, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,8 +78,8 @@ pub fn output(arguments: &[&str]) -> Result<Output> {
 #[derive(Debug)]
 pub struct Tracing {
     child: Child,
-    incoming: Receiver<Value>,
-    events: Vec<Value>,
+    incoming: Receiver<Line>,
+    events: Vec<Line>,
     folder: TempDir,
 }
 
@@ -80,11 +87,98 @@ pub struct Tracing {
 #[derive(Debug)]
 pub struct Trace {
     /// Every line, in order.
-    pub events: Vec<Value>,
+    pub events: Vec<Line>,
     /// What it said to the person who started it.
     pub stderr: String,
     /// How it ended.
     pub status: ExitStatus,
+}
+
+impl Trace {
+    /// What was traced of one process, in the order in which it happened.
+    pub fn of(&self, pid: u32) -> impl Iterator<Item = &Line> {
+        let mut lines: Vec<_> = self
+            .events
+            .iter()
+            .filter(|line| line.place.pid == Some(EventPid(pid)))
+            .collect();
+        lines.sort_by_key(|line| line.time.boot);
+        lines.into_iter()
+    }
+
+    /// The process's decode calls, those that only warm caches left out.
+    #[must_use]
+    pub fn steps(&self, pid: u32) -> Vec<&Step> {
+        self.of(pid)
+            .filter_map(|line| {
+                if let Body::Step(step) = &line.body {
+                    Some(&**step)
+                } else {
+                    None
+                }
+            })
+            .filter(|step| !step.warm_up)
+            .collect()
+    }
+
+    /// The process's requests, those that only warm caches left out.
+    #[must_use]
+    pub fn requests(&self, pid: u32) -> Vec<&Request> {
+        self.of(pid)
+            .filter_map(|line| {
+                if let Body::Request(request) = &line.body {
+                    Some(&**request)
+                } else {
+                    None
+                }
+            })
+            .filter(|request| !request.warm_up)
+            .collect()
+    }
+
+    /// The process's tokens.
+    #[must_use]
+    pub fn tokens(&self, pid: u32) -> Vec<&Tokens<Recorded>> {
+        self.of(pid)
+            .filter_map(|line| {
+                if let Body::Tokens(tokens) = &line.body {
+                    Some(&**tokens)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// The last line: what the run amounted to.
+    ///
+    /// # Errors
+    /// When the run ended without one.
+    pub fn summary(&self) -> Result<&Summary> {
+        match self.events.last().map(|line| &line.body) {
+            Some(Body::Summary(summary)) => Ok(summary),
+            other => bail!(
+                "the run ended with {other:?} instead of a summary:\n{}",
+                self.stderr
+            ),
+        }
+    }
+
+    /// Fails when anything was lost that the run's own rules did not ask for.
+    ///
+    /// # Errors
+    /// Names what was lost.
+    pub fn assert_nothing_lost(&self) -> Result<()> {
+        let losses = &self.summary()?.losses;
+        let unintended: Vec<_> = losses
+            .iter()
+            .filter(|(reason, count)| !LossReason::is_intended(**reason) && **count > 0)
+            .collect();
+        if !unintended.is_empty() {
+            bail!("lost: {unintended:?}");
+        }
+        Ok(())
+    }
 }
 
 impl Tracing {
@@ -173,7 +267,7 @@ impl Tracing {
     ///
     /// # Errors
     /// When the tracer ends, or stays silent for a minute.
-    pub fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Result<Value> {
+    pub fn until(&mut self, mut wanted: impl FnMut(&Line) -> bool) -> Result<Line> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self
@@ -202,6 +296,24 @@ impl Tracing {
                 }
             }
         }
+    }
+
+    /// Waits until the library that `pid` maps has its probes.
+    ///
+    /// # Errors
+    /// As [`Tracing::until`].
+    pub fn until_attached(&mut self, pid: u32) -> Result<()> {
+        let found = self.until(|line| {
+            line.place.pid == Some(EventPid(pid)) && matches!(line.body, Body::RuntimeFound(_))
+        })?;
+        let Body::RuntimeFound(found) = found.body else {
+            bail!("not what was waited for: {found:?}")
+        };
+        let attached = |line: &Line| matches!(&line.body, Body::Attached(attached) if attached.library.inode == found.library.inode);
+        if !self.events.iter().any(attached) {
+            self.until(attached)?;
+        }
+        Ok(())
     }
 
     /// Ends the tracer as Ctrl-C does and returns everything that it said.

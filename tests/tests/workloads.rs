@@ -4,7 +4,7 @@ use anyhow::Result;
 use tracer_tests::{
     cache::Cache,
     model::{TINY, truncated_model},
-    report::{Event, decode_calls, inputs},
+    report::{Account, Event},
     requires_root,
     server::{Completion, Server, served},
     workload::{Place, Running, Runtime, Target},
@@ -44,7 +44,7 @@ fn both_decode_calls_run_the_same_steps_to_the_same_tokens() -> Result<()> {
     let mut fed = Vec::new();
     for runtime in [Runtime::NodeLlamaCpp, Runtime::Xllamacpp] {
         let running = Running::start(runtime.command(&cache, TINY, EVERYTHING)?, Place::Host)?;
-        let calls = decode_calls(&running.finish()?)?;
+        let calls = Account::of(&running.finish()?)?.calls;
         assert!(
             calls.iter().any(|call| call.ret == Some(-1)),
             "an invalid batch is refused"
@@ -99,14 +99,15 @@ fn a_workload_killed_in_a_call_leaves_a_whole_report() -> Result<()> {
     running.until_waiting()?;
     running.go()?;
     running.until(|event| matches!(event, Event::DecodeBegin { call: 50, .. }))?;
-    let calls = decode_calls(&running.kill()?)?;
+    let account = Account::of(&running.kill()?)?;
+    let calls = &account.calls;
     let unfinished = calls.iter().filter(|call| call.ret.is_none()).count();
     assert!(
         calls.len() > 50 && unfinished <= 1,
         "{unfinished} of {} calls have no end",
         calls.len()
     );
-    assert_eq!(inputs(&calls).len(), 1);
+    assert_eq!(account.inputs().len(), 1);
     Ok(())
 }
 

@@ -1,0 +1,312 @@
+//! What the tracer reports of real llama.cpp processes is exactly what they did: decode calls, results,
+//! token ids, positions and sampled tokens, for both decode calls. Needs root and BPF.
+
+use anyhow::Result;
+use tracer_event::{
+    Body, Known,
+    inference::EndReason,
+    model::{LoadResult, LoadSeen},
+};
+use tracer_tests::{
+    cache::Cache,
+    comparison::{assert_exact, assert_exact_but_the_last_call},
+    model::{TINY, truncated_model},
+    report::{Account, Event, Line},
+    requires_root,
+    tracer::Tracing,
+    workload::{Place, Running, Runtime},
+};
+
+const BOTH: [Runtime; 2] = [Runtime::NodeLlamaCpp, Runtime::Xllamacpp];
+
+/// Starts a workload that has its context and waits before it generates.
+fn waiting(cache: &Cache, runtime: Runtime, place: Place, steps: &[&str]) -> Result<Running> {
+    let steps = [steps, &[]].concat();
+    let mut running = Running::start(runtime.command(cache, TINY, &steps)?, place)?;
+    running.until_waiting()?;
+    Ok(running)
+}
+
+fn start_tracing(running: &Running) -> Result<Tracing> {
+    let mut tracing = Tracing::exact(&[])?;
+    tracing.until_attached(running.pid())?;
+    Ok(tracing)
+}
+
+#[test]
+fn one_process_is_counted_exactly() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n",
+            "24",
+            "wait=load",
+            "load",
+            "context",
+            "generate",
+            "reuse",
+            "generate",
+            "free",
+            "unload",
+        ];
+        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        let pid = running.pid();
+        let account = Account::of(&running.finish()?)?;
+        let trace = tracing.interrupt()?;
+        trace.assert_nothing_lost()?;
+        assert_exact(&account, &trace, pid)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn three_processes_at_once_are_counted_exactly_however_they_start() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let mut before = waiting(
+            &cache,
+            runtime,
+            Place::Host,
+            &["--n", "200", "load", "context", "wait", "generate"],
+        )?;
+        let tracing = start_tracing(&before)?;
+        let steps = ["--n", "200", "load", "context", "wait", "generate"];
+        let mut after = waiting(&cache, runtime, Place::Host, &steps)?;
+        let mut contained = waiting(&cache, runtime, Place::OwnNamespaces, &steps)?;
+        let mut accounts = Vec::new();
+        for running in [&mut before, &mut after, &mut contained] {
+            running.go()?;
+        }
+        for running in [before, after, contained] {
+            accounts.push((running.pid(), Account::of(&running.finish()?)?));
+        }
+        let trace = tracing.interrupt()?;
+        trace.assert_nothing_lost()?;
+        for (pid, account) in accounts {
+            assert_exact(&account, &trace, pid)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_killed_while_it_generates_differs_by_the_call_in_flight_at_most() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n", "400", "--repeat", "1000", "load", "context", "wait", "generate",
+        ];
+        let mut running = waiting(&cache, runtime, Place::OwnNamespaces, &steps)?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        running.until(|event| matches!(event, Event::DecodeBegin { call: 60, .. }))?;
+        let pid = running.pid();
+        let account = Account::of(&running.kill()?)?;
+        let trace = tracing.interrupt()?;
+        trace.assert_nothing_lost()?;
+        assert_exact_but_the_last_call(&account, &trace, pid)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn several_sequences_and_contexts_are_told_apart() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n",
+            "6",
+            "wait",
+            "load",
+            "context",
+            "parallel=4",
+            "shared",
+            "copy",
+            "context",
+            "generate",
+            "use=0",
+            "generate",
+            "draft=1",
+            "shift=2",
+            "free",
+            "free",
+            "context",
+            "generate",
+            "free",
+            "unload",
+        ];
+        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        let pid = running.pid();
+        let account = Account::of(&running.finish()?)?;
+        let trace = tracing.interrupt()?;
+        trace.assert_nothing_lost()?;
+        assert_exact(&account, &trace, pid)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn refused_batches_keep_their_results() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n", "4", "wait", "load", "context", "generate", "bad", "full", "generate", "free",
+            "unload",
+        ];
+        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        let pid = running.pid();
+        let account = Account::of(&running.finish()?)?;
+        let trace = tracing.interrupt()?;
+        assert_exact(&account, &trace, pid)?;
+        let ends: Vec<_> = trace
+            .requests(pid)
+            .iter()
+            .map(|request| request.end)
+            .collect();
+        assert!(ends.contains(&EndReason::Error), "{ends:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn requests_carry_prompt_cached_and_generated_tokens_and_why_they_ended() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n",
+            "6",
+            "--eog-at",
+            "3",
+            "wait",
+            "load",
+            "context",
+            "generate",
+            "reuse",
+            "prompt=Once upon a midnight dreary",
+            "reuse",
+            "free",
+            "unload",
+        ];
+        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        let pid = running.pid();
+        let lines = running.finish()?;
+        let trace = tracing.interrupt()?;
+        let expected = prompts_and_first_positions(&lines);
+        let requests = trace.requests(pid);
+        assert_eq!((requests.len(), expected.len()), (3, 3));
+        for (request, (prompt, first)) in requests.iter().zip(expected) {
+            assert_eq!(request.prompt_tokens, Known::Known(prompt), "{request:?}");
+            assert_eq!(request.cached_tokens, Known::Known(first), "{request:?}");
+            assert_eq!(request.generated_tokens, Known::Known(4), "{request:?}");
+            assert_eq!(request.end, EndReason::Eog, "{request:?}");
+            assert!(!request.approximate, "{request:?}");
+            assert!(
+                request
+                    .time_to_first_token
+                    .value()
+                    .is_some_and(|time| time.0 <= request.duration.0),
+                "{request:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Of each prompt: its tokens, and the position from which on it was fed, which is what was cached.
+fn prompts_and_first_positions(lines: &[Line]) -> Vec<(u64, u64)> {
+    let mut prompt = None;
+    let mut found = Vec::new();
+    for line in lines {
+        match &line.event {
+            Event::Tokenize { ret, .. } => prompt = u64::try_from(*ret).ok(),
+            Event::DecodeBegin { pos, .. } => {
+                found.extend(prompt.take().zip(u64::try_from(pos[0]).ok()))
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn a_load_that_fails_is_told_with_its_path() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    let step = format!("load={}", truncated_model(&cache)?.display());
+    for runtime in BOTH {
+        let mut running = waiting(&cache, runtime, Place::Host, &["wait", &step])?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        let pid = running.pid();
+        running.finish()?;
+        let trace = tracing.interrupt()?;
+        let failed = trace.of(pid).find_map(|line| match &line.body {
+            Body::ModelLoadFailed(snapshot) => Some(snapshot),
+            _ => None,
+        });
+        let failed = failed
+            .ok_or_else(|| anyhow::anyhow!("no failed load was traced:\n{}", trace.stderr))?;
+        assert_eq!(failed.load_result, Known::Known(LoadResult::Failed));
+        assert!(
+            failed
+                .files
+                .iter()
+                .any(|file| file.path.to_string().ends_with("truncated.gguf")),
+            "{:?}",
+            failed.files
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_load_of_a_process_that_starts_while_tracing_is_seen() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    let mut first = waiting(
+        &cache,
+        Runtime::NodeLlamaCpp,
+        Place::Host,
+        &["wait", "load", "unload"],
+    )?;
+    let tracing = start_tracing(&first)?;
+    first.go()?;
+    first.finish()?;
+    let mut pids = Vec::new();
+    for _ in 0..100 {
+        let command =
+            Runtime::NodeLlamaCpp.command(&cache, TINY, &["load", "context", "free", "unload"])?;
+        let running = Running::start(command, Place::Host)?;
+        pids.push(running.pid());
+        running.finish()?;
+    }
+    let trace = tracing.interrupt()?;
+    let unseen: Vec<_> = pids
+        .iter()
+        .filter(|pid| {
+            !trace.of(**pid).any(|line| {
+                matches!(&line.body, Body::ModelLoaded(snapshot) if snapshot.load == LoadSeen::Seen)
+            })
+        })
+        .collect();
+    assert!(
+        unseen.is_empty(),
+        "{} of 100 loads were not seen",
+        unseen.len()
+    );
+    Ok(())
+}
