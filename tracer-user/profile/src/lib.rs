@@ -20,6 +20,8 @@ mod signal;
 pub use catalogue::Catalogue;
 pub use error::ProfileError;
 pub use gate::{Gate, GateRefusal, Library, SymbolPattern, Version, VersionRange};
-pub use profile::{Argument, ExitWanted, Field, FieldKind, Mode, Place, Probe, Profile, Selection};
+pub use profile::{
+    Argument, ExitWanted, Field, FieldKind, Mode, Options, Place, Probe, Profile, Selection,
+};
 pub use read::read;
 pub use signal::{FieldName, Shape, Signal, TokenSet};

@@ -23,6 +23,11 @@ pub struct Profile {
     pub version_symbols: Vec<String>,
     /// Shell patterns of paths where the runtime's libraries lie before any process maps them.
     pub early_paths: Vec<String>,
+    /// Shell patterns of the names of library files that a snapshot lists with their build-ids:
+    /// the runtime's own and those that it computes with.
+    pub libraries: Vec<String>,
+    /// Options of the runtime's programs that name what a snapshot needs.
+    pub options: Options,
     /// Environment variables that are switches, never secrets, and may appear in a snapshot.
     pub environment: Vec<String>,
     /// Groups in the order in which they are switched off when probing costs too much. A group
@@ -62,6 +67,18 @@ impl Profile {
         }
         selection
     }
+}
+
+/// Options on a command line, such as `--model`, whose value is the next argument or follows `=`.
+/// Only their digest, or the file that they name, goes further.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The model's path.
+    pub model: Vec<String>,
+    /// A chat template.
+    pub template: Vec<String>,
+    /// A file that holds a chat template.
+    pub template_file: Vec<String>,
 }
 
 /// What [`Profile::probes_for`] found.

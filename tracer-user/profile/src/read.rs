@@ -10,7 +10,7 @@ use crate::{
     error::ProfileError,
     expression::{self, Condition, Malformed, unknown},
     gate::{Gate, SymbolPattern, Version, VersionRange},
-    profile::{Mode, Probe, Profile},
+    profile::{Mode, Options, Probe, Profile},
     signal::{FieldName, Signal},
 };
 
@@ -27,6 +27,19 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
     let recognise = symbols(root.some_strings("recognise")?);
     let version_symbols = values(root.strings("version")?);
     let early_paths = values(root.strings("early_paths")?);
+    let libraries = values(root.strings("libraries")?);
+    let options = match root.table("options")? {
+        Some(mut table) => {
+            let options = Options {
+                model: values(table.strings("model")?),
+                template: values(table.strings("template")?),
+                template_file: values(table.strings("template_file")?),
+            };
+            table.finish()?;
+            options
+        }
+        None => Options::default(),
+    };
     let environment = values(root.strings("environment")?);
     let shed_order = values(root.strings("shed")?);
     let mut probes: Vec<Probe> = Vec::new();
@@ -60,6 +73,8 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
         recognise,
         version_symbols,
         early_paths,
+        libraries,
+        options,
         environment,
         shed_order,
         probes,
@@ -457,7 +472,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    if text.is_empty() || text.len() % 2 != 0 || !text.is_ascii() {
+    if text.is_empty() || !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
     (0..text.len())

@@ -15,7 +15,7 @@ const MOST_LINES: usize = 1 << 20;
 /// `PATH_MAX`, each byte perhaps written as `\012`, and what stands before.
 const LONGEST_LINE: u64 = 4 * 4096 + 128;
 
-/// A file-backed executable mapping.
+/// A file-backed mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// First address.
@@ -38,6 +38,18 @@ pub struct Mapping {
 /// # Errors
 /// If the process has ended, or its mappings may not be read.
 pub fn executable_mappings(pid: u32) -> Result<Vec<Mapping>, ProcessError> {
+    read(pid, |executable| executable)
+}
+
+/// All mappings of files of a process, executable or not.
+///
+/// # Errors
+/// If the process has ended, or its mappings may not be read.
+pub fn file_mappings(pid: u32) -> Result<Vec<Mapping>, ProcessError> {
+    read(pid, |_| true)
+}
+
+fn read(pid: u32, wanted: impl Fn(bool) -> bool) -> Result<Vec<Mapping>, ProcessError> {
     let path = PathBuf::from(format!("/proc/{pid}/maps"));
     let failed = |source| ProcessError::reading(&path, pid, source);
     let mut reader = BufReader::with_capacity(64 << 10, File::open(&path).map_err(failed)?);
@@ -52,7 +64,10 @@ pub fn executable_mappings(pid: u32) -> Result<Vec<Mapping>, ProcessError> {
         if read == 0 {
             break;
         }
-        if let Some((mapping, true)) = parse_line(line.strip_suffix(b"\n").unwrap_or(&line)) {
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        if let Some((mapping, executable)) = parse_line(line)
+            && wanted(executable)
+        {
             mappings.push(mapping);
         }
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 pub use file::{FileId, MappedFile};
-pub use maps::{Mapping, executable_mappings};
+pub use maps::{Mapping, executable_mappings, file_mappings};
 pub use status::{Process, has_shadow_stack};
 
 pub(crate) use file::{InodeKey, Stamp};
