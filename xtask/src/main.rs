@@ -1,5 +1,5 @@
 //! The project's own build steps: `build-ebpf` compiles the kernel half, `vm` runs tests on other
-//! kernels, `fuzz` feeds the parsers.
+//! kernels, `fuzz` feeds the parsers, `test` runs every suite.
 #![forbid(unsafe_code)]
 
 mod bpf;
@@ -7,6 +7,7 @@ mod cargo;
 mod digest;
 mod fuzz;
 mod process;
+mod test;
 mod vm;
 mod workspace;
 
@@ -29,6 +30,8 @@ enum Step {
     BuildEbpf(bpf::Options),
     /// Fuzz everything that reads bytes from outside
     Fuzz(fuzz::Options),
+    /// Run the test suites
+    Test(test::Options),
     /// Run tests in virtual machines on distribution kernels
     Vm(vm::Options),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = Workspace::locate().and_then(|workspace| match step {
         Step::BuildEbpf(options) => bpf::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Step::Fuzz(options) => fuzz::run(&workspace, &options),
+        Step::Test(options) => test::run(&workspace, &options),
         Step::Vm(options) => vm::run(&workspace, &options),
     });
     outcome.unwrap_or_else(|error| {

@@ -1,5 +1,6 @@
 //! Running other programs, with errors that say which one and how it ended.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -34,9 +35,11 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("reading the output of `{shown}`"))
 }
 
-/// The program and its arguments, as one would type them.
-fn show(command: &Command) -> String {
-    let words: Vec<_> = std::iter::once(command.get_program())
+/// The program's name and its arguments, as one would type them.
+pub(crate) fn show(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let words: Vec<_> = std::iter::once(name)
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())
         .collect();

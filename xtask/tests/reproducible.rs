@@ -8,72 +8,50 @@ use std::process::{Command, Output};
 const OBJECTS: [&str; 2] = ["tracer-ebpf.x86_64.o", "tracer-ebpf.aarch64.o"];
 
 #[test]
-fn two_builds_in_different_folders_give_the_same_bytes() {
+fn builds_in_two_folders_give_the_same_bytes_and_a_repeated_one_compiles_nothing() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the manifest lies in the workspace's xtask folder");
-    let toolchain = build(here, &["--show-toolchain"]);
-    if !toolchain.status.success() || !linker_is_installed(&toolchain) {
-        assert!(
-            env::var_os("CI").is_none(),
-            "CI must have the BPF toolchain: run scripts/setup"
-        );
-        eprintln!("SKIPPED two_builds_in_different_folders_give_the_same_bytes: run scripts/setup");
+    if !toolchain_is_there(here) {
         return;
     }
     let elsewhere = tempfile::tempdir().expect("a folder for the copy");
     let copy = elsewhere.path().join("a/workspace/of/another/depth");
     copy_sources(here, &copy);
 
-    let first = tempfile::tempdir().expect("a build folder");
-    let second = elsewhere.path().join("target");
-    assert_success(&build_into(here, first.path(), &["--force"]));
-    assert_success(&build_into(&copy, &second, &["--force"]));
+    let target = elsewhere.path().join("target");
+    let build_copy = || {
+        let output = xtask(&copy, &[])
+            .env("CARGO_TARGET_DIR", &target)
+            .output()
+            .expect("xtask was built");
+        assert_success(&output);
+        output
+    };
+    assert_success(&build(here, &[]));
+    build_copy();
 
+    let target_here = env::var_os("CARGO_TARGET_DIR").map_or(here.join("target"), |t| here.join(t));
     for object in OBJECTS {
         let read = |target: &Path| {
             fs::read(target.join("bpf").join(object)).expect("build-ebpf writes both objects")
         };
-        let (one, other) = (read(first.path()), read(&second));
+        let (one, other) = (read(&target_here), read(&target));
         assert!(!contains(&one, b".debug_info"), "{object} still has DWARF");
         assert!(contains(&one, b".BTF.ext"), "{object} lost its BTF");
         assert!(one == other, "{object} differs between two folders");
     }
-}
 
-#[test]
-fn a_second_build_without_changes_compiles_nothing() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the manifest lies in the workspace's xtask folder");
-    let toolchain = build(here, &["--show-toolchain"]);
-    if !toolchain.status.success() || !linker_is_installed(&toolchain) {
-        assert!(
-            env::var_os("CI").is_none(),
-            "CI must have the BPF toolchain: run scripts/setup"
-        );
-        eprintln!("SKIPPED a_second_build_without_changes_compiles_nothing: run scripts/setup");
-        return;
-    }
-    assert_success(&build(here, &[]));
-    let second = build(here, &[]);
-    assert_success(&second);
+    let again = build_copy();
     assert!(
-        second.stdout.is_empty(),
+        again.stdout.is_empty(),
         "an unchanged build printed {}",
-        String::from_utf8_lossy(&second.stdout)
+        String::from_utf8_lossy(&again.stdout)
     );
 }
 
 fn build(root: &Path, arguments: &[&str]) -> Output {
     xtask(root, arguments).output().expect("xtask was built")
-}
-
-fn build_into(root: &Path, target: &Path, arguments: &[&str]) -> Output {
-    xtask(root, arguments)
-        .env("CARGO_TARGET_DIR", target)
-        .output()
-        .expect("xtask was built")
 }
 
 fn xtask(root: &Path, arguments: &[&str]) -> Command {
@@ -85,11 +63,22 @@ fn xtask(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn linker_is_installed(toolchain: &Output) -> bool {
-    String::from_utf8_lossy(&toolchain.stdout)
-        .lines()
-        .find_map(|line| line.strip_prefix("linker_folder="))
-        .is_some_and(|folder| Path::new(folder).join("bin/bpf-linker").is_file())
+/// Whether the BPF programs can be built here; when not, prints the skip, or panics under CI.
+fn toolchain_is_there(root: &Path) -> bool {
+    let toolchain = build(root, &["--show-toolchain"]);
+    let is_there = toolchain.status.success()
+        && String::from_utf8_lossy(&toolchain.stdout)
+            .lines()
+            .find_map(|line| line.strip_prefix("linker_folder="))
+            .is_some_and(|folder| Path::new(folder).join("bin/bpf-linker").is_file());
+    if !is_there {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        let remedy = "the BPF toolchain is missing: run scripts/setup";
+        assert!(env::var_os("CI").is_none(), "{test}: {remedy}");
+        eprintln!("skipped {test}: {remedy}");
+    }
+    is_there
 }
 
 fn assert_success(output: &Output) {

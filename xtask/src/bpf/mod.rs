@@ -8,8 +8,9 @@ mod toolchain;
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -64,26 +65,13 @@ pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<()> {
         return show_toolchain(workspace);
     }
     let toolchain = Toolchain::find(workspace)?;
+    let _held = hold(workspace)?;
     let inputs = inputs(workspace, &toolchain)?;
     if !options.force && up_to_date(workspace, &inputs) {
         return Ok(());
     }
 
-    let mut objects = Vec::new();
-    for architecture in ARCHITECTURES {
-        let linked = compile(workspace, &toolchain, architecture)?;
-        let linked = fs::read(&linked).with_context(|| format!("reading {}", linked.display()))?;
-        let object = strip::dwarf(&linked)?;
-        let file = format!("tracer-ebpf.{architecture}.o");
-        replace(&workspace.bpf().join(&file), &object)?;
-        let sha256 = digest::of_bytes(&object);
-        println!("{file}: {} bytes, sha256 {sha256}", object.len());
-        objects.push(ObjectRecord {
-            file,
-            bytes: object.len() as u64,
-            sha256,
-        });
-    }
+    let objects = compile_all(workspace, &toolchain)?;
     let compiler = toolchain.compiler;
     let record = Record {
         inputs,
@@ -95,6 +83,44 @@ pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<()> {
     };
     let text = serde_json::to_string_pretty(&record).context("writing the build record")?;
     replace(&record_path(workspace), format!("{text}\n").as_bytes())
+}
+
+/// Waits until no other process builds here; the build is ours until the file is closed.
+fn hold(workspace: &Workspace) -> Result<File> {
+    let path = workspace.bpf().join("lock");
+    fs::create_dir_all(workspace.bpf())
+        .and_then(|()| File::create(&path))
+        .and_then(|file| file.lock().map(|()| file))
+        .with_context(|| format!("locking {}", path.display()))
+}
+
+/// Compiles both architectures at once: most of each build is one crate in one codegen unit.
+fn compile_all(workspace: &Workspace, toolchain: &Toolchain) -> Result<Vec<ObjectRecord>> {
+    thread::scope(|scope| {
+        let builds = ARCHITECTURES
+            .map(|architecture| scope.spawn(|| compile(workspace, toolchain, architecture)));
+        let linked = builds.map(|build| build.join().expect("no step of a build panics"));
+        ARCHITECTURES
+            .into_iter()
+            .zip(linked)
+            .map(|(architecture, linked)| keep(workspace, architecture, &linked?))
+            .collect()
+    })
+}
+
+/// Puts the object that was linked for `architecture` in its place, without DWARF.
+fn keep(workspace: &Workspace, architecture: &str, linked: &Path) -> Result<ObjectRecord> {
+    let linked = fs::read(linked).with_context(|| format!("reading {}", linked.display()))?;
+    let object = strip::dwarf(&linked)?;
+    let file = format!("tracer-ebpf.{architecture}.o");
+    replace(&workspace.bpf().join(&file), &object)?;
+    let sha256 = digest::of_bytes(&object);
+    println!("{file}: {} bytes, sha256 {sha256}", object.len());
+    Ok(ObjectRecord {
+        file,
+        bytes: object.len() as u64,
+        sha256,
+    })
 }
 
 /// Prints what `scripts/setup` needs to know to install the linker: one `name=value` a line.
