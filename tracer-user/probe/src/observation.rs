@@ -144,6 +144,15 @@ impl RecordBatch {
         })
     }
 
+    /// The record at a place, 0 being the oldest.
+    #[must_use]
+    pub fn record(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)? as usize;
+        let before = index.checked_sub(1).and_then(|before| self.ends.get(before));
+        let start = before.map_or(0, |&end| end as usize);
+        Some(&self.bytes[start..end])
+    }
+
     /// How many records there are.
     #[must_use]
     pub fn len(&self) -> usize {

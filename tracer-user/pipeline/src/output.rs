@@ -1,0 +1,124 @@
+//! What correlation hands back.
+
+use tracer_event::{Body, BootNanos, Content, Cpu, Name, Pid, Raw, Tid};
+use tracer_profile::TokenSet;
+
+use crate::call::Call;
+
+/// An event that still lacks what is the same for all events of its process.
+pub struct Draft {
+    /// When it happened.
+    pub time: BootNanos,
+    /// The process, if it is of one.
+    pub pid: Option<Pid>,
+    /// The thread, if it is of one.
+    pub tid: Option<Tid>,
+    /// The CPU, if a probe saw it.
+    pub cpu: Option<Cpu>,
+    /// The probe, if one saw it.
+    pub probe: Option<Name>,
+    /// Whether what it tells of arrived late.
+    pub late: bool,
+    /// What happened.
+    pub body: Body<Raw<Content>>,
+}
+
+impl Draft {
+    /// An event that a call tells of.
+    #[must_use]
+    pub fn of_call(call: &Call<'_>, body: Body<Raw<Content>>) -> Self {
+        Self {
+            time: call.time(),
+            pid: Some(call.pid()),
+            tid: Some(call.tid()),
+            cpu: Some(call.cpu()),
+            probe: Some(call.probe.name.clone()),
+            late: call.late,
+            body,
+        }
+    }
+
+    /// An event of a process that no single call tells of.
+    #[must_use]
+    pub const fn of_process(time: BootNanos, pid: Pid, body: Body<Raw<Content>>) -> Self {
+        Self {
+            time,
+            pid: Some(pid),
+            tid: None,
+            cpu: None,
+            probe: None,
+            late: false,
+            body,
+        }
+    }
+
+    /// An event of tracer itself.
+    #[must_use]
+    pub const fn of_agent(time: BootNanos, body: Body<Raw<Content>>) -> Self {
+        Self {
+            time,
+            pid: None,
+            tid: None,
+            cpu: None,
+            probe: None,
+            late: false,
+            body,
+        }
+    }
+}
+
+/// The members of a set of numbers of one process, for the kernel to compare with
+/// (`Supervisor::put_set`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetUpdate {
+    /// The process.
+    pub pid: Pid,
+    /// Which set.
+    pub set: TokenSet,
+    /// Its members; they replace what it had.
+    pub values: Vec<u64>,
+}
+
+/// Collects what one step of correlation produces.
+#[derive(Default)]
+pub struct Output {
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) sets: Vec<SetUpdate>,
+    pub(crate) given_up: u64,
+}
+
+impl Output {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an event.
+    pub fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    /// Asks for a set to be told to the kernel.
+    pub fn put_set(&mut self, update: SetUpdate) {
+        self.sets.push(update);
+    }
+
+    /// Counts a model, context or request that was given up because a table is full; it becomes a
+    /// loss event.
+    pub fn give_up(&mut self) {
+        self.given_up += 1;
+    }
+
+    /// The events so far, oldest first, for a test to look at.
+    #[must_use]
+    pub fn drafts(&self) -> &[Draft] {
+        &self.drafts
+    }
+
+    /// The sets so far, for a test to look at.
+    #[must_use]
+    pub fn sets(&self) -> &[SetUpdate] {
+        &self.sets
+    }
+}

@@ -1,0 +1,405 @@
+//! The one pipeline: everything between the rings and a sink.
+
+use std::{
+    io, mem,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tracer_event::{
+    Body, BootNanos, Content, Event, Grant, Label, Loss, LossReason, Moment, Name, Pid, Raw,
+    Schema, WallNanos,
+    agent::{RuntimeGone, SessionStarted, Silent, Summary},
+    process::{ProcessExited, ProcessOrigin},
+};
+use tracer_probe::observation::{self, Observation};
+use tracer_profile::Profile;
+use tracer_redact::Engine;
+
+use crate::{
+    correlate::Correlator,
+    decode::{DecodeError, Decoder, ProbeSource},
+    merge::{Merge, What},
+    output::{Draft, Output, SetUpdate},
+    process::Processes,
+    sink::Sink,
+    totals::{OwnLosses, Totals},
+    translate::{self, Names, boot, nanos},
+};
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The machine's name in events.
+    pub node: Name,
+    /// The grant's name in events; `local` for root on this host.
+    pub grant: Name,
+    /// tracer's version.
+    pub version: Label,
+    /// The kernel's release.
+    pub kernel: Name,
+    /// The profiles of the run, in the supervisor's order.
+    pub profiles: Arc<[Profile]>,
+    /// How long a record may take from its hit to its ring: a program can be pre-empted or wait
+    /// for a page meanwhile. Longer means more order and more delay.
+    pub window: Duration,
+    /// Bytes of records that wait for the window at most; beyond it, order is given up.
+    pub limit: usize,
+}
+
+impl Options {
+    /// The default window: pre-emption on a loaded machine lasts a few milliseconds.
+    pub const WINDOW: Duration = Duration::from_millis(20);
+    /// The default limit, twice the default rings.
+    pub const LIMIT: usize = 16 << 20;
+}
+
+/// Why a run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The sink refused an event.
+    #[error("cannot write an event to the output: {source}")]
+    Output {
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Turns observations into events at a sink.
+pub struct Pipeline {
+    options: Options,
+    engine: Engine,
+    grant: Arc<Grant>,
+    began: BootNanos,
+    boot_to_wall: u64,
+    merge: Merge<Observation>,
+    decoder: Decoder,
+    correlator: Correlator,
+    processes: Processes,
+    names: Names,
+    totals: Totals,
+    losses: OwnLosses,
+    output: Output,
+}
+
+impl Pipeline {
+    /// A pipeline whose content passes `engine`. What it says first is that the session started.
+    #[must_use]
+    pub fn new(options: Options, engine: Engine) -> Self {
+        let began = boot(tracer_probe::time::BootNanos::now());
+        let switches = options.profiles.iter();
+        let switches = switches.flat_map(|profile| profile.environment.iter().cloned());
+        let engine = engine.with_switches(switches);
+        let grant = Arc::new(Grant {
+            name: options.grant.clone(),
+            level: engine.level().into(),
+            policy: tracer_event::Digest(engine.policy_digest().bytes()),
+        });
+        let mut output = Output::new();
+        let started = SessionStarted {
+            version: options.version.clone(),
+            kernel: options.kernel.clone(),
+            level: engine.level().into(),
+            profiles: options
+                .profiles
+                .iter()
+                .map(|profile| Name::new(&profile.name))
+                .collect(),
+        };
+        output.emit(Draft::of_agent(
+            began,
+            Body::SessionStarted(Box::new(started)),
+        ));
+        Self {
+            merge: Merge::new(options.limit),
+            decoder: Decoder::new(),
+            correlator: Correlator::new(),
+            processes: Processes::new(options.node.clone()),
+            names: Names::new(&options.profiles),
+            totals: Totals::default(),
+            losses: OwnLosses::new(began),
+            boot_to_wall: boot_to_wall(),
+            options,
+            engine,
+            grant,
+            began,
+            output,
+        }
+    }
+
+    /// Takes what the supervisor saw. Nothing is written before [`Pipeline::advance`].
+    pub fn push(&mut self, observation: Observation) {
+        match observation {
+            Observation::Records(records) => self.merge.push_records(records),
+            other => {
+                let time = time_of(&other);
+                self.merge.push_item(time, other);
+            }
+        }
+    }
+
+    /// Writes every event that is not expected to be preceded by another: all rings have been
+    /// read since `read`. Gives back what the kernel should be told.
+    ///
+    /// # Errors
+    /// If the sink refuses an event.
+    pub fn advance(
+        &mut self,
+        read: BootNanos,
+        probes: &impl ProbeSource,
+        sink: &mut impl Sink,
+    ) -> Result<Vec<SetUpdate>, PipelineError> {
+        let watermark = read.0.saturating_sub(nanos(self.options.window).0);
+        self.hand_on(BootNanos(watermark), probes, sink)?;
+        self.correlator.tick(BootNanos(watermark), &mut self.output);
+        for loss in self.losses.tell(read) {
+            let draft = Draft::of_agent(read, Body::Loss(loss));
+            self.output.emit(draft);
+        }
+        self.write(sink)?;
+        sink.flush().map_err(refused)?;
+        Ok(mem::take(&mut self.output.sets))
+    }
+
+    /// Writes what is left, closes what is open, and says what it all amounted to.
+    ///
+    /// # Errors
+    /// If the sink refuses an event.
+    pub fn finish(
+        mut self,
+        probes: &impl ProbeSource,
+        sink: &mut impl Sink,
+    ) -> Result<Summary, PipelineError> {
+        let now = boot(tracer_probe::time::BootNanos::now());
+        self.hand_on(BootNanos(u64::MAX), probes, sink)?;
+        self.correlator.finish(now, &mut self.output);
+        for loss in self.losses.tell(now) {
+            let draft = Draft::of_agent(now, Body::Loss(loss));
+            self.output.emit(draft);
+        }
+        self.write(sink)?;
+        let summary = Summary {
+            duration: now.since(self.began),
+            ..self.totals.summary().clone()
+        };
+        let body = Body::Summary(Box::new(summary.clone()));
+        self.output.emit(Draft::of_agent(now, body));
+        self.write(sink)?;
+        sink.flush().map_err(refused)?;
+        Ok(summary)
+    }
+
+    fn hand_on(
+        &mut self,
+        watermark: BootNanos,
+        probes: &impl ProbeSource,
+        sink: &mut impl Sink,
+    ) -> Result<(), PipelineError> {
+        self.boot_to_wall = boot_to_wall();
+        self.merge.advance(watermark);
+        while let Some(merged) = self.merge.next() {
+            match merged.what {
+                What::Record(record) => {
+                    self.totals.record();
+                    match self.decoder.decode(record, probes) {
+                        Ok(call) => {
+                            let call = call.arrived(merged.late);
+                            self.correlator.call(&call, &mut self.output);
+                        }
+                        Err(error) => self.losses.add(loss_reason(&error), 1),
+                    }
+                }
+                What::Item(observation) => self.observe(observation, merged.late, probes),
+            }
+            self.write(sink)?;
+        }
+        let given_up = mem::take(&mut self.output.given_up);
+        self.losses.add(LossReason::TableFull, given_up);
+        Ok(())
+    }
+
+    fn observe(&mut self, observation: Observation, late: bool, probes: &impl ProbeSource) {
+        let time = time_of(&observation);
+        let first = self.output.drafts.len();
+        match observation {
+            Observation::Records(records) => self.merge.push_records(records),
+            Observation::RuntimeFound(found) => {
+                let pid = Pid(found.process.id.pid);
+                let seen = self
+                    .processes
+                    .announce(&found.process, ProcessOrigin::Running);
+                if let Some(seen) = seen {
+                    self.emit(time, Some(pid), Body::ProcessSeen(Box::new(seen)));
+                }
+                let body = self.names.runtime_found(&found);
+                self.emit(time, Some(pid), Body::RuntimeFound(Box::new(body)));
+                if let Some(profile) = self.options.profiles.get(found.profile) {
+                    self.correlator
+                        .runtime_found(&found, profile, &mut self.output);
+                }
+            }
+            Observation::RuntimeGone {
+                process, library, ..
+            } => {
+                let runtime = self.names.library(library);
+                let body = Body::RuntimeGone(RuntimeGone { runtime });
+                self.emit(time, Some(Pid(process.pid)), body);
+            }
+            Observation::Attached(report) => {
+                let body = self.names.attached(&report, probes);
+                self.emit(time, None, Body::Attached(Box::new(body)));
+            }
+            Observation::NotAttachable(refused) => {
+                let pid = refused.process.map(|process| Pid(process.pid));
+                let body = translate::not_attachable(&refused, probes);
+                self.emit(time, pid, Body::NotAttachable(Box::new(body)));
+            }
+            Observation::ProcessExec { pid, parent, .. } => {
+                let pid = Pid(pid);
+                self.correlator.process_gone(pid, time, &mut self.output);
+                if self.processes.forget(pid) {
+                    self.announce(time, pid, ProcessOrigin::Exec, Pid(parent));
+                }
+            }
+            Observation::ProcessFork {
+                parent,
+                pid,
+                traced,
+                ..
+            } => {
+                if traced {
+                    self.announce(time, Pid(pid), ProcessOrigin::Fork, Pid(parent));
+                }
+            }
+            Observation::ProcessExit { pid, status, .. } => {
+                let pid = Pid(pid);
+                self.correlator.process_gone(pid, time, &mut self.output);
+                if self.processes.is_announced(pid) {
+                    let body = Body::ProcessExited(ProcessExited::from_status(status));
+                    self.emit(time, Some(pid), body);
+                }
+            }
+            Observation::Loss(loss) => {
+                let body = loss_body(&loss);
+                self.correlator.lost(body.reason, body.to);
+                self.emit(time, None, Body::Loss(body));
+            }
+            Observation::Shed(shed) => {
+                let body = translate::shed(&shed, probes);
+                self.emit(time, None, Body::Shed(Box::new(body)));
+            }
+            Observation::Restored {
+                group,
+                probes: restored,
+                ..
+            } => {
+                let body = translate::restored(&group, &restored, probes);
+                self.emit(time, None, Body::Restored(Box::new(body)));
+            }
+            Observation::Silent { process, busy, .. } => {
+                let body = Body::Silent(Silent { busy: nanos(busy) });
+                self.emit(time, Some(Pid(process.pid)), body);
+            }
+        }
+        for draft in &mut self.output.drafts[first..] {
+            draft.late |= late;
+        }
+    }
+
+    fn announce(&mut self, time: BootNanos, pid: Pid, origin: ProcessOrigin, parent: Pid) {
+        if let Some(seen) = self.processes.announce_pid(pid, origin, parent) {
+            self.emit(time, Some(pid), Body::ProcessSeen(Box::new(seen)));
+        }
+    }
+
+    fn emit(&mut self, time: BootNanos, pid: Option<Pid>, body: Body<Raw<Content>>) {
+        self.output.emit(Draft {
+            pid,
+            ..Draft::of_agent(time, body)
+        });
+    }
+
+    /// Completes, redacts and writes what has been put out.
+    fn write(&mut self, sink: &mut impl Sink) -> Result<(), PipelineError> {
+        for draft in self.output.drafts.drain(..) {
+            let Draft {
+                time,
+                pid,
+                tid,
+                cpu,
+                probe,
+                late,
+                body,
+            } = draft;
+            let ended = matches!(body, Body::ProcessExited(_));
+            let event = Event {
+                schema: Schema,
+                time: Moment {
+                    boot: time,
+                    wall: WallNanos(time.0.wrapping_add(self.boot_to_wall)),
+                },
+                place: self.processes.place(pid, tid, cpu),
+                probe,
+                grant: Arc::clone(&self.grant),
+                late,
+                body,
+            };
+            let event = event.redact(&self.engine);
+            sink.write(&event).map_err(refused)?;
+            self.totals.event(&event);
+            if let (true, Some(pid)) = (ended, pid) {
+                self.processes.forget(pid);
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn refused(source: io::Error) -> PipelineError {
+    PipelineError::Output { source }
+}
+
+/// What to add to boot time for wall time, now. Modulo 2^64, as a clock may be set before boot.
+fn boot_to_wall() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall = nanos(wall.unwrap_or_default());
+    wall.0.wrapping_sub(tracer_probe::time::BootNanos::now().0)
+}
+
+const fn loss_reason(error: &DecodeError) -> LossReason {
+    match error {
+        DecodeError::Malformed(_) | DecodeError::TooMany { .. } | DecodeError::NotACall { .. } => {
+            LossReason::MalformedRecord
+        }
+        DecodeError::UnknownProbe { .. } => LossReason::UnknownProbe,
+    }
+}
+
+fn loss_body(loss: &observation::Loss) -> Loss {
+    Loss {
+        reason: loss.reason.into(),
+        count: loss.count,
+        cpu: Some(tracer_event::Cpu(loss.cpu)),
+        from: boot(loss.since),
+        to: boot(loss.until),
+        intended: loss.reason.is_intended(),
+    }
+}
+
+fn time_of(observation: &Observation) -> BootNanos {
+    boot(match observation {
+        Observation::Records(_) => tracer_probe::time::BootNanos(0),
+        Observation::RuntimeFound(found) => found.time,
+        Observation::Attached(report) => report.time,
+        Observation::NotAttachable(refused) => refused.time,
+        Observation::Loss(loss) => loss.until,
+        Observation::Shed(shed) => shed.time,
+        Observation::RuntimeGone { time, .. }
+        | Observation::ProcessExec { time, .. }
+        | Observation::ProcessFork { time, .. }
+        | Observation::ProcessExit { time, .. }
+        | Observation::Restored { time, .. }
+        | Observation::Silent { time, .. } => *time,
+    })
+}

@@ -1,0 +1,456 @@
+//! The header of a GGUF file: metadata and tensor descriptions, without the tensors.
+//!
+//! The file is the target's: any bytes must end in a header or an error, in bounded time and
+//! memory. It is read as a stream, once; only digests, counts and a few values are kept. Format:
+//! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
+
+use sha2::{Digest as _, Sha256};
+use tracer_event::Digest;
+
+use super::vocabulary::Vocabulary;
+
+/// Bytes of a header that are read; the largest vocabularies take some 30 MiB.
+const MOST_BYTES: u64 = 256 << 20;
+/// Metadata entries and, apart, tensors; real files have some dozens and some thousands.
+const MOST_ENTRIES: u64 = 1 << 16;
+/// Bytes of a key or tensor name; the format allows 65,535 and 64.
+const LONGEST_NAME: u64 = 1 << 16;
+/// Bytes of a single string that is kept.
+const LONGEST_KEPT: u64 = 256;
+/// Arrays in arrays; the format has no use for more than one.
+const DEEPEST: u32 = 4;
+
+/// What a model file says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Version of the format: 2 or 3.
+    pub version: u32,
+    /// `general.type`: `model`, `adapter`, `mmproj`, …; absent in older files.
+    pub kind: Option<String>,
+    /// `general.architecture`.
+    pub architecture: Option<String>,
+    /// `general.name`.
+    pub name: Option<String>,
+    /// `general.file_type`: llama.cpp's number for the quantisation as a whole.
+    pub file_type: Option<u32>,
+    /// The context length that the model was trained with.
+    pub context_length: Option<u64>,
+    /// How many files the model is split into.
+    pub split_count: Option<u64>,
+    /// Tensors and their elements by type, ggml's number.
+    pub tensor_types: BTreeMap<u32, TensorTotals>,
+    /// How many tensors there are in this file.
+    pub tensor_count: u64,
+    /// How many tokens the vocabulary has.
+    pub vocabulary_size: Option<u64>,
+    /// Tokens that end a generation, as llama.cpp decides it.
+    pub end_of_generation: Vec<u32>,
+    /// Digest of the chat template's text.
+    pub chat_template: Option<Digest>,
+    /// Digest over all `tokenizer.` entries but chat templates, whatever their order.
+    pub tokenizer: Option<Digest>,
+    /// Digest over the whole header as it stands.
+    pub digest: Option<Digest>,
+}
+
+/// How much of a model has a type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TensorTotals {
+    /// Tensors.
+    pub tensors: u64,
+    /// Their elements.
+    pub elements: u64,
+}
+
+/// Why bytes are not a header, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum GgufError {
+    /// The file cannot be read, or ends inside the header.
+    #[error("reading GGUF header at byte {at}: {source}")]
+    Read {
+        /// Where.
+        at: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The first bytes are another format's.
+    #[error("not a GGUF file: it begins with {found:02x?}")]
+    Magic {
+        /// The first four bytes.
+        found: [u8; 4],
+    },
+    /// A version that is not known, or a file of the other byte order.
+    #[error("GGUF version {version} is not known; versions 2 and 3 are")]
+    Version {
+        /// What the file says.
+        version: u32,
+    },
+    /// A number that the format does not allow, or that no real file needs.
+    #[error("GGUF header at byte {at}: {what} {value} is out of bounds")]
+    Bounds {
+        /// Where.
+        at: u64,
+        /// What the number is.
+        what: &'static str,
+        /// The number.
+        value: u64,
+    },
+}
+
+impl Header {
+    /// Reads a header from the beginning of a file.
+    ///
+    /// # Errors
+    /// If the bytes are not a GGUF header of a known version, or larger than any real one.
+    pub fn read(file: impl Read) -> Result<Self, GgufError> {
+        let mut stream = Stream {
+            file,
+            at: 0,
+            whole: Sha256::new(),
+            entry: None,
+        };
+        let magic = stream.array()?;
+        if &magic != b"GGUF" {
+            return Err(GgufError::Magic { found: magic });
+        }
+        let version = stream.u32()?;
+        if !matches!(version, 2 | 3) {
+            return Err(GgufError::Version { version });
+        }
+        let tensor_count = stream.count("tensor count", MOST_ENTRIES)?;
+        let entry_count = stream.count("metadata count", MOST_ENTRIES)?;
+        let mut reading = Reading::default();
+        for _ in 0..entry_count {
+            reading.entry(&mut stream)?;
+        }
+        let mut tensor_types: BTreeMap<u32, TensorTotals> = BTreeMap::new();
+        for _ in 0..tensor_count {
+            let (kind, elements) = tensor(&mut stream)?;
+            if tensor_types.len() == 256 && !tensor_types.contains_key(&kind) {
+                return Err(stream.bounds("tensor type", kind.into()));
+            }
+            let totals = tensor_types.entry(kind).or_default();
+            totals.tensors += 1;
+            totals.elements = totals.elements.saturating_add(elements);
+        }
+        let digest = Digest(stream.whole.finalize().into());
+        Ok(reading.finish(version, tensor_count, tensor_types, digest))
+    }
+
+    /// The type that most elements have, ggml's number.
+    #[must_use]
+    pub fn dominant_type(&self) -> Option<u32> {
+        self.tensor_types
+            .iter()
+            .max_by_key(|(_, totals)| totals.elements)
+            .map(|(kind, _)| *kind)
+    }
+}
+
+/// What is gathered while entries pass by.
+#[derive(Default)]
+struct Reading {
+    header: Header,
+    context_lengths: BTreeMap<String, u64>,
+    vocabulary: Vocabulary,
+    tokenizer: BTreeMap<String, [u8; 32]>,
+}
+
+impl Reading {
+    fn entry<R: Read>(&mut self, stream: &mut Stream<R>) -> Result<(), GgufError> {
+        let key = stream.string("key", LONGEST_NAME)?;
+        let key = String::from_utf8_lossy(&key).into_owned();
+        stream.entry = Some(Sha256::new());
+        let kind = stream.u32()?;
+        match key.as_str() {
+            "tokenizer.ggml.tokens" if kind == ARRAY => self.tokens(stream)?,
+            "tokenizer.chat_template" if kind == STRING => {
+                let length = stream.count("string length", MOST_BYTES)?;
+                let mut text = Sha256::new();
+                stream.pass(length, |bytes| text.update(bytes))?;
+                self.header.chat_template = Some(Digest(text.finalize().into()));
+            }
+            _ => match stream.value(kind)? {
+                Value::Text(text) => self.text(&key, text),
+                Value::Number(number) => self.number(&key, number),
+                Value::Other => {}
+            },
+        }
+        let digest = stream.entry.take().map(Sha256::finalize);
+        if let Some(digest) = digest
+            && key.starts_with("tokenizer.")
+            && !key.starts_with("tokenizer.chat_template")
+        {
+            self.tokenizer.insert(key, digest.into());
+        }
+        Ok(())
+    }
+
+    /// The vocabulary's texts: what ends a generation is decided by them.
+    fn tokens<R: Read>(&mut self, stream: &mut Stream<R>) -> Result<(), GgufError> {
+        let kind = stream.u32()?;
+        let count = stream.count("array length", MOST_BYTES)?;
+        if kind != STRING {
+            return stream.elements(kind, count, 1);
+        }
+        for id in 0..count {
+            let Ok(id) = u32::try_from(id) else {
+                return Err(stream.bounds("token id", id));
+            };
+            match stream.short_string()? {
+                Some(text) => self.vocabulary.token(id, &text),
+                None => self.vocabulary.long_token(),
+            }
+        }
+        self.header.vocabulary_size = Some(count);
+        Ok(())
+    }
+
+    fn text(&mut self, key: &str, text: Vec<u8>) {
+        let text = || Some(String::from_utf8_lossy(&text).into_owned());
+        match key {
+            "general.type" => self.header.kind = text(),
+            "general.architecture" => self.header.architecture = text(),
+            "general.name" => self.header.name = text(),
+            "tokenizer.ggml.model" => self.vocabulary.set_model(text().as_deref().unwrap_or_default()),
+            _ => {}
+        }
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        if let Some(architecture) = key.strip_suffix(".context_length") {
+            // The architecture's own entry may come before the one that names it.
+            if self.context_lengths.len() < 16 {
+                self.context_lengths.insert(architecture.to_owned(), number);
+            }
+            return;
+        }
+        match key {
+            "general.file_type" => self.header.file_type = u32::try_from(number).ok(),
+            "split.count" => self.header.split_count = Some(number),
+            _ => self.vocabulary.special(key, number),
+        }
+    }
+
+    fn finish(
+        self,
+        version: u32,
+        tensor_count: u64,
+        tensor_types: BTreeMap<u32, TensorTotals>,
+        digest: Digest,
+    ) -> Header {
+        let Self {
+            header,
+            context_lengths,
+            vocabulary,
+            tokenizer,
+        } = self;
+        let context_length = header
+            .architecture
+            .as_ref()
+            .and_then(|architecture| context_lengths.get(architecture))
+            .copied();
+        let digest_of_tokenizer = (!tokenizer.is_empty()).then(|| {
+            let mut all = Sha256::new();
+            for (key, digest) in &tokenizer {
+                all.update((key.len() as u64).to_le_bytes());
+                all.update(key);
+                all.update(digest);
+            }
+            Digest(all.finalize().into())
+        });
+        Header {
+            version,
+            context_length,
+            tensor_types,
+            tensor_count,
+            end_of_generation: vocabulary.end_of_generation(),
+            tokenizer: digest_of_tokenizer,
+            digest: Some(digest),
+            ..header
+        }
+    }
+}
+
+const STRING: u32 = 8;
+const ARRAY: u32 = 9;
+
+/// A metadata value, as far as it is kept.
+enum Value {
+    Text(Vec<u8>),
+    /// A whole number; a negative one wraps.
+    Number(u64),
+    Other,
+}
+
+/// A description of one tensor: its type and how many elements it has.
+fn tensor<R: Read>(stream: &mut Stream<R>) -> Result<(u32, u64), GgufError> {
+    stream.string("tensor name", LONGEST_NAME)?;
+    let dimensions = stream.u32()?;
+    if dimensions > 8 {
+        return Err(stream.bounds("dimension count", dimensions.into()));
+    }
+    let mut elements = 1_u64;
+    for _ in 0..dimensions {
+        elements = elements.saturating_mul(stream.u64()?);
+    }
+    let kind = stream.u32()?;
+    stream.u64()?;
+    Ok((kind, elements))
+}
+
+/// A file that is read once, hashed as it passes by.
+struct Stream<R> {
+    file: R,
+    at: u64,
+    whole: Sha256,
+    entry: Option<Sha256>,
+}
+
+impl<R: Read> Stream<R> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), GgufError> {
+        let at = self.at;
+        self.at += buffer.len() as u64;
+        if self.at > MOST_BYTES {
+            return Err(self.bounds("header size", self.at));
+        }
+        self.file
+            .read_exact(buffer)
+            .map_err(|source| GgufError::Read { at, source })?;
+        self.whole.update(&*buffer);
+        if let Some(entry) = &mut self.entry {
+            entry.update(&*buffer);
+        }
+        Ok(())
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, GgufError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, GgufError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn count(&mut self, what: &'static str, most: u64) -> Result<u64, GgufError> {
+        let count = self.u64()?;
+        if count > most {
+            return Err(self.bounds(what, count));
+        }
+        Ok(count)
+    }
+
+    /// Reads past bytes, piece by piece.
+    fn pass(&mut self, length: u64, mut look: impl FnMut(&[u8])) -> Result<(), GgufError> {
+        let mut piece = [0; 4096];
+        let mut left = length;
+        while left > 0 {
+            let size = left.min(piece.len() as u64);
+            // At most the piece's size, so the cast is exact.
+            let piece = &mut piece[..size as usize];
+            self.fill(piece)?;
+            look(piece);
+            left -= size;
+        }
+        Ok(())
+    }
+
+    fn string(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, GgufError> {
+        let length = self.count(what, most)?;
+        let mut text = Vec::new();
+        self.pass(length, |bytes| text.extend_from_slice(bytes))?;
+        Ok(text)
+    }
+
+    /// A string, if it is short enough to be kept.
+    fn short_string(&mut self) -> Result<Option<Vec<u8>>, GgufError> {
+        let length = self.count("string length", MOST_BYTES)?;
+        if length > LONGEST_KEPT {
+            self.pass(length, |_| {})?;
+            return Ok(None);
+        }
+        let mut text = vec![0; length as usize];
+        self.fill(&mut text)?;
+        Ok(Some(text))
+    }
+
+    fn value(&mut self, kind: u32) -> Result<Value, GgufError> {
+        Ok(match kind {
+            STRING => self.short_string()?.map_or(Value::Other, Value::Text),
+            ARRAY => {
+                let kind = self.u32()?;
+                let count = self.count("array length", MOST_BYTES)?;
+                self.elements(kind, count, 1)?;
+                Value::Other
+            }
+            0 | 7 => Value::Number(u64::from(self.array::<1>()?[0])),
+            1 => Value::Number(i64::from(i8::from_le_bytes(self.array()?)).cast_unsigned()),
+            2 => Value::Number(u16::from_le_bytes(self.array()?).into()),
+            3 => Value::Number(i64::from(i16::from_le_bytes(self.array()?)).cast_unsigned()),
+            4 => Value::Number(self.u32()?.into()),
+            5 => Value::Number(i64::from(i32::from_le_bytes(self.array()?)).cast_unsigned()),
+            10 | 11 => Value::Number(self.u64()?),
+            _ => {
+                let size = self.scalar_size(kind)?;
+                self.pass(size, |_| {})?;
+                Value::Other
+            }
+        })
+    }
+
+    fn elements(&mut self, kind: u32, count: u64, depth: u32) -> Result<(), GgufError> {
+        match kind {
+            STRING => {
+                for _ in 0..count {
+                    let length = self.count("string length", MOST_BYTES)?;
+                    self.pass(length, |_| {})?;
+                }
+            }
+            ARRAY => {
+                if depth == DEEPEST {
+                    return Err(self.bounds("array depth", u64::from(depth) + 1));
+                }
+                for _ in 0..count {
+                    let kind = self.u32()?;
+                    let count = self.count("array length", MOST_BYTES)?;
+                    self.elements(kind, count, depth + 1)?;
+                }
+            }
+            _ => {
+                let size = self.scalar_size(kind)?;
+                // Both factors are below 2^32.
+                self.pass(count * size, |_| {})?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scalar_size(&self, kind: u32) -> Result<u64, GgufError> {
+        match kind {
+            0 | 1 | 7 => Ok(1),
+            2 | 3 => Ok(2),
+            4..=6 => Ok(4),
+            10..=12 => Ok(8),
+            _ => Err(self.bounds("value type", kind.into())),
+        }
+    }
+
+    const fn bounds(&self, what: &'static str, value: u64) -> GgufError {
+        GgufError::Bounds {
+            at: self.at,
+            what,
+            value,
+        }
+    }
+}
