@@ -13,6 +13,8 @@
 
 #[path = "abi/control.rs"]
 mod control;
+#[path = "abi/kernel.rs"]
+mod kernel;
 #[path = "abi/loss.rs"]
 mod loss;
 #[path = "abi/record.rs"]
@@ -23,6 +25,7 @@ mod site;
 mod spec;
 
 pub use control::{Control, ExeKey, RingState, SetKey, Target, TargetFlags, TargetMode, USER_HZ};
+pub use kernel::{FEATURE_FLAGS, FeatureFlag, KERNEL_FIELDS, KernelField};
 pub use loss::{LossCell, LossReason};
 pub use record::{
     Chunk, ChunkStatus, Exec, Exit, Fork, Phase, RecordError, RecordHeader, RecordKind,
@@ -51,5 +54,7 @@ pub const MAX_RINGS: u32 = 64;
 /// Scratch slots of one CPU: a program that is pre-empted, or sleeps in a page fault, keeps its
 /// slot, and the next one on that CPU takes another.
 pub const SCRATCH_SLOTS: u32 = 8;
+/// Sets that one process may have; their numbers are below it.
+pub const MAX_SETS: u32 = 8;
 /// log2 latency buckets of one histogram; bucket `i` counts `2^i <= ns < 2^(i+1)`.
 pub const HISTOGRAM_BUCKETS: usize = 40;

@@ -93,17 +93,24 @@ pub struct Control {
 /// Sleep flag and threshold of one ring; written by the reader, exchanged by producers.
 ///
 /// The reader sets `asleep`, fences, and sleeps only if the ring's producer and consumer positions
-/// are equal. A producer exchanges `asleep` for 0 *after* its record is committed; where it was 1 it
-/// wakes the reader.
+/// are equal. A producer looks at `asleep` *after* its record is committed (the kernel's commit is a
+/// full barrier) and exchanges it for 0; where it was 1 it wakes the reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RingState {
     /// 1 while the reader sleeps or is about to.
     pub asleep: u32,
-    /// Unread bytes from which a producer wakes a reader that is only waiting for its timer.
+    /// Unread bytes from which a producer wakes a reader that is only waiting for its timer. The
+    /// producer that reaches it exchanges it for [`RingState::DISARMED`], so that one crossing wakes
+    /// once; the reader writes it again before each wait.
     pub wake_bytes: u32,
     /// Next sequence number of the ring.
     pub sequence: u64,
+}
+
+impl RingState {
+    /// A `wake_bytes` that no ring reaches.
+    pub const DISARMED: u32 = u32::MAX;
 }
 
 const _: () = assert!(size_of::<Target>() == 24);

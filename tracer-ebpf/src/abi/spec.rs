@@ -59,6 +59,9 @@ pub enum OpKind {
     /// Write to slot `slot` whether the source, cut to `width`, is in set `length_slot` of this
     /// process: 1 it is, 0 it is not, 2 the process has no such set.
     InSet = 6,
+    /// As [`OpKind::Number`], then add slot `length_slot` times `operand`: the address of an
+    /// array's element.
+    Scale = 7,
 }
 
 /// The relation of [`OpKind::Keep`], in [`Op::comparison`]. Signed 64-bit.
@@ -105,14 +108,14 @@ pub struct Op {
     pub source: u8,
     /// The register or slot of the source.
     pub index: u8,
-    /// Slot that is written ([`OpKind::Number`], [`OpKind::InSet`]) or tested ([`OpKind::Keep`]);
+    /// Slot that is written ([`OpKind::Number`], [`OpKind::InSet`], [`OpKind::Scale`]) or tested ([`OpKind::Keep`]);
     /// for chunks, the field number that [`Chunk::field`](crate::Chunk) repeats.
     pub slot: u8,
     /// Bytes of the number or element: 1, 2, 4 or 8.
     pub width: u8,
     /// How many of `offsets` are used.
     pub depth: u8,
-    /// Slot of the length or count; the set's number for [`OpKind::InSet`].
+    /// Slot of the length, count or index; the set's number for [`OpKind::InSet`].
     pub length_slot: u8,
     /// [`Comparison`] of [`OpKind::Keep`].
     pub comparison: u8,
@@ -157,8 +160,9 @@ pub struct Spec {
     pub rate_per_second: u32,
     /// Token bucket: size of a burst, in calls.
     pub rate_burst: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How many of the first `ops` run before sampling and the token bucket: the predicates and
+    /// what they test, so that one call in so many is taken of those that the predicates kept.
+    pub gate_at: u32,
     /// Calls that took less are dropped at the exit, in nanoseconds.
     pub minimum_duration: u64,
     /// The operations, in order.

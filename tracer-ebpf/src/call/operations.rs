@@ -1,0 +1,425 @@
+//! The interpreter: runs a spec's operations.
+//!
+//! The loop is `bpf_loop`, whose body the verifier proves once (a plain loop is proved turn by turn,
+//! and within a loop it hardly remembers states, so that every combination of branches counts). State
+//! lies in the scratch slot and each field of an operation is loaded where it is used: the verifier
+//! then learns nothing that would set one path through the body apart from another. Without bpf_loop
+//! (before 5.17) a record tells time only.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{btf_maps::HashMap, helpers::generated::bpf_loop, macros::btf_map};
+use tracer_abi::{
+    Chunk, Comparison, LossReason, MAX_CHUNK, MAX_GATHER, MAX_OFFSETS, MAX_OPS, Op, OpFlags,
+    OpKind, SetKey, Source, Spec,
+};
+
+use crate::{
+    call::{REGISTERS, gates, memory, record},
+    kernel::{F_LOOP, has},
+    loss,
+    scratch::{Gathering, Scratch, TAIL_LIMIT, load},
+};
+
+#[btf_map]
+pub(crate) static SETS: HashMap<SetKey, u8, 16384> = HashMap::new();
+
+/// Runs the operations of one side (a bit of [`OpFlags`]); false if the call is to be dropped, by a
+/// predicate or, at an entry, by the spec's limits.
+#[inline(always)]
+pub(super) fn run(spec: &Spec, scratch: &mut Scratch, side: u8) -> bool {
+    scratch.side.set(side);
+    scratch.is_dropped.set(0);
+    scratch.next_op.set(0);
+    if side == OpFlags::ENTRY {
+        if load(&spec.gate_at) != 0 && !run_until(spec, scratch, load(&spec.gate_at)) {
+            return false;
+        }
+        if !gates::pass(spec, scratch) {
+            return false;
+        }
+    }
+    run_until(spec, scratch, MAX_OPS as u32)
+}
+
+/// What a turn of the interpreter's loop works on.
+struct Turn<'a> {
+    spec: &'a Spec,
+    scratch: &'a mut Scratch,
+}
+
+/// Runs the operations from `scratch.next_op` to `end`; false if a predicate dropped the call.
+#[inline(always)]
+fn run_until(spec: &Spec, scratch: &mut Scratch, end: u32) -> bool {
+    if !has(&F_LOOP) {
+        return true;
+    }
+    let count = load(&spec.op_count)
+        .min(end)
+        .saturating_sub(scratch.next_op.get());
+    let mut turn = Turn { spec, scratch };
+    // SAFETY: the callback has the type that bpf_loop calls, and its context outlives the loop.
+    unsafe {
+        bpf_loop(count, run_next as *mut c_void, (&raw mut turn).cast(), 0);
+    }
+    turn.scratch.is_dropped.get() == 0
+}
+
+/// Runs the next operation; 1 ends the loop.
+unsafe extern "C" fn run_next(_: u32, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the `Turn` that the loop was given; nothing else uses it, or the scratch
+    // slot, before the loop has ended.
+    let Turn { spec, scratch } = unsafe { &mut *context.cast::<Turn<'_>>() };
+    let index = scratch.next_op.get();
+    scratch.next_op.set(index.wrapping_add(1));
+    let Some(op) = spec.ops.get(index as usize) else {
+        return 1;
+    };
+    if load(&op.flags) & scratch.side.get() != 0 && !run_one(scratch, op) {
+        scratch.is_dropped.set(1);
+        return 1;
+    }
+    0
+}
+
+#[inline(always)]
+fn run_one(scratch: &mut Scratch, op: &Op) -> bool {
+    if load(&op.kind) == OpKind::Keep as u8 {
+        return load(&op.level) > scratch.level.get() || compares(scratch, op);
+    }
+    if load(&op.level) > scratch.level.get() {
+        if is_number(op) {
+            scratch.open.skipped |= bit(load(&op.slot));
+        }
+        return true;
+    }
+    scratch.found.set(source(scratch, op));
+    let is_found = follow(scratch, op);
+    if is_number(op) {
+        number(scratch, op, is_found);
+    } else {
+        chunk(scratch, op, is_found);
+    }
+    true
+}
+
+#[inline(always)]
+fn is_number(op: &Op) -> bool {
+    load(&op.kind) == OpKind::Number as u8 || load(&op.kind) == OpKind::InSet as u8
+}
+
+/// Goes from the source through the offsets, to a number or to the address of bytes, in
+/// `scratch.found`; false if a read on the way faults.
+#[inline(always)]
+fn follow(scratch: &mut Scratch, op: &Op) -> bool {
+    let mut step = 0;
+    while step < MAX_OFFSETS {
+        if step as u8 >= load(&op.depth) {
+            break;
+        }
+        let offset = i64::from(load(&op.offsets[step]));
+        step += 1;
+        let address = scratch.found.get().wrapping_add_signed(offset);
+        scratch.found.set(address);
+        let mut width = 8;
+        if step as u8 == load(&op.depth) {
+            if !is_number(op) {
+                break;
+            }
+            width = load(&op.width);
+        }
+        let Some(word) = read_word(scratch, address, width) else {
+            return false;
+        };
+        scratch.found.set(word);
+    }
+    true
+}
+
+/// Writes the number that was found to its slot.
+#[inline(always)]
+fn number(scratch: &mut Scratch, op: &Op, is_found: bool) {
+    let target = load(&op.slot);
+    if !is_found {
+        scratch.open.faulted |= bit(target);
+        loss::count(LossReason::ReadFault, scratch.now.get());
+        return;
+    }
+    let is_signed = load(&op.flags) & OpFlags::SIGNED != 0;
+    let mut value = cut(scratch.found.get(), load(&op.width), is_signed);
+    if load(&op.kind) == OpKind::InSet as u8 {
+        value = set_membership(scratch, op, value);
+    }
+    if let Some(slot) = scratch.open.values.get_mut(usize::from(target)) {
+        *slot = value;
+    }
+}
+
+/// Appends the chunk whose address was found.
+#[inline(always)]
+fn chunk(scratch: &mut Scratch, op: &Op, is_found: bool) {
+    let kind = load(&op.kind);
+    if kind != OpKind::Bytes as u8 && kind != OpKind::CString as u8 && kind != OpKind::Gather as u8
+    {
+        return;
+    }
+    if !record::make_room(scratch) {
+        return;
+    }
+    if is_found {
+        if load(&op.kind) == OpKind::Bytes as u8 {
+            bytes(scratch, op);
+        } else if load(&op.kind) == OpKind::CString as u8 {
+            string(scratch, op);
+        } else {
+            gather(scratch, op);
+        }
+    }
+    record::append(scratch, load(&op.slot));
+}
+
+#[inline(always)]
+fn source(scratch: &Scratch, op: &Op) -> u64 {
+    let kind = load(&op.source);
+    let index = load(&op.index);
+    if kind == Source::Register as u8 {
+        register(scratch, index)
+    } else if kind == Source::Frame as u8 {
+        scratch.frame.get()
+    } else if kind == Source::Return as u8 {
+        register(scratch, scratch.result.get())
+    } else if kind == Source::Slot as u8 {
+        slot(scratch, index)
+    } else if kind == Source::Constant as u8 {
+        load(&op.operand).cast_unsigned()
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+fn register(scratch: &Scratch, index: u8) -> u64 {
+    scratch.registers[usize::from(index) & (REGISTERS - 1)]
+}
+
+#[inline(always)]
+fn slot(scratch: &Scratch, index: u8) -> u64 {
+    scratch
+        .open
+        .values
+        .get(usize::from(index))
+        .copied()
+        .unwrap_or(0)
+}
+
+#[inline(always)]
+fn bit(slot: u8) -> u16 {
+    1 << (slot & 15)
+}
+
+/// Reads a number of `width` bytes.
+#[inline(always)]
+fn read_word(scratch: &mut Scratch, address: u64, width: u8) -> Option<u64> {
+    scratch.word[0] = 0;
+    let to = (&raw mut scratch.word).cast();
+    // SAFETY: `word` has room for 16 bytes, and the width is cut to 15.
+    let is_read = unsafe { memory::read(to, u32::from(width & 15), address) };
+    // SAFETY: our own memory; volatile because the helper wrote it.
+    is_read.then(|| unsafe { (&raw const scratch.word[0]).read_volatile() })
+}
+
+/// Cuts a number to `width` bytes.
+#[inline(always)]
+fn cut(value: u64, width: u8, is_signed: bool) -> u64 {
+    let unused = 64_u32.wrapping_sub(u32::from(width) * 8) & 63;
+    if is_signed {
+        ((value << unused).cast_signed() >> unused).cast_unsigned()
+    } else {
+        (value << unused) >> unused
+    }
+}
+
+#[inline(always)]
+fn compares(scratch: &Scratch, op: &Op) -> bool {
+    let left = slot(scratch, load(&op.slot)).cast_signed();
+    let right = load(&op.operand);
+    let relation = load(&op.comparison);
+    if relation == Comparison::Equal as u8 {
+        left == right
+    } else if relation == Comparison::NotEqual as u8 {
+        left != right
+    } else if relation == Comparison::Less as u8 {
+        left < right
+    } else if relation == Comparison::Greater as u8 {
+        left > right
+    } else {
+        left & right != 0
+    }
+}
+
+/// 1 if the value is in the process's set, 0 if not, 2 if the process has no such set.
+#[inline(always)]
+fn set_membership(scratch: &Scratch, op: &Op, value: u64) -> u64 {
+    let mut key = SetKey {
+        pid: (scratch.pid_tgid.get() >> 32) as u32,
+        set: u32::from(load(&op.length_slot)),
+        value,
+    };
+    if SETS.get_ptr(key).is_some() {
+        return 1;
+    }
+    key.value = SetKey::EXISTS;
+    if SETS.get_ptr(key).is_some() { 0 } else { 2 }
+}
+
+/// Puts the bytes that slot `length_slot` asks for to `scratch.wanted`: so many elements of the
+/// operation's width, none if the number is negative.
+#[inline(always)]
+fn want(scratch: &mut Scratch, op: &Op) {
+    let count = slot(scratch, load(&op.length_slot));
+    scratch.wanted.set(count);
+    if scratch.wanted.get().cast_signed() < 0 {
+        scratch.wanted.set(0);
+    }
+    if scratch.wanted.get() > u64::from(u32::MAX) {
+        scratch.wanted.set(u64::from(u32::MAX));
+    }
+    let wanted = scratch.wanted.get() * u64::from(load(&op.width));
+    scratch.wanted.set(wanted);
+}
+
+/// Puts the operation's limit, in bytes, to `scratch.bound`, lowered to what a chunk may hold and what
+/// the record has room for. One comparison at a time, each behind a store: the verifier would follow
+/// every combination of what several in a row may yield.
+#[inline(always)]
+fn bound(scratch: &mut Scratch, op: &Op, width: u64) {
+    let limit = load(&op.operand).cast_unsigned();
+    scratch.bound.set(limit);
+    if scratch.bound.get().cast_signed() < 0 {
+        scratch.bound.set(0);
+    }
+    lower_bound(scratch, MAX_CHUNK as u64);
+    let bytes = scratch.bound.get() * width;
+    scratch.bound.set(bytes);
+    lower_bound(scratch, MAX_CHUNK as u64);
+    let room = record::room(scratch);
+    lower_bound(scratch, room);
+}
+
+#[inline(always)]
+fn lower_bound(scratch: &mut Scratch, to: u64) {
+    if scratch.bound.get() > to {
+        scratch.bound.set(to);
+    }
+}
+
+#[inline(always)]
+fn bytes(scratch: &mut Scratch, op: &Op) {
+    want(scratch, op);
+    bound(scratch, op, 1);
+    let wanted = scratch.wanted.get();
+    lower_bound(scratch, wanted);
+    let Some(to) = record::end(scratch) else {
+        return;
+    };
+    let length = scratch.bound.get();
+    if length > MAX_CHUNK as u64 {
+        return;
+    }
+    // SAFETY: a chunk of MAX_CHUNK bytes fits behind the record's end.
+    if unsafe { memory::read(to, length as u32, scratch.found.get()) } {
+        record::fill(scratch);
+    }
+}
+
+#[inline(always)]
+fn string(scratch: &mut Scratch, op: &Op) {
+    bound(scratch, op, 1);
+    let Some(to) = record::end(scratch) else {
+        return;
+    };
+    let limit = scratch.bound.get();
+    if limit > MAX_CHUNK as u64 {
+        return;
+    }
+    // One byte for the NUL and one more, so that a string of just the limit is told from a longer one.
+    // SAFETY: a chunk of MAX_CHUNK bytes and 16 more fit behind the record's end.
+    let read = unsafe { memory::read_string(to, limit as u32 + 2, scratch.found.get()) };
+    let Some(read) = read else {
+        return;
+    };
+    // A length with the NUL; what the limit cut off is of unknown length.
+    let length = read.saturating_sub(1);
+    if length > scratch.bound.get() {
+        scratch.wanted.set(u64::MAX);
+    } else {
+        scratch.bound.set(length);
+        scratch.wanted.set(length);
+    }
+    record::fill(scratch);
+}
+
+#[inline(always)]
+fn gather(scratch: &mut Scratch, op: &Op) {
+    let width = u64::from(load(&op.width));
+    if width == 0 || width > 8 {
+        return;
+    }
+    want(scratch, op);
+    bound(scratch, op, width);
+    let wanted = scratch.wanted.get();
+    lower_bound(scratch, wanted);
+    let fitting = scratch.bound.get() / width;
+    scratch.bound.set(fitting);
+    lower_bound(scratch, MAX_GATHER as u64);
+    scratch.gathering = Gathering {
+        array: scratch.found.get(),
+        start: scratch.length.get() + size_of::<Chunk>() as u64,
+        width,
+        done: 0,
+    };
+    let mut context: *mut Scratch = scratch;
+    // SAFETY: the callback has the type that bpf_loop calls, and its context outlives the loop.
+    unsafe {
+        bpf_loop(
+            scratch.bound.get() as u32,
+            gather_one as *mut c_void,
+            (&raw mut context).cast(),
+            0,
+        );
+    }
+    if load(&scratch.gathering.done) == scratch.bound.get() {
+        let length = scratch.bound.get() * load(&scratch.gathering.width);
+        scratch.bound.set(length);
+        record::fill(scratch);
+    }
+}
+
+/// Reads one pointer of the array and the number behind it; 1 ends the loop.
+unsafe extern "C" fn gather_one(index: u32, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the pointer to the scratch slot that the loop was given; nothing else uses
+    // the slot before the loop has ended.
+    let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
+    let Gathering {
+        array,
+        start,
+        width,
+        done,
+    } = scratch.gathering;
+    let from = array.wrapping_add(u64::from(index) * 8);
+    let Some(pointer) = read_word(scratch, from, 8) else {
+        return 1;
+    };
+    let at = start.wrapping_add(done.wrapping_mul(width));
+    if at > (TAIL_LIMIT + MAX_CHUNK) as u64 {
+        return 1;
+    }
+    let record: *mut u8 = (&raw mut scratch.record).cast();
+    // SAFETY: `at` was checked above, and the record is 24 bytes longer; the width is cut to 15.
+    let is_read = unsafe { memory::read(record.add(at as usize), (width & 15) as u32, pointer) };
+    if !is_read {
+        return 1;
+    }
+    scratch.gathering.done = done + 1;
+    0
+}
