@@ -273,6 +273,8 @@ pub struct Header<C> {
     pub tensor_count: Known<u64>,
     /// How many tokens the vocabulary has.
     pub vocabulary_size: Known<u64>,
+    /// Context length that the model was trained with, in tokens.
+    pub context_length: Known<u64>,
     /// Digest over the vocabulary, merges, types and special ids.
     pub tokenizer: Known<Digest>,
     /// Digest over the whole header.
@@ -289,6 +291,7 @@ impl<C> Default for Header<C> {
             tensor_types: BTreeMap::new(),
             tensor_count: Known::Unknown,
             vocabulary_size: Known::Unknown,
+            context_length: Known::Unknown,
             tokenizer: Known::Unknown,
             digest: Known::Unknown,
         }
@@ -305,6 +308,7 @@ impl<C> Header<C> {
             tensor_types,
             tensor_count,
             vocabulary_size,
+            context_length,
             tokenizer,
             digest,
         } = self;
@@ -316,6 +320,7 @@ impl<C> Header<C> {
             tensor_types,
             tensor_count,
             vocabulary_size,
+            context_length,
             tokenizer,
             digest,
         }
