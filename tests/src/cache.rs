@@ -50,6 +50,12 @@ impl Cache {
         Ok(Self { private, readable })
     }
 
+    /// The folder that every user can read; `once` makes things in it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.readable
+    }
+
     /// The folder for archives as they came from a registry.
     ///
     /// # Errors

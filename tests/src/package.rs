@@ -75,19 +75,20 @@ impl Package {
         cache.once(
             &format!("packages/{folder}-{}-{digest}", self.version),
             |into| {
-                let archive = self.fetched(&cache.downloads()?)?;
+                let archive = self.fetched(cache)?;
                 unpack(&archive, into, self.members)
             },
         )
     }
 
-    fn fetched(&self, downloads: &Path) -> Result<PathBuf> {
+    fn fetched(&self, cache: &Cache) -> Result<PathBuf> {
+        let downloads = &cache.downloads()?;
         let archive = downloads.join(self.file);
         if archive.exists() && sha256_of(&archive)? == self.sha256 {
             return Ok(archive);
         }
         let scratch = tempfile::tempdir_in(downloads).context("cannot make a download folder")?;
-        self.download(scratch.path()).with_context(|| {
+        self.download(cache, scratch.path()).with_context(|| {
             format!(
                 "cannot fetch {} {} from its registry",
                 self.name, self.version
@@ -106,7 +107,7 @@ impl Package {
         Ok(archive)
     }
 
-    fn download(&self, into: &Path) -> Result<()> {
+    fn download(&self, cache: &Cache, into: &Path) -> Result<()> {
         match self.registry {
             Registry::Npm => {
                 let package = format!("{}@{}", self.name, self.version);
@@ -124,7 +125,7 @@ impl Package {
                         self.name, self.version, self.sha256
                     ),
                 )?;
-                let mut pip = Command::new("python3");
+                let mut pip = Command::new(pip_environment(cache)?);
                 pip.args([
                     "-m",
                     "pip",
@@ -141,6 +142,16 @@ impl Package {
             }
         }
     }
+}
+
+/// A Python with pip of its own: Debian's has none, and the system's is left alone.
+fn pip_environment(cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.once("tools/pip", |into| {
+        let mut command = Command::new("python3");
+        run(command.args(["-m", "venv"]).arg(into))
+            .context("cannot make a Python environment; install python3-venv")
+    })?;
+    Ok(folder.join("bin/python"))
 }
 
 /// The lower-case hexadecimal SHA-256 of a file.

@@ -25,15 +25,16 @@ pub type Line = Event<Recorded>;
 
 /// How long the tracer may take to say the line that a test waits for, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Lays the host's permission to capture token ids over `/etc`, in a mount namespace that ends with
-/// the tracer: the host's own files are never touched.
+/// Puts the host's permission to capture token ids into a copy of `/etc`, in a mount namespace that
+/// ends with the tracer: the host's own files are never touched.
 const WITH_CEILING: &str = r#"
 set -e
-mkdir -p "$LAYER/upper/tracer" "$LAYER/work"
-chmod 0755 "$LAYER/upper" "$LAYER/upper/tracer"
-echo 'capture = "tokens"' > "$LAYER/upper/tracer/ceiling.toml"
-chmod 0644 "$LAYER/upper/tracer/ceiling.toml"
-mount -t overlay overlay -o "lowerdir=/etc,upperdir=$LAYER/upper,workdir=$LAYER/work" /etc
+cp -a /etc "$LAYER/etc"
+mkdir -p "$LAYER/etc/tracer"
+chmod 0755 "$LAYER/etc/tracer"
+echo 'capture = "tokens"' > "$LAYER/etc/tracer/ceiling.toml"
+chmod 0644 "$LAYER/etc/tracer/ceiling.toml"
+mount --bind "$LAYER/etc" /etc
 exec "$@"
 "#;
 

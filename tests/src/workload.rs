@@ -254,6 +254,23 @@ impl Running {
         }
     }
 
+    /// The report's next line, if one comes within `wait`.
+    ///
+    /// # Errors
+    /// When the workload has ended.
+    pub fn poll(&mut self, wait: Duration) -> Result<Option<Line>> {
+        match self.incoming.recv_timeout(wait) {
+            Ok(line) => {
+                self.lines.push(line.clone());
+                Ok(Some(line))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("the workload ended; last: {:?}", self.lines.last())
+            }
+        }
+    }
+
     /// Reads the report up to the workload's next `wait`.
     ///
     /// # Errors

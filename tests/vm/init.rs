@@ -27,6 +27,8 @@ use rustix::system::{RebootCommand, reboot};
 
 /// Written by `cargo xtask vm`: name, seconds, program and arguments, separated by tabs.
 const PLAN: &str = "/etc/tracer-tests";
+/// Written there too: one `NAME=VALUE` a line.
+const ENVIRONMENT: &str = "/etc/tracer-environment";
 /// The exit status by which a test says that it was skipped.
 const SKIPPED: i32 = 77;
 
@@ -109,12 +111,14 @@ fn run_test(line: &str) -> Result<&'static str> {
     let (Some(seconds), Some(program)) = (seconds, words.next()) else {
         bail!("`{line}` is not a line of a plan");
     };
+    let environment =
+        fs::read_to_string(ENVIRONMENT).with_context(|| format!("reading {ENVIRONMENT}"))?;
     let mut child = Command::new(program)
         .args(words)
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
         .env("HOME", "/root")
         .env("CI", "true")
-        .env("RUST_BACKTRACE", "1")
+        .envs(environment.lines().filter_map(|line| line.split_once('=')))
         .current_dir("/tmp")
         .stdin(Stdio::null())
         .process_group(0)

@@ -1,6 +1,6 @@
 //! Runs a real model runtime by hand, or prints where one is: for scripts, benchmarks and people.
 
-use std::{os::unix::process::CommandExt, process::Command};
+use std::{iter, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -10,7 +10,7 @@ use tracer_tests::{
     model::{self, SMALL, Shape, TINY},
     package::{NODE_LLAMA_CPP, XLLAMACPP},
     privilege,
-    workload::{NOBODY, Runtime},
+    workload::{NOBODY, Runtime, Target},
 };
 
 #[derive(Parser)]
@@ -27,6 +27,9 @@ enum Action {
         #[arg(required = true)]
         parts: Vec<Part>,
     },
+    /// Make everything that the tests need inside a virtual machine, where nothing can be fetched or
+    /// compiled, and print the cache folder and then the path of each part.
+    Guest,
     /// Print the path of a model file, made on first use.
     Model { shape: Size },
     /// Run steps on a runtime; the report goes to standard output (see workloads/README.md).
@@ -83,6 +86,12 @@ fn main() -> Result<()> {
                 println!("{}", folder.display());
             }
         }
+        Action::Guest => {
+            println!("{}", cache.folder().display());
+            for part in guest_parts(&cache)? {
+                println!("{}", part.display());
+            }
+        }
         Action::Model { shape } => println!("{}", model::model(&cache, shape.shape())?.display()),
         Action::Run {
             runtime,
@@ -103,4 +112,29 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Both builds of llama.cpp with what drives them, the tiny model, and the small targets.
+fn guest_parts(cache: &Cache) -> Result<Vec<PathBuf>> {
+    let mut parts = vec![NODE_LLAMA_CPP.unpacked(cache)?, XLLAMACPP.unpacked(cache)?];
+    let commands = [
+        Runtime::NodeLlamaCpp.command(cache, TINY, &[])?,
+        Runtime::Xllamacpp.command(cache, TINY, &[])?,
+        Target::Flood.command(cache, &[])?,
+        Target::Stall.command(cache, &[])?,
+        Target::Unwind.command(cache, &[])?,
+        Target::Panic.command(cache, &[])?,
+    ];
+    // A command line names the program, the libraries and the model that it was made with.
+    for command in &commands {
+        parts.extend(
+            iter::once(command.get_program())
+                .chain(command.get_args())
+                .map(PathBuf::from)
+                .filter(|path| path.starts_with(cache.folder()) && path.is_file()),
+        );
+    }
+    parts.sort();
+    parts.dedup();
+    Ok(parts)
 }

@@ -170,6 +170,8 @@ impl Runner<'_> {
             }
         };
         command.args(step.arguments(self.nextest, self.full));
+        // Tests whose length is a matter of patience read it.
+        command.envs(self.full.then_some(("TRACER_FULL", "1")));
         Ok(command)
     }
 
