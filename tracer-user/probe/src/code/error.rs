@@ -40,7 +40,9 @@ pub enum ImageError {
         kind: u16,
     },
     /// Something points beyond the file.
-    #[error("{what}: {length} bytes at {offset:#x} lie outside the file of {size} bytes; it is truncated or damaged")]
+    #[error(
+        "{what}: {length} bytes at {offset:#x} lie outside the file of {size} bytes; it is truncated or damaged"
+    )]
     Outside {
         /// What was looked for.
         what: &'static str,

@@ -1,1 +1,23 @@
-//! From the bytes of a library to the sites that its functions are probed at.
+//! What a library's bytes say about where it can be probed.
+//!
+//! Pure analysis: it reads an ELF file, finds functions, decodes their bodies and chooses for each the
+//! instructions at which a probe is cheap and harms nothing. It attaches nothing and looks at no
+//! process. The bytes belong to whoever runs the process: nothing here panics on them, loops without
+//! end or allocates without a bound.
+//!
+//! Start at [`Image`] to read a file and at [`Planner`] to choose sites.
+
+pub mod elf;
+mod error;
+pub mod flow;
+pub mod instruction;
+pub mod read;
+pub mod site;
+pub mod unwind;
+
+pub use self::{
+    elf::{Image, Symbol, SymbolKind, SymbolTable},
+    error::ImageError,
+    read::ReadAt,
+    site::{Planner, Request, SitePlan},
+};

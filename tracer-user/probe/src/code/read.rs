@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::FileExt,
     sync::Arc,
 };
 
@@ -80,7 +80,11 @@ impl<R: ReadAt> Bytes<R> {
             length: 0,
             source,
         })?;
-        Ok(Self { reader, size, cache: RefCell::default() })
+        Ok(Self {
+            reader,
+            size,
+            cache: RefCell::default(),
+        })
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -96,7 +100,11 @@ impl<R: ReadAt> Bytes<R> {
         limit: u64,
     ) -> Result<Vec<u8>, ImageError> {
         if length > limit {
-            return Err(ImageError::TooLarge { what, length, limit });
+            return Err(ImageError::TooLarge {
+                what,
+                length,
+                limit,
+            });
         }
         self.check(what, offset, length)?;
         let mut bytes = vec![0; length as usize];
@@ -130,8 +138,11 @@ impl<R: ReadAt> Bytes<R> {
         offset: u64,
     ) -> Result<T, ImageError> {
         let bytes = self.vec(what, offset, size_of::<T>() as u64, BLOCK)?;
-        let (value, _) = object::pod::from_bytes(&bytes)
-            .map_err(|()| ImageError::Malformed { what, at: offset, reason: "misaligned" })?;
+        let (value, _) = object::pod::from_bytes(&bytes).map_err(|()| ImageError::Malformed {
+            what,
+            at: offset,
+            reason: "misaligned",
+        })?;
         Ok(*value)
     }
 
@@ -163,9 +174,12 @@ impl<R: ReadAt> Bytes<R> {
     fn check(&self, what: &'static str, offset: u64, length: u64) -> Result<(), ImageError> {
         match offset.checked_add(length) {
             Some(end) if end <= self.size => Ok(()),
-            Some(_) | None => {
-                Err(ImageError::Outside { what, offset, length, size: self.size })
-            }
+            Some(_) | None => Err(ImageError::Outside {
+                what,
+                offset,
+                length,
+                size: self.size,
+            }),
         }
     }
 
@@ -218,6 +232,10 @@ impl<R: ReadAt> Bytes<R> {
         let length = buffer.len() as u64;
         self.reader
             .read_exact_at(buffer, offset)
-            .map_err(|source| ImageError::Read { offset, length, source })
+            .map_err(|source| ImageError::Read {
+                offset,
+                length,
+                source,
+            })
     }
 }

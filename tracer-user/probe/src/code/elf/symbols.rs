@@ -1,0 +1,433 @@
+//! Symbols: by name through `.gnu_hash`, then in one scan of `.symtab`; by prefix; by address.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
+use object::{LittleEndian as Le, elf};
+
+use super::{Image, MAX_NAME, text};
+use crate::code::{ImageError, read::ReadAt};
+
+const SIZE: u64 = size_of::<elf::Sym64<Le>>() as u64;
+const MAX_SYMBOLS: u64 = 8 << 20;
+const CHUNK: u64 = 1 << 20;
+/// Longest walk along one hash chain. A sound table has one or two entries a bucket.
+const MAX_CHAIN: u32 = 1 << 16;
+
+/// A defined function or object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// Mangled name.
+    pub name: String,
+    /// Address.
+    pub vaddr: u64,
+    /// Size in bytes; 0 where the producer did not say.
+    pub size: u64,
+    /// What it names.
+    pub kind: SymbolKind,
+    /// Who can bind to it.
+    pub binding: Binding,
+    /// Where it was found.
+    pub table: SymbolTable,
+}
+
+/// What a symbol names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SymbolKind {
+    /// A function.
+    Function,
+    /// A resolver that the loader calls to learn the function's address (`STT_GNU_IFUNC`). Probing it
+    /// would count the loader's calls, not the program's.
+    IndirectFunction,
+    /// Data, a label or anything else.
+    Other,
+}
+
+/// Who can bind to a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// The object file alone.
+    Local,
+    /// Everyone.
+    Global,
+    /// Everyone, unless a global one exists.
+    Weak,
+}
+
+/// Where a symbol was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SymbolTable {
+    /// `.dynsym`: the loader knows it.
+    Dynamic,
+    /// `.symtab`: only debuggers do; stripping removes it.
+    Static,
+}
+
+/// Functions by address, to answer what is at or inside a range of code.
+#[derive(Debug, Default)]
+pub(in crate::code) struct SymbolIndex {
+    /// (address, offset of the name in the file), sorted.
+    functions: Vec<(u64, u64)>,
+}
+
+impl SymbolIndex {
+    pub(in crate::code) fn within(&self, range: &Range<u64>) -> &[(u64, u64)] {
+        let start = self
+            .functions
+            .partition_point(|&(vaddr, _)| vaddr < range.start);
+        let end = self
+            .functions
+            .partition_point(|&(vaddr, _)| vaddr < range.end);
+        self.functions.get(start..end).unwrap_or_default()
+    }
+}
+
+impl<R: ReadAt> Image<R> {
+    /// Looks up an exported symbol by its mangled name, through the loader's hash table.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or are damaged.
+    pub fn exported(&self, name: &str) -> Result<Option<Symbol>, ImageError> {
+        let (Some(table), Some(_)) = (self.dynamic.gnu_hash, self.dynamic.symtab) else {
+            return Ok(self.scan_dynamic(&[name])?.remove(name));
+        };
+        let table = HashTable::read(self, table)?;
+        let hash = name.bytes().fold(5381_u32, |hash, byte| {
+            hash.wrapping_mul(33).wrapping_add(u32::from(byte))
+        });
+        if table.buckets == 0 || !table.may_hold(self, hash)? {
+            return Ok(None);
+        }
+        let what = ".gnu_hash bucket";
+        let first = self.bytes.u32(what, table.bucket(hash % table.buckets))?;
+        if first < table.first_symbol {
+            return Ok(None);
+        }
+        for number in first..first.saturating_add(MAX_CHAIN) {
+            let link = self.bytes.u32(".gnu_hash chain", table.chain(number))?;
+            if link | 1 == hash | 1 {
+                let raw = self.dynamic_symbol(u64::from(number))?;
+                let names = self.offset_of("symbol name", self.dynamic.strtab)?;
+                if let Some(symbol) = self.symbol(&raw, names, SymbolTable::Dynamic)?
+                    && symbol.name == name
+                {
+                    return Ok(Some(symbol));
+                }
+            }
+            if link & 1 == 1 {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds symbols by their exact mangled names: exported ones by hash, then the rest, local ones
+    /// included, in a single scan of `.symtab`. Names that are nowhere are absent from the result.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or are damaged.
+    pub fn symbols(&self, names: &[&str]) -> Result<HashMap<String, Symbol>, ImageError> {
+        let mut found = HashMap::new();
+        let mut missing = Vec::new();
+        for &name in names {
+            match self.exported(name)? {
+                Some(symbol) => drop(found.insert(name.to_owned(), symbol)),
+                None => missing.push(name),
+            }
+        }
+        if !missing.is_empty() && self.sections.symtab.is_some() {
+            let wanted: HashMap<&[u8], &str> = missing
+                .into_iter()
+                .map(|name| (name.as_bytes(), name))
+                .collect();
+            self.scan(SymbolTable::Static, |raw, names| {
+                let name = self.raw_name(raw, names)?;
+                if let Some(&name) = wanted.get(name.as_slice())
+                    && !found.contains_key(name)
+                    && let Some(symbol) = self.symbol(raw, names, SymbolTable::Static)?
+                {
+                    found.insert(name.to_owned(), symbol);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// All functions whose mangled names begin with `prefix`, by address; at most `limit`.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or are damaged.
+    pub fn functions_with_prefix(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<Symbol>, ImageError> {
+        let mut found = BTreeMap::new();
+        for table in [SymbolTable::Dynamic, SymbolTable::Static] {
+            self.scan(table, |raw, names| {
+                if found.len() < limit
+                    && self.raw_name(raw, names)?.starts_with(prefix.as_bytes())
+                    && let Some(symbol) = self.symbol(raw, names, table)?
+                    && symbol.kind == SymbolKind::Function
+                {
+                    found
+                        .entry((symbol.vaddr, symbol.name.clone()))
+                        .or_insert(symbol);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// All functions of one table, in its order.
+    ///
+    /// # Errors
+    /// When the table cannot be read or is damaged.
+    pub fn functions(&self, table: SymbolTable) -> Result<Vec<Symbol>, ImageError> {
+        let mut found = Vec::new();
+        self.scan(table, |raw, names| {
+            if let Some(symbol) = self.symbol(raw, names, table)?
+                && symbol.kind == SymbolKind::Function
+            {
+                found.push(symbol);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Every name of the function at an address.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or are damaged.
+    pub fn names_at(&self, vaddr: u64) -> Result<Vec<String>, ImageError> {
+        let mut names = Vec::new();
+        for &(_, name) in self
+            .symbol_index()?
+            .within(&(vaddr..vaddr.saturating_add(1)))
+        {
+            let name = text(self.bytes.c_string("symbol name", name, MAX_NAME)?);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Functions by address, read once.
+    pub(in crate::code) fn symbol_index(&self) -> Result<&SymbolIndex, ImageError> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let mut functions = Vec::new();
+        for table in [SymbolTable::Dynamic, SymbolTable::Static] {
+            self.scan(table, |raw, names| {
+                if kind(raw) != SymbolKind::Other && raw.st_shndx.get(Le) != elf::SHN_UNDEF {
+                    let name = names.saturating_add(u64::from(raw.st_name.get(Le)));
+                    functions.push((raw.st_value.get(Le), name));
+                }
+                Ok(())
+            })?;
+        }
+        functions.sort_unstable();
+        Ok(self.index.get_or_init(|| SymbolIndex { functions }))
+    }
+
+    pub(super) fn dynamic_symbol(&self, number: u64) -> Result<elf::Sym64<Le>, ImageError> {
+        let table = self.dynamic.symtab.unwrap_or_default();
+        let at = self
+            .offset_of("symbol table", table)?
+            .saturating_add(number * SIZE);
+        self.bytes.structure("symbol", at)
+    }
+
+    fn scan_dynamic(&self, names: &[&str]) -> Result<HashMap<String, Symbol>, ImageError> {
+        let mut found = HashMap::new();
+        self.scan(SymbolTable::Dynamic, |raw, strings| {
+            if let Some(symbol) = self.symbol(raw, strings, SymbolTable::Dynamic)?
+                && names.contains(&symbol.name.as_str())
+            {
+                found.insert(symbol.name.clone(), symbol);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `visit` with each entry of a table and the file offset of its names.
+    fn scan(
+        &self,
+        table: SymbolTable,
+        mut visit: impl FnMut(&elf::Sym64<Le>, u64) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
+        let (range, names) = match (table, &self.sections) {
+            (SymbolTable::Dynamic, _) => {
+                let Some(symtab) = self.dynamic.symtab else {
+                    return Ok(());
+                };
+                let start = self.offset_of("symbol table", symtab)?;
+                let length = self.dynamic_symbol_count()?.saturating_mul(SIZE);
+                (
+                    start..start.saturating_add(length),
+                    self.offset_of("symbol names", self.dynamic.strtab)?,
+                )
+            }
+            (SymbolTable::Static, sections) => match (&sections.symtab, &sections.strtab) {
+                (Some(symbols), Some(names)) => (symbols.clone(), names.start),
+                (_, _) => return Ok(()),
+            },
+        };
+        let length = range.end - range.start;
+        if length / SIZE > MAX_SYMBOLS {
+            return Err(ImageError::TooLarge {
+                what: "symbol table",
+                length,
+                limit: MAX_SYMBOLS,
+            });
+        }
+        let mut at = range.start;
+        while range.end - at >= SIZE {
+            let length = (range.end - at).min(CHUNK) / SIZE * SIZE;
+            let chunk = self.bytes.vec("symbol table", at, length, CHUNK)?;
+            let (symbols, _) =
+                object::pod::slice_from_bytes::<elf::Sym64<Le>>(&chunk, (length / SIZE) as usize)
+                    .map_err(|()| ImageError::Malformed {
+                    what: "symbol table",
+                    at,
+                    reason: "misaligned",
+                })?;
+            symbols.iter().try_for_each(|raw| visit(raw, names))?;
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn dynamic_symbol_count(&self) -> Result<u64, ImageError> {
+        if let Some(hash) = self.dynamic.hash {
+            // DT_HASH: the number of chains is the number of symbols.
+            let at = self.offset_of(".hash", hash)?;
+            return self.bytes.u32(".hash", at.saturating_add(4)).map(u64::from);
+        }
+        let Some(table) = self.dynamic.gnu_hash else {
+            return Ok(0);
+        };
+        let table = HashTable::read(self, table)?;
+        let length = u64::from(table.buckets) * 4;
+        let buckets = self
+            .bytes
+            .vec(".gnu_hash buckets", table.bucket(0), length, MAX_SYMBOLS)?;
+        let last = buckets
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bucket| u32::from_le_bytes(*bucket))
+            .max()
+            .unwrap_or_default();
+        if last < table.first_symbol {
+            return Ok(u64::from(table.first_symbol));
+        }
+        for number in last..last.saturating_add(MAX_CHAIN) {
+            if self.bytes.u32(".gnu_hash chain", table.chain(number))? & 1 == 1 {
+                return Ok(u64::from(number) + 1);
+            }
+        }
+        Err(ImageError::Malformed {
+            what: ".gnu_hash chain",
+            at: table.chain(last),
+            reason: "it does not end",
+        })
+    }
+
+    fn raw_name(&self, raw: &elf::Sym64<Le>, names: u64) -> Result<Vec<u8>, ImageError> {
+        let at = names.saturating_add(u64::from(raw.st_name.get(Le)));
+        self.bytes.c_string("symbol name", at, MAX_NAME)
+    }
+
+    fn symbol(
+        &self,
+        raw: &elf::Sym64<Le>,
+        names: u64,
+        table: SymbolTable,
+    ) -> Result<Option<Symbol>, ImageError> {
+        if raw.st_shndx.get(Le) == elf::SHN_UNDEF {
+            return Ok(None);
+        }
+        Ok(Some(Symbol {
+            name: text(self.raw_name(raw, names)?),
+            vaddr: raw.st_value.get(Le),
+            size: raw.st_size.get(Le),
+            kind: kind(raw),
+            binding: match raw.st_info >> 4 {
+                elf::STB_LOCAL => Binding::Local,
+                elf::STB_WEAK => Binding::Weak,
+                _ => Binding::Global,
+            },
+            table,
+        }))
+    }
+}
+
+fn kind(raw: &elf::Sym64<Le>) -> SymbolKind {
+    match raw.st_info & 0xf {
+        elf::STT_FUNC => SymbolKind::Function,
+        elf::STT_GNU_IFUNC => SymbolKind::IndirectFunction,
+        _ => SymbolKind::Other,
+    }
+}
+
+/// The layout of `.gnu_hash`, as file offsets.
+struct HashTable {
+    buckets: u32,
+    first_symbol: u32,
+    bloom_words: u32,
+    bloom_shift: u32,
+    bloom_at: u64,
+    buckets_at: u64,
+    chains_at: u64,
+}
+
+impl HashTable {
+    fn read<R: ReadAt>(image: &Image<R>, vaddr: u64) -> Result<Self, ImageError> {
+        let at = image.offset_of(".gnu_hash", vaddr)?;
+        let header: elf::GnuHashHeader<Le> = image.bytes.structure(".gnu_hash", at)?;
+        let bloom_words = header.bloom_count.get(Le);
+        let buckets = header.bucket_count.get(Le);
+        let bloom_at = at.saturating_add(size_of::<elf::GnuHashHeader<Le>>() as u64);
+        let buckets_at = bloom_at.saturating_add(u64::from(bloom_words) * 8);
+        Ok(Self {
+            buckets,
+            first_symbol: header.symbol_base.get(Le),
+            bloom_words,
+            bloom_shift: header.bloom_shift.get(Le),
+            bloom_at,
+            buckets_at,
+            chains_at: buckets_at.saturating_add(u64::from(buckets) * 4),
+        })
+    }
+
+    fn may_hold<R: ReadAt>(&self, image: &Image<R>, hash: u32) -> Result<bool, ImageError> {
+        if self.bloom_words == 0 {
+            return Ok(true);
+        }
+        let word = u64::from(hash / 64 % self.bloom_words);
+        let word = image
+            .bytes
+            .u64(".gnu_hash filter", self.bloom_at.saturating_add(word * 8))?;
+        let second = hash.checked_shr(self.bloom_shift).unwrap_or_default();
+        Ok(word >> (hash % 64) & word >> (second % 64) & 1 == 1)
+    }
+
+    fn bucket(&self, number: u32) -> u64 {
+        self.buckets_at.saturating_add(u64::from(number) * 4)
+    }
+
+    fn chain(&self, symbol: u32) -> u64 {
+        let number = symbol.saturating_sub(self.first_symbol);
+        self.chains_at.saturating_add(u64::from(number) * 4)
+    }
+}
