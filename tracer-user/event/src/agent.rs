@@ -187,7 +187,7 @@ pub struct AttachedProbe<C> {
     /// The probed instructions.
     pub sites: Vec<Site>,
     /// Why the end of the call is not seen although the profile asks for it.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_missing: Option<C>,
 }
 

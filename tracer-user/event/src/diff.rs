@@ -118,3 +118,74 @@ fn by_path(list: &[Value]) -> Map<String, Value> {
     }
     map
 }
+
+#[cfg(test)]
+mod tests {
+    use tracer_redact::{CaptureLevel, Engine, Policy};
+
+    use super::*;
+    use crate::{
+        Body, Content, Digest, Event, Known, ModelId, Nanos, Raw, model::Backend, samples,
+    };
+
+    fn recorded(snapshot: ModelSnapshot<Raw<Content>>) -> ModelSnapshot<Recorded> {
+        let engine = Engine::new(Policy::default(), CaptureLevel::Shape);
+        let event = samples::event(Body::ModelLoaded(Box::new(snapshot))).redact(&engine);
+        let line = serde_json::to_string(&event).unwrap();
+        let read: Event<Recorded> = serde_json::from_str(&line).unwrap();
+        let Body::ModelLoaded(snapshot) = read.body else {
+            panic!("{line}");
+        };
+        *snapshot
+    }
+
+    fn paths(left: ModelSnapshot<Raw<Content>>, right: ModelSnapshot<Raw<Content>>) -> Vec<String> {
+        diff(&recorded(left), &recorded(right))
+            .into_iter()
+            .map(|difference| difference.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn two_loads_of_one_model_do_not_differ() {
+        let mut again = samples::model_snapshot();
+        again.model = ModelId(7);
+        again.load_duration = Known::Known(Nanos(1));
+        again.contexts[0].duration = Known::Unknown;
+        assert_eq!(paths(samples::model_snapshot(), again), [""; 0]);
+    }
+
+    #[test]
+    fn each_wrong_option_is_named_with_both_values() {
+        let mut wrong = samples::model_snapshot();
+        wrong.load_parameters.gpu_layers = Known::Known(7);
+        wrong.contexts[0].parameters.context_length = Known::Known(512);
+        wrong.chat_template.digest = Known::Known(Digest([0; 32]));
+        let template = Digest::of(b"template");
+        let zeros = "0".repeat(64);
+        assert_eq!(
+            paths(samples::model_snapshot(), wrong),
+            [
+                format!("chat_template.digest: {template} -> sha256:{zeros}"),
+                "contexts[0].parameters.context_length: 4096 -> 512".to_owned(),
+                "load_parameters.gpu_layers: -1 -> 7".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_library_that_is_only_in_one_shifts_no_other() {
+        let mut more = samples::model_snapshot();
+        let first = Backend {
+            path: samples::text("/usr/lib/libggml-base.so"),
+            ..samples::model_snapshot().backends.remove(0)
+        };
+        more.backends.insert(0, first);
+        let differences = diff(&recorded(samples::model_snapshot()), &recorded(more));
+        let [difference] = differences.as_slice() else {
+            panic!("{differences:?}");
+        };
+        assert_eq!(difference.path, "backends[/usr/lib/libggml-base.so]");
+        assert_eq!(difference.left, None);
+    }
+}

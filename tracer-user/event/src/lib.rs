@@ -21,8 +21,12 @@ pub mod model;
 mod place;
 pub mod process;
 mod recorded;
+#[cfg(test)]
+mod samples;
 #[cfg(any(test, feature = "schema"))]
 pub mod schema;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use event::{Body, Event, SCHEMA, Schema};
