@@ -51,6 +51,8 @@ pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) verdict: Verdict,
     pub(crate) took: Duration,
+    /// Whether the guest reported its end; false when the guest itself broke off.
+    pub(crate) ended: bool,
     /// What the guest printed while it ran.
     pub(crate) output: String,
 }
@@ -92,6 +94,7 @@ impl Guest<'_> {
                         name: (*name).to_owned(),
                         verdict: Verdict::Fail,
                         took: Duration::ZERO,
+                        ended: false,
                         output: format!("no result: {reason}\n"),
                     });
                 }
@@ -233,6 +236,7 @@ impl Log {
                 name: name.clone(),
                 verdict: *verdict,
                 took: *took,
+                ended: true,
                 output: std::mem::take(&mut self.output),
             }),
             Some(Statement::Done) => {}

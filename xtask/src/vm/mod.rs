@@ -10,6 +10,7 @@ mod guest;
 mod index;
 mod initramfs;
 mod kernel;
+mod made;
 mod report;
 mod series;
 mod suite;
@@ -24,21 +25,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use self::console::Verdict;
 use self::guest::{Accelerator, Guest, Run};
 use self::initramfs::{Addition, Initramfs};
 use self::kernel::{Kernel, Network, Store};
+use self::made::{Made, MadeTest};
 use self::report::SeriesReport;
 use self::series::Series;
-use self::suite::{Needed, Program, TESTS, Test};
-use crate::cargo;
+use self::suite::{Expected, TESTS, Test};
 use crate::workspace::Workspace;
 
 /// Guests that run at once: each has two processors of its own.
 const PARALLEL: usize = 2;
 /// What a guest needs beside its files, in MiB. 5.10 did not boot with 192.
 const BASE_MEMORY: u64 = 512;
-/// Names of the file that tells the guest how to run each test.
+/// The file that tells the guest how to run each test, and the one that holds their environment.
 const PLAN: &str = "/etc/tracer-tests";
+const ENVIRONMENT: &str = "/etc/tracer-environment";
 
 /// What `vm` can be asked.
 #[derive(Args)]
@@ -92,12 +95,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 
     let folder = workspace.target.join("vm");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let programs = build_programs(workspace, &tests)?;
+    let made = made::make(workspace, tests)?;
     let room = Room {
-        workspace,
         options,
         folder: &folder,
-        programs: &programs,
+        made: &made,
         accelerator: match options.accelerator {
             Some(chosen) => chosen,
             None => {
@@ -106,7 +108,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
             }
         },
     };
-    let reports = room.run_all(kernels, &tests);
+    let reports = room.run_all(kernels);
 
     if let Some(path) = &options.junit {
         report::write_junit(path, &reports)?;
@@ -149,52 +151,17 @@ fn wanted_tests(names: &[String]) -> Result<Vec<Test>> {
         .collect())
 }
 
-/// The guest's first process, and each test's program in the order of the tests.
-struct Programs {
-    init: PathBuf,
-    tests: Vec<PathBuf>,
-}
-
-fn build_programs(workspace: &Workspace, tests: &[Test]) -> Result<Programs> {
-    let binary = |package: &str, name: &str| {
-        let arguments = ["build", "--package", package, "--bin", name];
-        find(cargo::executables(workspace, &arguments)?, name)
-    };
-    let integration = |package: &str, name: &str| {
-        let arguments = ["test", "--no-run", "--package", package, "--test", name];
-        find(cargo::executables(workspace, &arguments)?, name)
-    };
-    Ok(Programs {
-        init: binary("tracer-tests", "vm-init")?,
-        tests: tests
-            .iter()
-            .map(|test| match test.program {
-                Program::Binary { package, name } => binary(package, name),
-                Program::Integration { package, name } => integration(package, name),
-            })
-            .collect::<Result<_>>()?,
-    })
-}
-
-fn find(executables: Vec<(String, PathBuf)>, name: &str) -> Result<PathBuf> {
-    executables
-        .into_iter()
-        .find_map(|(found, path)| (found == name).then_some(path))
-        .with_context(|| format!("cargo built no program named {name}"))
-}
-
 /// What all guests of one invocation share.
 struct Room<'a> {
-    workspace: &'a Workspace,
     options: &'a Options,
     folder: &'a Path,
-    programs: &'a Programs,
+    made: &'a Made,
     accelerator: Accelerator,
 }
 
 impl Room<'_> {
     /// Runs every kernel's guest, at most [`PARALLEL`] at once, and prints each as it ends.
-    fn run_all(&self, kernels: Vec<(Series, Result<Kernel>)>, tests: &[Test]) -> Vec<SeriesReport> {
+    fn run_all(&self, kernels: Vec<(Series, Result<Kernel>)>) -> Vec<SeriesReport> {
         let queue = Mutex::new(kernels.into_iter());
         let reports = Mutex::new(Vec::new());
         // A thread that panicked has found a bug in this program; the others' results still count.
@@ -207,7 +174,7 @@ impl Room<'_> {
                         let Some((series, kernel)) = next else { break };
                         let report = SeriesReport {
                             series,
-                            run: kernel.and_then(|kernel| self.run_one(&kernel, tests)),
+                            run: kernel.and_then(|kernel| self.run_one(&kernel)),
                             console: self.console(series).display().to_string(),
                         };
                         let mut reports = reports.lock().expect(lock_failed);
@@ -222,11 +189,12 @@ impl Room<'_> {
         reports
     }
 
-    fn run_one(&self, kernel: &Kernel, tests: &[Test]) -> Result<Run> {
-        let chosen: Vec<_> = tests
+    fn run_one(&self, kernel: &Kernel) -> Result<Run> {
+        let chosen: Vec<_> = self
+            .made
+            .tests
             .iter()
-            .zip(&self.programs.tests)
-            .filter(|(test, _)| test.runs_on(kernel.series()))
+            .filter(|made| made.test.runs_on(kernel.series()))
             .collect();
         let initramfs = self.initramfs(&chosen)?.to_bytes()?;
         let path = self.folder.join(format!("{}.cpio", kernel.asked));
@@ -238,11 +206,16 @@ impl Room<'_> {
             accelerator: self.accelerator,
             // The archive lies in memory twice while it is unpacked.
             memory: BASE_MEMORY + 2 * (initramfs.len() as u64 >> 20),
-            tests: chosen.iter().map(|(test, _)| test.name).collect(),
-            limit: chosen.iter().map(|(test, _)| test.limit).sum::<Duration>(),
+            tests: chosen.iter().map(|made| made.test.name).collect(),
+            limit: chosen.iter().map(|made| made.test.limit).sum::<Duration>(),
             console: self.console(kernel.asked),
         };
-        let run = guest.run();
+        let run = guest.run().map(|mut run| {
+            for made in chosen {
+                judge(&mut run, made.test);
+            }
+            run
+        });
         if !self.options.keep {
             fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         }
@@ -250,27 +223,23 @@ impl Room<'_> {
     }
 
     /// Collects the files of `tests` and writes down how to run each.
-    fn initramfs(&self, tests: &[(&Test, &PathBuf)]) -> Result<Initramfs> {
-        let mut initramfs = Initramfs::new(&self.programs.init)?;
+    fn initramfs(&self, tests: &[&MadeTest]) -> Result<Initramfs> {
+        let mut initramfs = Initramfs::new(&self.made.init)?;
         let mut plan = String::new();
-        for (test, program) in tests {
-            initramfs.add(&in_place(program))?;
-            for needed in test.files {
-                let path = match needed {
-                    Needed::Built(path) => self.workspace.target.join(path),
-                    Needed::Cached(path) => self.workspace.cache.join(path),
-                };
-                initramfs.add(&in_place(&path))?;
+        for tool in &self.made.tools {
+            initramfs.add(&in_place(tool))?;
+        }
+        for made in tests {
+            initramfs.add(&in_place(&made.program))?;
+            for file in &made.files {
+                initramfs.add(&in_place(file))?;
             }
-            let words: Vec<_> = [
-                test.name,
-                &test.limit.as_secs().to_string(),
-                &program.display().to_string(),
-            ]
-            .into_iter()
-            .chain(test.arguments.iter().copied())
-            .map(str::to_owned)
-            .collect();
+            let limit = made.test.limit.as_secs().to_string();
+            let program = made.program.display().to_string();
+            let words: Vec<_> = [made.test.name, &limit, &program]
+                .into_iter()
+                .chain(made.test.arguments.iter().copied())
+                .collect();
             plan.push_str(&words.join("\t"));
             plan.push('\n');
         }
@@ -278,11 +247,41 @@ impl Room<'_> {
             initramfs.add(addition)?;
         }
         initramfs.add_text(PLAN, &plan);
+        initramfs.add_text(ENVIRONMENT, &self.made.environment);
         Ok(initramfs)
     }
 
     fn console(&self, series: Series) -> PathBuf {
         self.folder.join(format!("{series}.console"))
+    }
+}
+
+/// Turns the verdict of a test that is expected to refuse: the guest knows only that it did not
+/// succeed.
+fn judge(run: &mut Run, test: Test) {
+    let Expected::Refusal(words) = test.expected else {
+        return;
+    };
+    for outcome in run
+        .outcomes
+        .iter_mut()
+        .filter(|outcome| outcome.name == test.name)
+    {
+        let refused = outcome.verdict == Verdict::Fail && outcome.ended;
+        let missing: Vec<_> = words
+            .iter()
+            .filter(|word| !outcome.output.contains(**word))
+            .collect();
+        outcome.verdict = if refused && missing.is_empty() {
+            Verdict::Pass
+        } else {
+            Verdict::Fail
+        };
+        if outcome.verdict == Verdict::Fail {
+            outcome
+                .output
+                .push_str(&format!("expected a refusal that says {words:?}\n"));
+        }
     }
 }
 

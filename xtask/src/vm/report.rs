@@ -171,6 +171,7 @@ mod tests {
             name: name.to_owned(),
             verdict,
             took: Duration::from_millis(1500),
+            ended: true,
             output: output.to_owned(),
         };
         vec![

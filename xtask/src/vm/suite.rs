@@ -4,31 +4,41 @@ use std::time::Duration;
 
 use super::series::Series;
 
-/// What a test runs.
+/// A program of this workspace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Program {
-    /// A binary of a workspace package.
+    /// A binary of a package.
     Binary {
         package: &'static str,
         name: &'static str,
     },
-    /// An integration test of a workspace package: `tests/NAME.rs`.
-    #[expect(dead_code, reason = "the probe crate's tests are not listed yet")]
+    /// An integration test of a package: `tests/NAME.rs`.
     Integration {
         package: &'static str,
         name: &'static str,
     },
 }
 
-/// A file that a test needs in the guest.
+/// Something that a test needs in the guest beside its program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Needed {
-    /// Relative to cargo's build folder.
-    #[expect(dead_code, reason = "no listed test loads the BPF object yet")]
-    Built(&'static str),
-    /// Relative to the cache folder.
-    #[expect(dead_code, reason = "no listed test runs a real runtime yet")]
-    Cached(&'static str),
+    /// A program of this workspace.
+    Built(Program),
+    /// A file or folder relative to the workspace.
+    Source(&'static str),
+    /// This machine's Python with its standard library.
+    Python,
+    /// What `workload guest` makes: real llama.cpp builds, a model, and small targets.
+    Workloads,
+}
+
+/// How the test's program has to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expected {
+    /// With exit status 0.
+    Success,
+    /// With another one, after saying each of these.
+    Refusal(&'static [&'static str]),
 }
 
 /// One test and the kernels that it is meant for.
@@ -40,22 +50,96 @@ pub(crate) struct Test {
     pub(crate) program: Program,
     pub(crate) arguments: &'static [&'static str],
     pub(crate) files: &'static [Needed],
+    pub(crate) expected: Expected,
     /// In the guest, which is many times slower than this machine.
     pub(crate) limit: Duration,
 }
 
+/// The guest's first process, which is also the first test.
+pub(crate) const INIT: Program = Program::Binary {
+    package: "tracer-tests",
+    name: "vm-init",
+};
+const TRACER: Program = Program::Binary {
+    package: "tracer-cli",
+    name: "tracer",
+};
+/// Real llama.cpp builds, run as the tests on this machine run them, and the tracer beside them.
+const TRACED_WORKLOADS: &[Needed] = &[
+    Needed::Built(TRACER),
+    Needed::Workloads,
+    Needed::Source("tests/workloads"),
+    Needed::Python,
+];
+
 /// Every test, in the order in which a guest runs them.
-pub(crate) const TESTS: &[Test] = &[Test {
-    name: "guest-is-complete",
-    kernels: (None, None),
-    program: Program::Binary {
-        package: "tracer-tests",
-        name: "vm-init",
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "guest-is-complete",
+        arguments: &["--check-guest"],
+        ..on_every_kernel(INIT)
     },
-    arguments: &["--check-guest"],
-    files: &[],
-    limit: Duration::from_secs(30),
-}];
+    Test {
+        name: "doctor-finds-all-it-needs",
+        kernels: SUPPORTED,
+        arguments: &["doctor"],
+        ..on_every_kernel(TRACER)
+    },
+    Test {
+        name: "an-old-kernel-is-refused",
+        kernels: (None, Some(Series(5, 14))),
+        arguments: &["trace", "--duration", "1s"],
+        expected: Expected::Refusal(&["kernel", "5.10"]),
+        ..on_every_kernel(TRACER)
+    },
+    Test {
+        name: "llama-cpp-runs-untraced",
+        arguments: &["both_decode_calls_run_the_same_steps_to_the_same_tokens"],
+        ..traced_workload("workloads")
+    },
+    Test {
+        name: "llama-cpp-is-counted-exactly",
+        arguments: &["one_process_is_counted_exactly"],
+        ..traced_workload("counts")
+    },
+    Test {
+        name: "a-killed-process-is-counted-up-to-its-last-call",
+        arguments: &["a_process_killed_while_it_generates"],
+        ..traced_workload("counts")
+    },
+    Test {
+        name: "exceptions-pass-unharmed",
+        ..traced_workload("unwinding")
+    },
+];
+
+/// What 5.15 and older lack, the tracer does not do without.
+const SUPPORTED: (Option<Series>, Option<Series>) = (Some(Series(6, 1)), None);
+
+/// A test without arguments or files, to be completed.
+const fn on_every_kernel(program: Program) -> Test {
+    Test {
+        name: "",
+        kernels: (None, None),
+        program,
+        arguments: &[],
+        files: &[],
+        expected: Expected::Success,
+        limit: Duration::from_secs(240),
+    }
+}
+
+/// An end-to-end test of `tests/tests`, on kernels that the tracer supports.
+const fn traced_workload(name: &'static str) -> Test {
+    Test {
+        kernels: SUPPORTED,
+        files: TRACED_WORKLOADS,
+        ..on_every_kernel(Program::Integration {
+            package: "tracer-tests",
+            name,
+        })
+    }
+}
 
 impl Test {
     /// Whether this test is meant for kernels of `series`.
