@@ -63,7 +63,12 @@ pub(crate) fn run(arguments: &meant::Ps) -> Result<Outcome> {
 pub(crate) fn remarks(found: &Survey, profiles: &[Profile]) -> String {
     let mut text = String::new();
     if found.runtimes.is_empty() {
-        text.push_str(&nothing_found(found, profiles));
+        text.push_str(&format!(
+            "tracer: no model runtime runs here: looked at {} and {}\n{}",
+            counted_processes(found.processes),
+            counted(found.files as u64, "mapped file"),
+            profiles::looked_for(profiles),
+        ));
     }
     for path in &found.stripped {
         text.push_str(&format!(
@@ -82,36 +87,13 @@ pub(crate) fn remarks(found: &Survey, profiles: &[Profile]) -> String {
             text.push_str("; run as root to see all: sudo tracer ps");
         }
         text.push('\n');
-        for (process, reason) in found.unreadable.iter().take(NAMED_GAPS) {
-            text.push_str(&format!("  {}: {}\n", process.pid, printable(reason)));
+        for (pid, reason) in found.unreadable.iter().take(NAMED_GAPS) {
+            text.push_str(&format!("  {pid}: {}\n", printable(reason)));
         }
         if gaps > NAMED_GAPS {
             text.push_str(&format!("  … and {} more\n", gaps - NAMED_GAPS));
         }
     }
-    text
-}
-
-/// Says what was looked for and where.
-pub(crate) fn nothing_found(found: &Survey, profiles: &[Profile]) -> String {
-    let mut text = format!(
-        "tracer: no model runtime runs here: looked at {} and {}\n  looked for:\n",
-        counted_processes(found.processes),
-        counted(found.files as u64, "mapped file"),
-    );
-    for profile in profiles {
-        let functions: Vec<String> = profile
-            .recognise
-            .iter()
-            .map(|symbol| symbol.to_string())
-            .collect();
-        text.push_str(&format!(
-            "    {}: {}\n",
-            profile.runtime,
-            functions.join(", ")
-        ));
-    }
-    text.push_str("  another runtime can be added with --profile FILE\n");
     text
 }
 

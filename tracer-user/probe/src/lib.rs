@@ -9,9 +9,13 @@
 //! Start at [`Supervisor`]; `tracer doctor` starts at [`features::Features`], `tracer ps` at
 //! [`survey`](survey::survey).
 
+mod attach;
 mod btf;
 pub mod code;
 pub mod features;
+mod govern;
+mod load;
+mod loss;
 pub mod observation;
 pub mod process;
 mod ring;
@@ -19,7 +23,11 @@ pub mod supervisor;
 pub mod survey;
 mod sys;
 mod table;
+mod target;
 pub mod time;
+mod watch;
 
+pub use load::LoadError;
 pub use observation::Observation;
 pub use supervisor::{Config, Selection, StartError, Supervisor};
+pub use target::TargetError;

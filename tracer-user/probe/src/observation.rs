@@ -148,7 +148,9 @@ impl RecordBatch {
     #[must_use]
     pub fn record(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)? as usize;
-        let before = index.checked_sub(1).and_then(|before| self.ends.get(before));
+        let before = index
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before));
         let start = before.map_or(0, |&end| end as usize);
         Some(&self.bytes[start..end])
     }
@@ -212,6 +214,8 @@ pub struct AttachReport {
     pub profile: usize,
     /// The probes that are in place.
     pub probes: Vec<AttachedProbe>,
+    /// How many links hold them.
+    pub links: usize,
     /// How they were attached.
     pub means: Means,
     /// From the decision to attach until the last link.

@@ -1,12 +1,22 @@
 //! What runs here and what would be attached to it, without attaching anything.
 
-use std::path::PathBuf;
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
 
 use tracer_profile::Profile;
 
 use crate::{
-    observation::{AttachedProbe, NotAttachable, Runtime},
-    process::ProcessId,
+    features,
+    govern::Prices,
+    observation::{AttachedProbe, LibraryId, NotAttachable, ProbeId, Runtime},
+    process::{self, FileId, MappedFile, Mapping, Process, ProcessError, executable_mappings},
+    supervisor::{
+        library,
+        plan::{self, Plan, Recognised},
+    },
+    time::BootNanos,
 };
 
 /// A runtime that runs, and what [`Supervisor`](crate::Supervisor) would attach to it.
@@ -28,17 +38,181 @@ pub struct Survey {
     /// Processes looked at.
     pub processes: usize,
     /// Processes that could not be looked at, and why.
-    pub unreadable: Vec<(ProcessId, String)>,
+    pub unreadable: Vec<(u32, String)>,
     /// Different files looked at.
     pub files: usize,
-    /// Files that look like a runtime's by name but have none of its functions.
+    /// Files named as a runtime's libraries are that have none of its functions: stripped, or of an
+    /// unknown build.
     pub stripped: Vec<PathBuf>,
 }
 
-/// Looks at every process, or only at `pid`, for what `profiles` recognise. With `plan` every
+/// Looks at every process, or only at `pid`, for what `profiles` recognise. With `with_sites` every
 /// probe's sites are chosen too, which reads the libraries' code.
 #[must_use]
-pub fn survey(profiles: &[Profile], pid: Option<u32>, plan: bool) -> Survey {
-    let _ = (profiles, pid, plan);
-    Survey::default()
+pub fn survey(profiles: &[Profile], pid: Option<u32>, with_sites: bool) -> Survey {
+    let mut surveyor = Surveyor {
+        profiles,
+        with_sites,
+        shadow_stacks: features::has_user_shadow_stacks(),
+        files: HashMap::new(),
+        found: Survey::default(),
+    };
+    let pids = match pid {
+        Some(pid) => vec![pid],
+        None => process::all().unwrap_or_default(),
+    };
+    for one in pids {
+        match surveyor.look_at(one) {
+            Ok(()) => surveyor.found.processes += 1,
+            // Processes come and go; only one that was asked for by number must be there.
+            Err(ProcessError::Gone { .. }) if pid.is_none() => {}
+            Err(error) => surveyor.found.unreadable.push((one, error.to_string())),
+        }
+    }
+    let Surveyor {
+        files, mut found, ..
+    } = surveyor;
+    found.files = files.len();
+    found
+        .runtimes
+        .sort_by_key(|surveyed| surveyed.runtime.process.id);
+    found.stripped.sort_unstable();
+    found
+}
+
+struct Surveyor<'a> {
+    profiles: &'a [Profile],
+    with_sites: bool,
+    shadow_stacks: bool,
+    /// Files looked at, and what they turned out to be.
+    files: HashMap<FileId, Option<Examined>>,
+    found: Survey,
+}
+
+/// A runtime's library.
+#[derive(Clone)]
+struct Examined {
+    id: LibraryId,
+    profile: usize,
+    file: FileId,
+    build_id: Option<Vec<u8>>,
+    probes: Vec<AttachedProbe>,
+    refused: Vec<(ProbeId, String)>,
+}
+
+impl Surveyor<'_> {
+    fn look_at(&mut self, pid: u32) -> Result<(), ProcessError> {
+        if process::is_32_bit(pid) {
+            return Err(ProcessError::Not64Bit { pid });
+        }
+        let mappings = executable_mappings(pid)?;
+        let mut seen = HashSet::new();
+        for mapping in mappings.iter().filter(|mapping| seen.insert(mapping.file)) {
+            let examined = match self.files.get(&mapping.file) {
+                Some(examined) => examined.clone(),
+                None => {
+                    let examined = self.examine(pid, mapping);
+                    self.files.insert(mapping.file, examined.clone());
+                    examined
+                }
+            };
+            if let Some(examined) = examined {
+                self.tell(Process::read(pid)?, mapping, examined);
+            }
+        }
+        Ok(())
+    }
+
+    fn examine(&mut self, pid: u32, mapping: &Mapping) -> Option<Examined> {
+        let file = MappedFile::open(pid, mapping).ok()?;
+        let Some(recognised) = plan::recognise(&file, self.profiles).ok()? else {
+            if self.is_named_like_a_runtime(&mapping.path) {
+                self.found.stripped.push(mapping.path.clone());
+            }
+            return None;
+        };
+        let (probes, refused) = if self.with_sites {
+            self.plan(&recognised)
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        Some(Examined {
+            id: LibraryId(u32::try_from(self.files.len()).unwrap_or(u32::MAX)),
+            profile: recognised.profile,
+            file: file.id(),
+            build_id: recognised.build_id,
+            probes,
+            refused,
+        })
+    }
+
+    /// Numbers probes as [`Supervisor`](crate::Supervisor) would with the same profiles.
+    fn plan(&self, recognised: &Recognised) -> (Vec<AttachedProbe>, Vec<(ProbeId, String)>) {
+        let profile = &self.profiles[recognised.profile];
+        let before = &self.profiles[..recognised.profile];
+        let first: usize = before.iter().map(|profile| profile.probes.len()).sum();
+        let id = |probe: usize| ProbeId(u16::try_from(first + probe).unwrap_or(u16::MAX));
+        let Plan { probes, refused } =
+            plan::plan(recognised, profile, self.shadow_stacks, Prices::ASSUMED);
+        let probes = probes
+            .iter()
+            .map(|probe| library::report(id(probe.probe), probe))
+            .collect();
+        let refused = refused
+            .into_iter()
+            .map(|(probe, reason)| (id(probe), reason))
+            .collect();
+        (probes, refused)
+    }
+
+    fn is_named_like_a_runtime(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            return false;
+        };
+        let patterns = self
+            .profiles
+            .iter()
+            .flat_map(|profile| &profile.early_paths);
+        patterns
+            .filter_map(|pattern| pattern.rsplit('/').next())
+            .any(|pattern| {
+                // A pattern such as `*.so` says nothing about whose library it is.
+                pattern.starts_with("lib")
+                    && glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
+            })
+    }
+
+    fn tell(&mut self, process: Process, mapping: &Mapping, examined: Examined) {
+        let Examined {
+            id,
+            profile,
+            file,
+            build_id,
+            probes,
+            refused,
+        } = examined;
+        let time = BootNanos::now();
+        let refused = refused.into_iter().map(|(probe, reason)| NotAttachable {
+            process: Some(process.id),
+            path: mapping.path.clone(),
+            probe: Some(probe),
+            reason,
+            time,
+        });
+        self.found.runtimes.push(Surveyed {
+            probes,
+            not_attachable: refused.collect(),
+            runtime: Runtime {
+                process,
+                profile,
+                library: id,
+                path: mapping.path.clone(),
+                file,
+                deleted: mapping.deleted,
+                build_id,
+                load_may_be_missed: true,
+                time,
+            },
+        });
+    }
 }

@@ -1,6 +1,6 @@
 //! What stands in the way before any program is loaded: rights, namespaces, lockdown.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, io::Read, os::unix::fs::MetadataExt};
 
 /// `PROC_PID_INIT_INO`: the inode number of the initial pid namespace.
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -25,6 +25,18 @@ pub struct Host {
     pub memory_limit: Option<u64>,
     /// Memory that this cgroup uses now, in bytes.
     pub memory_used: Option<u64>,
+}
+
+/// Whether a process here can have a shadow stack, on which an emulated `call` leaves no trace.
+pub(crate) fn has_user_shadow_stacks() -> bool {
+    // Every CPU's flags are alike; the first lines of the file are enough.
+    let mut text = String::new();
+    let read = fs::File::open("/proc/cpuinfo")
+        .and_then(|file| file.take(64 << 10).read_to_string(&mut text));
+    read.is_ok()
+        && text
+            .split_ascii_whitespace()
+            .any(|flag| flag == "user_shstk")
 }
 
 /// `/sys/kernel/security/lockdown`.

@@ -21,6 +21,7 @@ use crate::{
     sys::{bpf, memory::page_size, perf},
 };
 
+pub(crate) use host::has_user_shadow_stacks;
 pub use host::{Host, Lockdown, Obstacle};
 pub(crate) use own_site::descriptor_path;
 
@@ -212,7 +213,11 @@ mod tests {
         }
         let features = Features::detect();
         eprintln!("{features:#?}");
-        for needed in [&features.ring_buffer, &features.cookie, &features.raw_tracepoint] {
+        for needed in [
+            &features.ring_buffer,
+            &features.cookie,
+            &features.raw_tracepoint,
+        ] {
             assert_eq!(*needed, Support::Works);
         }
     }

@@ -16,9 +16,9 @@ pub use file::{FileId, MappedFile};
 pub use maps::{Mapping, executable_mappings, file_mappings};
 pub use status::{Process, has_shadow_stack};
 
-pub(crate) use file::{InodeKey, Stamp};
+pub(crate) use file::InodeKey;
 pub(crate) use maps::{FileOffset, own_file_offset};
-pub(crate) use status::{cgroup_id, cpu_time};
+pub(crate) use status::{cgroup_id, cpu_time, is_32_bit};
 
 /// A process that no other one can be mistaken for: pids are reused, start times are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

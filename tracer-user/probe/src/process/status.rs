@@ -94,6 +94,12 @@ pub fn has_shadow_stack(pid: u32) -> Result<bool, ProcessError> {
         .is_some_and(|features| features.contains("shstk")))
 }
 
+/// Whether `pid` runs a 32-bit program, by the class byte of its executable.
+pub(crate) fn is_32_bit(pid: u32) -> bool {
+    let exe = read_bounded(Path::new(&format!("/proc/{pid}/exe")), pid, 5);
+    exe.is_ok_and(|bytes| bytes == [0x7f, b'E', b'L', b'F', 1])
+}
+
 /// CPU time that a process has used, in user mode.
 pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     let bytes = read_bounded(Path::new(&format!("/proc/{pid}/stat")), pid, LIMIT).ok()?;

@@ -1,11 +1,17 @@
 //! What a run is asked to do.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use tracer_abi::CaptureLevel;
 use tracer_profile::Profile;
 
-use crate::{observation::Means, time::BootNanos};
+use crate::{
+    load::LoadError,
+    observation::Means,
+    process::{self, ProcessError, ProcessId},
+    target::TargetError,
+    time::BootNanos,
+};
 
 /// What a run is asked to do.
 #[derive(Clone, Debug)]
@@ -63,4 +69,42 @@ pub enum Selection {
 
 /// Why a run could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {}
+pub enum StartError {
+    /// The kernel half could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The selection names what is not there.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The profiles have too many probes.
+    #[error(
+        "the profiles have {count} probes together, more than the {limit} that fit; leave out a \
+         profile, or trace one runtime with --runtime"
+    )]
+    TooManyProbes {
+        /// How many.
+        count: usize,
+        /// How many fit.
+        limit: usize,
+    },
+    /// The rings fail.
+    #[error("cannot wait for records: {0}")]
+    Ring(#[source] io::Error),
+    /// A map fails.
+    #[error("cannot read or write a table of the kernel half: {0}")]
+    Table(#[source] io::Error),
+}
+
+/// Refuses early what could never be traced.
+pub(super) fn check_selection(selection: &Selection) -> Result<(), TargetError> {
+    let Selection::Pids(pids) = selection else {
+        return Ok(());
+    };
+    for &pid in pids {
+        ProcessId::of(pid)?;
+        if process::is_32_bit(pid) {
+            return Err(ProcessError::Not64Bit { pid }.into());
+        }
+    }
+    Ok(())
+}

@@ -15,6 +15,7 @@ const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
 const BTF_LOAD: libc::c_int = 18;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const LINK_CREATE: libc::c_int = 28;
 
@@ -26,6 +27,8 @@ pub(crate) const MAP_RING: u32 = 27;
 pub(crate) const PROGRAM_KPROBE: u32 = 2;
 /// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
 pub(crate) const PROGRAM_RAW_TRACEPOINT: u32 = 17;
+/// `BPF_PERF_EVENT`.
+const ATTACH_PERF_EVENT: u32 = 41;
 /// `BPF_TRACE_UPROBE_MULTI`.
 pub(crate) const ATTACH_UPROBE_MULTI: u32 = 48;
 /// `BPF_TRACE_UPROBE_SESSION`.
@@ -94,6 +97,37 @@ pub(crate) fn create_map(kind: u32, key: u32, value: u32, entries: u32) -> io::R
     };
     // SAFETY: the attributes are those of BPF_MAP_CREATE; the kernel takes what is left out as 0.
     unsafe { bpf_fd(MAP_CREATE, &attributes) }
+}
+
+/// How many entries a map has; for a ring, its bytes.
+pub(crate) fn max_entries(map: BorrowedFd<'_>) -> io::Result<usize> {
+    /// The beginning of `struct bpf_map_info`.
+    #[derive(Default)]
+    #[repr(C)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+    }
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
+    let mut info = Info::default();
+    let attributes = Attributes {
+        fd: map.as_raw_fd().cast_unsigned(),
+        length: size_of::<Info>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the attributes are those of BPF_OBJ_GET_INFO_BY_FD; the kernel writes at most
+    // `length` bytes to `info`, which lives through the call.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
+    Ok(info.max_entries as usize)
 }
 
 #[repr(C)]
@@ -344,6 +378,34 @@ pub(crate) fn link_uprobes(program: BorrowedFd<'_>, link: &UprobeLink<'_>) -> io
     };
     // SAFETY: the attributes are those of BPF_LINK_CREATE for uprobe_multi; path and arrays outlive
     // the call, and both arrays have `count` entries.
+    unsafe { bpf_fd(LINK_CREATE, &attributes) }
+}
+
+/// Attaches a program to a perf event; closing the descriptor detaches it.
+///
+/// # Minimum kernel version
+/// 5.15, for the cookie.
+pub(crate) fn link_perf_event(
+    program: BorrowedFd<'_>,
+    event: BorrowedFd<'_>,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        program: u32,
+        event: u32,
+        attach_type: u32,
+        flags: u32,
+        cookie: u64,
+    }
+    let attributes = Attributes {
+        program: program.as_raw_fd().cast_unsigned(),
+        event: event.as_raw_fd().cast_unsigned(),
+        attach_type: ATTACH_PERF_EVENT,
+        flags: 0,
+        cookie,
+    };
+    // SAFETY: the attributes are those of BPF_LINK_CREATE for a perf event.
     unsafe { bpf_fd(LINK_CREATE, &attributes) }
 }
 

@@ -11,7 +11,6 @@ use std::{
 pub(crate) struct SharedMemory {
     start: NonNull<u8>,
     length: usize,
-    writable: bool,
 }
 
 // SAFETY: the mapping belongs to this value alone, and what the kernel changes in it is read
@@ -47,11 +46,7 @@ impl SharedMemory {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
-        Ok(Self {
-            start,
-            length,
-            writable,
-        })
+        Ok(Self { start, length })
     }
 
     /// Bytes of the mapping.
@@ -72,11 +67,6 @@ impl SharedMemory {
         assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
         // SAFETY: as for `word`.
         unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }
-    }
-
-    /// Whether stores are allowed.
-    pub(crate) fn is_writable(&self) -> bool {
-        self.writable
     }
 
     /// Bytes that the other side has finished and will not change.

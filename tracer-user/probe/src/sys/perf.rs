@@ -1,16 +1,13 @@
-//! Perf events that carry no samples: the kernel's record of new executable mappings.
+//! Perf events: the kernel's record of new executable mappings, and probed instructions where
+//! there is no `uprobe_multi`.
 //!
 //! Format: `struct perf_event_mmap_page` and `enum perf_event_type` in
 //! `include/uapi/linux/perf_event.h`.
 
 use std::{
-    ffi::OsStr,
-    io,
-    os::{
-        fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
-    path::PathBuf,
+    ffi::CStr,
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
     sync::atomic::Ordering,
 };
 
@@ -40,11 +37,7 @@ const DATA_PAGES: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SidebandEvent {
     /// A process mapped a file executable.
-    Mapped {
-        pid: u32,
-        file: FileId,
-        path: PathBuf,
-    },
+    Mapped { pid: u32, file: FileId },
     /// Events were lost.
     Lost(u64),
 }
@@ -57,49 +50,16 @@ pub(crate) struct Sideband {
 
 impl Sideband {
     /// Begins to listen on a CPU.
-    pub(crate) fn open_on(cpu: u32) -> io::Result<Self> {
-        #[repr(C)]
-        struct Attributes {
-            kind: u32,
-            size: u32,
-            config: u64,
-            sample_period: u64,
-            sample_type: u64,
-            read_format: u64,
-            flags: u64,
-            wakeup_watermark: u32,
-            breakpoint_type: u32,
-            config1: u64,
-        }
+    pub(crate) fn open_on(cpu: i32) -> io::Result<Self> {
         let attributes = Attributes {
             kind: TYPE_SOFTWARE,
-            size: size_of::<Attributes>() as u32,
             config: SOFTWARE_DUMMY,
-            sample_period: 0,
-            sample_type: 0,
-            read_format: 0,
             flags: MMAP | MMAP2 | WATERMARK,
             wakeup_watermark: 1,
-            breakpoint_type: 0,
-            config1: 0,
+            ..Attributes::default()
         };
-        // SAFETY: the attributes are PERF_ATTR_SIZE_VER0's 64 bytes and live through the call.
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_perf_event_open,
-                &raw const attributes,
-                -1,
-                libc::c_long::from(cpu),
-                -1,
-                FLAG_FD_CLOEXEC,
-            )
-        };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let fd = i32::try_from(fd).map_err(io::Error::other)?;
-        // SAFETY: the call returned a descriptor that nobody else owns.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: the attributes point to no memory.
+        let fd = unsafe { open(&attributes, -1, cpu) }?;
         let memory = SharedMemory::map(fd.as_fd(), 0, (1 + DATA_PAGES) * page_size(), true)?;
         Ok(Self { fd, memory })
     }
@@ -150,6 +110,76 @@ impl Sideband {
     }
 }
 
+/// Makes a perf event of the instruction at `offset` in the file `path` names, for one process or
+/// all. It counts nothing until a program is linked to it.
+pub(crate) fn open_uprobe(path: &CStr, offset: u64, pid: Option<u32>) -> io::Result<OwnedFd> {
+    let attributes = Attributes {
+        kind: uprobe_type()?,
+        config1: path.as_ptr() as u64,
+        config2: offset,
+        ..Attributes::default()
+    };
+    // An event needs a process or a CPU; with a process and no CPU it follows that one.
+    let (pid, cpu) = match pid {
+        Some(pid) => (pid.cast_signed(), -1),
+        None => (-1, 0),
+    };
+    // SAFETY: `config1` points to the path, which lives through the call.
+    unsafe { open(&attributes, pid, cpu) }
+}
+
+/// Number that the kernel gave the uprobe event source.
+fn uprobe_type() -> io::Result<u32> {
+    let path = "/sys/bus/event_source/devices/uprobe/type";
+    let text = fs::read_to_string(path)?;
+    text.trim()
+        .parse()
+        .map_err(|_| io::Error::other(format!("{path} holds {text:?}")))
+}
+
+/// The first 72 bytes of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER1`).
+#[derive(Default)]
+#[repr(C)]
+struct Attributes {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_watermark: u32,
+    breakpoint_type: u32,
+    config1: u64,
+    config2: u64,
+}
+
+/// # Safety
+/// What the attributes point to must live through the call.
+unsafe fn open(attributes: &Attributes, pid: i32, cpu: i32) -> io::Result<OwnedFd> {
+    let attributes = Attributes {
+        size: size_of::<Attributes>() as u32,
+        ..*attributes
+    };
+    // SAFETY: the attributes have the size that they state; the caller vouches for the rest.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attributes,
+            libc::c_long::from(pid),
+            libc::c_long::from(cpu),
+            -1,
+            FLAG_FD_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the call returned a descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Reads one record, header included; other kinds are passed over.
 fn parse(record: &[u8]) -> Option<SidebandEvent> {
     let word = |at: usize| Some(u32::from_le_bytes(*record.get(at..)?.first_chunk()?));
@@ -161,16 +191,13 @@ fn parse(record: &[u8]) -> Option<SidebandEvent> {
             let device = word(40)?.checked_shl(20)? | word(44)?;
             let inode = long(48)?;
             let path = record.get(72..)?;
-            let path = path.split(|&byte| byte == 0).next()?;
             // Memory without a file is named `//anon` and the like, and has no inode.
             if inode == 0 || path.first() != Some(&b'/') {
                 return None;
             }
-            let path = PathBuf::from(OsStr::from_bytes(path));
             Some(SidebandEvent::Mapped {
                 pid,
                 file: FileId { device, inode },
-                path,
             })
         }
         _ => None,
@@ -205,7 +232,6 @@ mod tests {
                     device: 8 << 20 | 1,
                     inode: 99
                 },
-                path: "/lib/x.so".into(),
             })
         );
     }

@@ -1,0 +1,189 @@
+//! Loads the programs themselves: aya 0.14 parses and relocates them, but can neither load one for
+//! `uprobe_multi` nor load one without the sleepable flag that its section asks for.
+
+use std::{
+    collections::HashSet,
+    ffi::CString,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use aya_obj::{Object, ProgramSection};
+
+use super::{LoadError, Maps, OBJECT};
+use crate::{
+    features::{self, Support},
+    observation::Means,
+    sys::bpf::{self, Instruction, Program, ProgramTypes},
+};
+
+/// The programs that follow calls.
+pub(crate) struct CallPrograms {
+    entry: OwnedFd,
+    exit: OwnedFd,
+    means: Means,
+    process_filter: bool,
+}
+
+impl CallPrograms {
+    /// Loads them for the best way of attaching that works, or for the one given.
+    pub(super) fn load(
+        object: &Relocated,
+        sleepable: bool,
+        means: Option<Means>,
+    ) -> Result<Self, LoadError> {
+        let means = means.unwrap_or_else(|| match features::uprobe_multi() {
+            Ok(_) => Means::UprobeMulti,
+            Err(_) => Means::PerfEvent,
+        });
+        let attach = match means {
+            Means::UprobeMulti => bpf::ATTACH_UPROBE_MULTI,
+            Means::PerfEvent => 0,
+        };
+        let flags = if sleepable { bpf::SLEEPABLE } else { 0 };
+        Ok(Self {
+            entry: object.load("call_entry", bpf::PROGRAM_KPROBE, attach, flags)?,
+            exit: object.load("call_exit", bpf::PROGRAM_KPROBE, attach, flags)?,
+            process_filter: match means {
+                Means::UprobeMulti => features::process_filter() == Support::Works,
+                // A perf event of a process follows its threads only if it is inherited, which
+                // programs cannot be.
+                Means::PerfEvent => false,
+            },
+            means,
+        })
+    }
+
+    /// The program at entries.
+    pub(crate) fn entry(&self) -> BorrowedFd<'_> {
+        self.entry.as_fd()
+    }
+
+    /// The program at exits.
+    pub(crate) fn exit(&self) -> BorrowedFd<'_> {
+        self.exit.as_fd()
+    }
+
+    /// How they can be attached.
+    pub(crate) fn means(&self) -> Means {
+        self.means
+    }
+
+    /// Whether a link for one process sees all of its threads.
+    pub(crate) fn filters_by_process(&self) -> bool {
+        self.process_filter
+    }
+}
+
+/// The attached programs that follow processes.
+pub(crate) struct Lifecycle {
+    _links: Vec<OwnedFd>,
+}
+
+impl Lifecycle {
+    pub(super) fn attach(object: &Relocated) -> Result<Self, LoadError> {
+        let mut links = Vec::new();
+        for (program, tracepoint) in [
+            ("process_exec", "sched_process_exec"),
+            ("process_fork", "sched_process_fork"),
+            ("process_exit", "sched_process_exit"),
+        ] {
+            let program = object.load(program, bpf::PROGRAM_RAW_TRACEPOINT, 0, 0)?;
+            let link = bpf::open_raw_tracepoint(program.as_fd(), tracepoint)
+                .map_err(|source| LoadError::Tracepoint { tracepoint, source })?;
+            links.push(link);
+        }
+        Ok(Self { _links: links })
+    }
+}
+
+/// The object with the descriptors of the maps in its instructions.
+pub(super) struct Relocated {
+    object: Object,
+    /// Its type information, in the kernel.
+    types: Option<OwnedFd>,
+}
+
+impl Relocated {
+    pub(super) fn new(maps: &Maps) -> Result<Self, LoadError> {
+        let unfit = |what: &str, error: &dyn std::fmt::Display| {
+            LoadError::Object(format!("{what}: {error}"))
+        };
+        let mut object = Object::parse(OBJECT).map_err(|error| unfit("it is damaged", &error))?;
+        let types = match aya::features().btf() {
+            None => None,
+            Some(known) => object
+                .fixup_and_sanitize_btf(known)
+                .map_err(|error| unfit("its types are damaged", &error))?
+                .map(|types| bpf::load_types(&types.to_bytes()))
+                .transpose()
+                .map_err(|source| LoadError::System {
+                    what: "load the object's types",
+                    source,
+                })?,
+        };
+        let text: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        let declared = std::mem::take(&mut object.maps);
+        let known = maps
+            .iter()
+            .filter_map(|(name, fd)| Some((name, fd.as_raw_fd(), declared.get(name)?)));
+        object
+            .relocate_maps(known, &text)
+            .map_err(|error| unfit("a map is missing", &error))?;
+        object
+            .relocate_calls(&text)
+            .map_err(|error| unfit("a function is missing", &error))?;
+        Ok(Self { object, types })
+    }
+
+    fn load(&self, name: &str, kind: u32, attach: u32, flags: u32) -> Result<OwnedFd, LoadError> {
+        let missing = || LoadError::Object(format!("it has no program {name}"));
+        let program = self.object.programs.get(name).ok_or_else(missing)?;
+        let function = self
+            .object
+            .functions
+            .get(&program.function_key())
+            .ok_or_else(missing)?;
+        let instructions: Vec<Instruction> =
+            function.instructions.iter().map(instruction).collect();
+        let license = CString::from(program.license.as_c_str());
+        let functions = function.func_info.func_info_bytes();
+        let types = self.types.as_ref().map(|btf| ProgramTypes {
+            btf: btf.as_fd(),
+            functions: &functions,
+            function_size: function.func_info_rec_size,
+        });
+        debug_assert!(matches!(
+            (&program.section, kind),
+            (ProgramSection::UProbe { .. }, bpf::PROGRAM_KPROBE)
+                | (ProgramSection::RawTracePoint, bpf::PROGRAM_RAW_TRACEPOINT)
+        ));
+        bpf::load_program(&Program {
+            name,
+            kind,
+            attach,
+            flags,
+            license: &license,
+            instructions: &instructions,
+            types: types.filter(|types| !types.functions.is_empty()),
+        })
+        .map_err(|(source, log): (io::Error, String)| LoadError::Program {
+            program: name.to_owned(),
+            source,
+            log,
+        })
+    }
+}
+
+fn instruction(from: &aya_obj::generated::bpf_insn) -> Instruction {
+    Instruction {
+        code: from.code,
+        registers: from.src_reg() << 4 | from.dst_reg(),
+        offset: from.off,
+        immediate: from.imm,
+    }
+}

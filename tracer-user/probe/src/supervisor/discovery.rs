@@ -1,0 +1,311 @@
+//! Finding libraries, before they are mapped, when they are, and in what runs already.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use super::{
+    Supervisor,
+    known::Verdict,
+    library::{Library, State, Workshop},
+    plan::{self, Plan},
+};
+use crate::{
+    code::ImageError,
+    observation::{AttachReport, LibraryId, NotAttachable, Observation, ProbeId, Runtime},
+    process::{FileId, MappedFile, Mapping, Process, ProcessId, executable_mappings},
+    time::BootNanos,
+};
+
+/// Files that one pattern of early paths may name.
+const MOST_EARLY_FILES: usize = 4096;
+
+/// How a mapping came to our notice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Noticed {
+    /// The kernel told when it was made.
+    AsItHappened,
+    /// It was there when we looked.
+    Afterwards,
+}
+
+impl Supervisor {
+    /// Attaches to libraries that lie where profiles expect them, before any process maps them.
+    pub(super) fn attach_early(&mut self) {
+        let profiles = Arc::clone(&self.profiles);
+        for pattern in profiles.iter().flat_map(|profile| &profile.early_paths) {
+            for path in glob::glob(pattern)
+                .into_iter()
+                .flatten()
+                .take(MOST_EARLY_FILES)
+                .flatten()
+            {
+                // What is listed but unreadable or no library is of no concern until it is mapped.
+                if let Ok(file) = MappedFile::open_path(&path) {
+                    self.consider(file, None);
+                }
+            }
+        }
+    }
+
+    /// Looks at every process that could be traced, and for those that are gone.
+    pub(super) fn scan(&mut self) {
+        for pid in self.targets.candidates().unwrap_or_default() {
+            self.look_at(pid, Noticed::Afterwards);
+        }
+        let told: HashSet<ProcessId> = self.known.runtimes().map(|(process, _)| process).collect();
+        for process in told.into_iter().filter(|process| !process.is_alive()) {
+            self.forget_process(process.pid);
+        }
+    }
+
+    /// Acts on the mappings that the kernel told of.
+    pub(super) fn notice_mappings(&mut self) {
+        let Some(mapped) = self.watch.as_mut().map(crate::watch::Watch::drain) else {
+            return;
+        };
+        let mut unknown = HashSet::new();
+        for (pid, file) in mapped.files {
+            match self.known.mapped_as(file) {
+                Some(library) => self.meet(pid, file, library),
+                None => {
+                    unknown.insert(pid);
+                }
+            }
+        }
+        for pid in unknown {
+            self.look_at(pid, Noticed::AsItHappened);
+        }
+        if mapped.lost {
+            self.scan();
+        }
+    }
+
+    /// Looks at everything that a process maps. That it ends meanwhile is nothing unusual.
+    fn look_at(&mut self, pid: u32, noticed: Noticed) {
+        if pid == std::process::id() {
+            return;
+        }
+        let Ok(mappings) = executable_mappings(pid) else {
+            return;
+        };
+        let mut seen = HashSet::new();
+        for mapping in mappings.iter().filter(|mapping| seen.insert(mapping.file)) {
+            let (library, is_new) = match self.known.mapped_as(mapping.file) {
+                Some(library) => (Some(library), false),
+                None => self.look_into(pid, mapping),
+            };
+            if let Some(library) = library {
+                self.tell_runtime(
+                    pid,
+                    mapping,
+                    library,
+                    is_new || noticed == Noticed::Afterwards,
+                );
+            }
+        }
+    }
+
+    /// A process mapped a library that is known.
+    fn meet(&mut self, pid: u32, file: FileId, library: LibraryId) {
+        let Ok(mappings) = executable_mappings(pid) else {
+            return;
+        };
+        if let Some(mapping) = mappings.iter().find(|mapping| mapping.file == file) {
+            self.tell_runtime(pid, mapping, library, false);
+        }
+    }
+
+    /// What a mapped file is, and whether that was not known before.
+    fn look_into(&mut self, pid: u32, mapping: &Mapping) -> (Option<LibraryId>, bool) {
+        let Ok(file) = MappedFile::open(pid, mapping) else {
+            return (None, false);
+        };
+        let verdict = self.known.verdict(&file);
+        let (library, is_new) = match verdict {
+            Verdict::Library(library) => (Some(library), false),
+            Verdict::Nothing => (None, false),
+            Verdict::Unknown => (self.consider(file, Some(pid)), true),
+        };
+        if let Some(library) = library {
+            self.known.add_name(mapping.file, library);
+        }
+        (library, is_new)
+    }
+
+    /// Attaches to a file if a profile recognises it.
+    fn consider(&mut self, file: MappedFile, pid: Option<u32>) -> Option<LibraryId> {
+        if let Verdict::Library(library) = self.known.verdict(&file) {
+            return Some(library);
+        }
+        if let Some(pid) = pid
+            && !self.is_wanted(pid)
+        {
+            // Not remembered: a process that is traced may map the file later.
+            return None;
+        }
+        let begin = Instant::now();
+        let profiles = Arc::clone(&self.profiles);
+        let recognised = match plan::recognise(&file, &profiles) {
+            Ok(Some(recognised)) => recognised,
+            Ok(None) => {
+                self.known.pass_over(&file);
+                return None;
+            }
+            Err(error) => {
+                if let Some(reason) = worth_telling(&error) {
+                    self.refuse(pid, &file, None, reason);
+                }
+                self.known.pass_over(&file);
+                return None;
+            }
+        };
+        let place = recognised.profile;
+        let Plan { probes, refused } = plan::plan(
+            &recognised,
+            &profiles[place],
+            self.shadow_stacks,
+            self.prices,
+        );
+        for (probe, reason) in refused {
+            let id = self.probe_id(place, probe);
+            self.refuse(pid, &file, id, reason);
+        }
+        let id = LibraryId(u32::try_from(self.libraries.len()).unwrap_or(u32::MAX));
+        self.known.add_library(&file, id);
+        let first = self.probe_id(place, 0).map_or(0, |id| id.0);
+        let group_of = |probe: usize| {
+            let id = ProbeId(first + u16::try_from(probe).unwrap_or(u16::MAX));
+            (id, profiles[place].probes[probe].group.clone())
+        };
+        let plan = Plan {
+            probes,
+            refused: Vec::new(),
+        };
+        let library = Library::new(id, place, file, recognised.build_id, plan, group_of);
+        self.libraries.push(library);
+        self.attach_library(id, pid, begin);
+        Some(id)
+    }
+
+    fn attach_library(&mut self, id: LibraryId, pid: Option<u32>, begin: Instant) {
+        let library = &mut self.libraries[id.0 as usize];
+        let mut failures = Vec::new();
+        for group in library.groups() {
+            let mut workshop = Workshop {
+                tables: &self.kernel.tables,
+                programs: &self.kernel.calls,
+                sites: &mut self.sites,
+                pid: self.link_pid,
+            };
+            match library.attach(&group, &mut workshop) {
+                Ok(closing) => self.closing.extend(closing),
+                Err(error) => {
+                    let in_group = library
+                        .probes
+                        .iter_mut()
+                        .filter(|probe| probe.group == group);
+                    for probe in in_group {
+                        probe.state = State::Failed;
+                        failures.push((probe.id, format!("the kernel refused to attach: {error}")));
+                    }
+                }
+            }
+        }
+        library.attached = BootNanos::now();
+        let report = AttachReport {
+            library: id,
+            path: library.file.path().to_owned(),
+            file: library.file.id(),
+            build_id: library.build_id.clone(),
+            profile: library.profile,
+            probes: library.attached_probes(),
+            links: library.link_count(),
+            means: self.kernel.calls.means(),
+            took: begin.elapsed(),
+            time: library.attached,
+        };
+        let path = report.path.clone();
+        self.pending
+            .push_back(Observation::Attached(Arc::new(report)));
+        for (probe, reason) in failures {
+            let process = pid.and_then(|pid| ProcessId::of(pid).ok());
+            self.pending
+                .push_back(Observation::NotAttachable(NotAttachable {
+                    process,
+                    path: path.clone(),
+                    probe: Some(probe),
+                    reason,
+                    time: BootNanos::now(),
+                }));
+        }
+    }
+
+    fn is_wanted(&self, pid: u32) -> bool {
+        Process::read(pid).is_ok_and(|process| self.targets.includes(&process))
+    }
+
+    fn tell_runtime(&mut self, pid: u32, mapping: &Mapping, id: LibraryId, is_late: bool) {
+        let Ok(process) = Process::read(pid) else {
+            return;
+        };
+        if !self.targets.includes(&process) || !self.known.is_new(process.id, id) {
+            return;
+        }
+        let library = &self.libraries[id.0 as usize];
+        let existed = started(process.id) <= library.attached;
+        self.pending
+            .push_back(Observation::RuntimeFound(Arc::new(Runtime {
+                process,
+                profile: library.profile,
+                library: id,
+                path: mapping.path.clone(),
+                file: library.file.id(),
+                deleted: mapping.deleted,
+                build_id: library.build_id.clone(),
+                load_may_be_missed: is_late && existed,
+                time: BootNanos::now(),
+            })));
+    }
+
+    fn refuse(
+        &mut self,
+        pid: Option<u32>,
+        file: &MappedFile,
+        probe: Option<ProbeId>,
+        reason: String,
+    ) {
+        self.pending
+            .push_back(Observation::NotAttachable(NotAttachable {
+                process: pid.and_then(|pid| ProcessId::of(pid).ok()),
+                path: file.path().to_owned(),
+                probe,
+                reason,
+                time: BootNanos::now(),
+            }));
+    }
+}
+
+/// Most files that a process maps are none of ours, whatever they are; only a damaged one that
+/// looks like a library deserves a word.
+fn worth_telling(error: &ImageError) -> Option<String> {
+    match error {
+        ImageError::NotElf { .. }
+        | ImageError::ThirtyTwoBit
+        | ImageError::BigEndian
+        | ImageError::Machine { .. }
+        | ImageError::NotLoadable { .. } => None,
+        ImageError::Read { .. }
+        | ImageError::Outside { .. }
+        | ImageError::TooLarge { .. }
+        | ImageError::Unmapped { .. }
+        | ImageError::Malformed { .. } => Some(error.to_string()),
+    }
+}
+
+/// The earliest that the process can have begun.
+fn started(process: ProcessId) -> BootNanos {
+    BootNanos(
+        process
+            .start_ticks
+            .saturating_mul(1_000_000_000 / tracer_abi::USER_HZ),
+    )
+}

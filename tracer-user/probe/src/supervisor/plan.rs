@@ -1,0 +1,380 @@
+//! From a file to the sites that a profile's probes get in it.
+
+use std::{cell::RefCell, collections::HashMap, fs::File, os::unix::fs::FileExt};
+
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind, Register as Iced};
+use tracer_abi::{Register, Site, SiteRole};
+use tracer_profile::{Argument, ExitWanted, Library, Probe, Profile, SymbolPattern};
+
+use crate::{
+    code::{
+        Image, ImageError, Planner, Request, Symbol, SymbolKind,
+        instruction::SiteClass,
+        site::{
+            self, Continuation, EntrySite, ExitPreference, ExitSite, ResultLocation, ResultUse,
+            SitePlan,
+        },
+    },
+    govern::Prices,
+    observation::SiteCost,
+    process::MappedFile,
+};
+
+/// Above so many calls a second a single-stepped exit would cost too much.
+const STEPPED_EXITS_UP_TO: u32 = 500;
+/// A site that is expected to cost more than this share of a core stays off.
+const EXPECTED_SHARE: f64 = 0.01;
+/// Functions with one prefix that are looked at; the names differ only in their arguments' types.
+const MOST_WITH_PREFIX: usize = 16;
+
+/// A library that a profile recognises.
+pub(crate) struct Recognised {
+    /// The profile, by its place.
+    pub(crate) profile: usize,
+    pub(crate) build_id: Option<Vec<u8>>,
+    file: File,
+    image: Image<File>,
+}
+
+/// What is to be attached to a library, and what cannot.
+pub(crate) struct Plan {
+    pub(crate) probes: Vec<PlannedProbe>,
+    /// Probes by their place in the profile, and the reason.
+    pub(crate) refused: Vec<(usize, String)>,
+}
+
+/// A probe and its sites.
+pub(crate) struct PlannedProbe {
+    /// Its place in the profile.
+    pub(crate) probe: usize,
+    pub(crate) symbol: String,
+    /// The first is the entry.
+    pub(crate) sites: Vec<PlannedSite>,
+    pub(crate) exit_missing: Option<String>,
+}
+
+/// A site as the kernel half needs it; `spec` is still 0.
+#[derive(Clone, Copy)]
+pub(crate) struct PlannedSite {
+    pub(crate) offset: u64,
+    pub(crate) cost: SiteCost,
+    pub(crate) role: SiteRole,
+    pub(crate) entry: Site,
+}
+
+/// Whether a file is a library of one of the runtimes: the first profile one of whose functions it
+/// defines.
+///
+/// # Errors
+/// If the file is no image that could be, such as a script or a 32-bit program, or is damaged.
+pub(crate) fn recognise(
+    file: &MappedFile,
+    profiles: &[Profile],
+) -> Result<Option<Recognised>, ImageError> {
+    let duplicate = || {
+        let failed = |source| ImageError::Read {
+            offset: 0,
+            length: 0,
+            source,
+        };
+        file.file().try_clone().map_err(failed)
+    };
+    let image = Image::parse(duplicate()?)?;
+    for (profile, Profile { recognise, .. }) in profiles.iter().enumerate() {
+        if recognise.iter().any(|symbol| defines(&image, symbol)) {
+            let build_id = image.build_id().unwrap_or_default();
+            return Ok(Some(Recognised {
+                profile,
+                build_id,
+                file: duplicate()?,
+                image,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn defines(image: &Image<File>, symbol: &SymbolPattern) -> bool {
+    match symbol {
+        SymbolPattern::Exact(name) => image.symbols(&[name]).is_ok_and(|found| !found.is_empty()),
+        SymbolPattern::Prefix(prefix) => image
+            .functions_with_prefix(prefix, 1)
+            .is_ok_and(|found| !found.is_empty()),
+    }
+}
+
+/// Chooses the sites of a profile's probes in a library.
+pub(crate) fn plan(
+    library: &Recognised,
+    profile: &Profile,
+    shadow_stack: bool,
+    prices: Prices,
+) -> Plan {
+    let functions = Functions::new(library, profile);
+    let selection = profile.probes_for(&functions);
+    let place = |probe: &Probe| {
+        let same = |other: &Probe| std::ptr::eq(other, probe);
+        profile
+            .probes
+            .iter()
+            .position(same)
+            .expect("the profile's own probes were selected")
+    };
+    let mut refused: Vec<(usize, String)> = selection
+        .refused
+        .iter()
+        .map(|(probe, reason)| (place(probe), reason.to_string()))
+        .collect();
+
+    let wanted: Vec<(&Probe, Symbol)> = selection
+        .probes
+        .into_iter()
+        .filter(|probe| probe.enabled)
+        .filter_map(|probe| Some((probe, functions.first(&probe.symbols)?)))
+        .collect();
+    let requests: Vec<Request> = wanted
+        .iter()
+        .map(|(probe, symbol)| request(probe, symbol, shadow_stack))
+        .collect();
+    let plans = Planner::new(&library.image).plan_all(&requests);
+
+    let mut probes = Vec::new();
+    for ((probe, symbol), planned) in wanted.into_iter().zip(plans) {
+        let place = place(probe);
+        let planned = planned.map_err(|error| error.to_string()).and_then(|plan| {
+            affordable(probe, &plan.entry, prices)?;
+            Ok(sites(probe, &plan))
+        });
+        match planned {
+            Err(reason) => refused.push((place, format!("{}: {reason}", symbol.name))),
+            Ok((sites, exit_missing)) => {
+                probes.push(PlannedProbe {
+                    probe: place,
+                    symbol: symbol.name,
+                    sites,
+                    exit_missing,
+                });
+            }
+        }
+    }
+    Plan { probes, refused }
+}
+
+fn request(probe: &Probe, symbol: &Symbol, shadow_stack: bool) -> Request {
+    let argument = |argument: &Argument| match *argument {
+        Argument::Register(register) => Some(site::Argument::Register(register)),
+        Argument::Frame { offset, width } => Some(site::Argument::Stack {
+            offset: u32::try_from(offset).ok()?,
+            length: u32::from(width),
+        }),
+    };
+    Request {
+        vaddr: symbol.vaddr,
+        size: symbol.size,
+        arguments: probe.wanted_arguments.iter().filter_map(argument).collect(),
+        result: match probe.exit {
+            ExitWanted::Result => ResultUse::Required,
+            ExitWanted::Time | ExitWanted::None => ResultUse::Unused,
+        },
+        exits: match probe.exit {
+            ExitWanted::None => ExitPreference::NoExits,
+            ExitWanted::Time | ExitWanted::Result => {
+                if probe.expected_rate > STEPPED_EXITS_UP_TO {
+                    ExitPreference::Emulated
+                } else {
+                    ExitPreference::AllowStepped
+                }
+            }
+        },
+        shadow_stack,
+    }
+}
+
+fn affordable(probe: &Probe, entry: &EntrySite, prices: Prices) -> Result<(), String> {
+    let price = prices.of(site_cost(entry.class));
+    let share = f64::from(probe.expected_rate) * price.as_secs_f64();
+    if share <= EXPECTED_SHARE {
+        return Ok(());
+    }
+    Err(format!(
+        "{} calls a second are expected, which at {price:?} a hit would cost {:.1} % of a core; more \
+         than {:.0} % stays off",
+        probe.expected_rate,
+        share * 100.0,
+        EXPECTED_SHARE * 100.0
+    ))
+}
+
+fn sites(probe: &Probe, plan: &SitePlan) -> (Vec<PlannedSite>, Option<String>) {
+    let entry = &plan.entry;
+    let mut sites = vec![PlannedSite {
+        offset: entry.file_offset,
+        cost: site_cost(entry.class),
+        role: SiteRole::Entry,
+        entry: Site {
+            spec: 0,
+            role: SiteRole::Entry as u8,
+            result: Register::Rax as u8,
+            frame_offset: entry.frame_offset,
+        },
+    }];
+    if probe.exit == ExitWanted::None {
+        return (sites, None);
+    }
+    let mut missing = plan.exits.as_ref().err().map(ToString::to_string);
+    sites.extend(plan.exits.iter().flatten().map(exit_site));
+    for continuation in &plan.continuations {
+        match continuation {
+            Continuation::Here { exits, .. } => sites.extend(exits.iter().map(exit_site)),
+            Continuation::Elsewhere { from, symbol } => {
+                missing = Some(format!(
+                    "at {from:#x} it ends in {symbol} of another library; calls that end there are \
+                     not seen to end"
+                ));
+            }
+        }
+    }
+    // Two paths of tail jumps can lead to one function.
+    let mut seen = std::collections::HashSet::new();
+    sites.retain(|site| seen.insert(site.offset));
+    (sites, missing)
+}
+
+fn exit_site(exit: &ExitSite) -> PlannedSite {
+    let result = match exit.result {
+        ResultLocation::Register { register, .. } => register,
+        ResultLocation::Unused => Register::Rax,
+    };
+    PlannedSite {
+        offset: exit.file_offset,
+        cost: site_cost(exit.class),
+        role: SiteRole::Exit,
+        entry: Site {
+            spec: 0,
+            role: SiteRole::Exit as u8,
+            result: result as u8,
+            frame_offset: exit.frame_offset,
+        },
+    }
+}
+
+fn site_cost(class: SiteClass) -> SiteCost {
+    match class {
+        SiteClass::Emulated(_) => SiteCost::Emulated,
+        // Cheap only where the kernel rewrites it, which it may refuse for each site anew.
+        SiteClass::Nop5 | SiteClass::SingleStepped(_) => SiteCost::SingleStepped,
+    }
+}
+
+/// What a profile asks about a library, looked up once.
+struct Functions<'a> {
+    library: &'a Recognised,
+    exact: HashMap<String, Symbol>,
+    prefixes: RefCell<HashMap<String, Option<Symbol>>>,
+}
+
+impl<'a> Functions<'a> {
+    fn new(library: &'a Recognised, profile: &Profile) -> Self {
+        let gates = profile.probes.iter().flat_map(|probe| {
+            let versions = probe.gate.version.iter().flat_map(|(symbols, _)| symbols);
+            let patterns = probe
+                .symbols
+                .iter()
+                .chain(&probe.gate.present)
+                .chain(&probe.gate.absent);
+            patterns
+                .filter_map(exact_name)
+                .chain(versions.map(String::as_str))
+        });
+        let mut names: Vec<&str> = gates.collect();
+        names.sort_unstable();
+        names.dedup();
+        // A damaged table is reported for each probe that then has no function.
+        let exact = library.image.symbols(&names).unwrap_or_default();
+        Self {
+            library,
+            exact,
+            prefixes: RefCell::default(),
+        }
+    }
+
+    /// The function of the first pattern that there is one for.
+    fn first(&self, patterns: &[SymbolPattern]) -> Option<Symbol> {
+        patterns.iter().find_map(|pattern| self.function(pattern))
+    }
+
+    fn function(&self, pattern: &SymbolPattern) -> Option<Symbol> {
+        let found = match pattern {
+            SymbolPattern::Exact(name) => self.exact.get(name).cloned(),
+            SymbolPattern::Prefix(prefix) => {
+                let mut known = self.prefixes.borrow_mut();
+                known
+                    .entry(prefix.clone())
+                    .or_insert_with(|| self.with_prefix(prefix))
+                    .clone()
+            }
+        };
+        found.filter(|symbol| symbol.kind == SymbolKind::Function)
+    }
+
+    fn with_prefix(&self, prefix: &str) -> Option<Symbol> {
+        let found = self
+            .library
+            .image
+            .functions_with_prefix(prefix, MOST_WITH_PREFIX)
+            .ok()?;
+        // `name.cold` and the like are parts of the function, not another one.
+        found.into_iter().find(|symbol| !symbol.name.contains('.'))
+    }
+
+    /// The string that a function returns which does nothing else: `lea string(%rip), %rax; ret`.
+    fn returned_string(&self, function: &Symbol) -> Option<String> {
+        let image = &self.library.image;
+        let read = |vaddr: u64, bytes: &mut [u8]| {
+            image
+                .file_offset(vaddr)
+                .map(|offset| self.library.file.read_at(bytes, offset))
+        };
+        let mut code = [0; 32];
+        let length = read(function.vaddr, &mut code)?.ok()?;
+        let mut decoder = Decoder::with_ip(
+            64,
+            code.get(..length)?,
+            function.vaddr,
+            DecoderOptions::NONE,
+        );
+        let address = decoder.iter().take(4).find_map(|instruction| {
+            (instruction.mnemonic() == Mnemonic::Lea
+                && instruction.op0_register() == Iced::RAX
+                && instruction.op1_kind() == OpKind::Memory
+                && instruction.is_ip_rel_memory_operand())
+            .then(|| instruction.ip_rel_memory_address())
+        })?;
+        let mut text = [0; 64];
+        let length = read(address, &mut text)?.ok()?;
+        let text = text.get(..length)?;
+        let end = text.iter().position(|&byte| byte == 0)?;
+        String::from_utf8(text[..end].to_vec()).ok()
+    }
+}
+
+impl Library for Functions<'_> {
+    fn defines(&self, symbol: &SymbolPattern) -> bool {
+        self.function(symbol).is_some()
+    }
+
+    fn version(&self, symbol: &str) -> Option<String> {
+        self.returned_string(self.exact.get(symbol)?)
+    }
+
+    fn build_id(&self) -> Option<&[u8]> {
+        self.library.build_id.as_deref()
+    }
+}
+
+fn exact_name(pattern: &SymbolPattern) -> Option<&str> {
+    match pattern {
+        SymbolPattern::Exact(name) => Some(name),
+        SymbolPattern::Prefix(_) => None,
+    }
+}
