@@ -217,7 +217,9 @@ impl Reading {
             "general.type" => self.header.kind = text(),
             "general.architecture" => self.header.architecture = text(),
             "general.name" => self.header.name = text(),
-            "tokenizer.ggml.model" => self.vocabulary.set_model(text().as_deref().unwrap_or_default()),
+            "tokenizer.ggml.model" => self
+                .vocabulary
+                .set_model(text().as_deref().unwrap_or_default()),
             _ => {}
         }
     }
@@ -454,3 +456,6 @@ impl<R: Read> Stream<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,8 @@ const SEPARATOR: &[&str] = &["<|file_sep|>"];
 /// Texts that say that another is an ordinary token.
 const NORMAL_S_MARKERS: &[&str] = &["<|tool_response>", "<|plamo:eos|>"];
 
+const MOST_ENDINGS: usize = 256;
+
 /// What is noted while a vocabulary's tokens pass by.
 #[derive(Debug, Default)]
 pub(super) struct Vocabulary {
@@ -71,7 +73,7 @@ impl Vocabulary {
     /// The tokenizer's kind, which has a default end of sequence.
     pub(super) fn set_model(&mut self, model: &str) {
         self.default_end = match model {
-            "llama" => Some(2),
+            "llama" | "plamo2" => Some(2),
             "gpt2" => Some(11),
             "t5" => Some(1),
             _ => None,
@@ -81,17 +83,21 @@ impl Vocabulary {
     /// A token's text.
     pub(super) fn token(&mut self, id: u32, text: &[u8]) {
         self.count = self.count.max(id.saturating_add(1));
-        let is = |known: &&&str| known.as_bytes() == text;
-        if let Some(ending) = ENDINGS.iter().find(is) {
-            self.endings.push((id, ending));
-        } else if PADDING.iter().any(|known| is(&known)) {
+        let member = |texts: &[&'static str]| {
+            let mut texts = texts.iter().copied();
+            texts.find(|known| known.as_bytes() == text)
+        };
+        if let Some(ending) = member(ENDINGS).or_else(|| member(NORMAL_S_MARKERS)) {
+            // A vocabulary of a million endings is none.
+            if self.endings.len() < MOST_ENDINGS {
+                self.endings.push((id, ending));
+            }
+        } else if member(PADDING).is_some() {
             self.padding.get_or_insert(id);
-        } else if REPOSITORY.iter().any(|known| is(&known)) {
+        } else if member(REPOSITORY).is_some() {
             self.repository.get_or_insert(id);
-        } else if SEPARATOR.iter().any(|known| is(&known)) {
+        } else if member(SEPARATOR).is_some() {
             self.separator.get_or_insert(id);
-        } else if let Some(marker) = NORMAL_S_MARKERS.iter().find(is) {
-            self.endings.push((id, marker));
         }
     }
 

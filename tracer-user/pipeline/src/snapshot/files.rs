@@ -1,0 +1,198 @@
+//! The model's files: opened through the process, so that its own paths and mounts count, and
+//! named by inode.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Read},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use tracer_event::{
+    Content, Device, Inode, Known, Raw,
+    model::{FileRole, ModelFile},
+};
+use tracer_probe::process::{FileId, MappedFile, Mapping, file_mappings};
+
+use super::gguf::Header;
+
+/// Files of one process that are looked at.
+const MOST_FILES: usize = 64;
+/// Where GGUF files begin.
+const MAGIC: [u8; 4] = *b"GGUF";
+
+/// A model file and what its header says.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its path as the process sees it.
+    pub path: PathBuf,
+    /// The file itself.
+    pub file: FileId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether the process maps it.
+    pub mapped: bool,
+    /// Whether it has been removed or replaced since.
+    pub deleted: bool,
+    /// Its header, if it is readable and sound.
+    pub header: Option<Header>,
+}
+
+impl Found {
+    /// What the file is for, as its header says.
+    #[must_use]
+    pub fn role(&self) -> FileRole {
+        let Some(header) = &self.header else {
+            return FileRole::Other;
+        };
+        match header.kind.as_deref() {
+            // Older files do not say; a projector's architecture does.
+            None if header.architecture.as_deref() == Some("clip") => FileRole::Projector,
+            None | Some("model") => FileRole::Weights,
+            Some("adapter") => FileRole::Adapter,
+            Some("mmproj") => FileRole::Projector,
+            Some(_) => FileRole::Other,
+        }
+    }
+
+    /// The file as an event has it.
+    #[must_use]
+    pub fn to_event(&self) -> ModelFile<Raw<Content>> {
+        ModelFile {
+            role: self.role(),
+            path: Raw::new(Content::text(self.path.as_os_str().as_bytes())),
+            inode: Known::Known(inode(self.file)),
+            size: Known::Known(self.size),
+            mapped: self.mapped,
+            deleted: self.deleted,
+        }
+    }
+}
+
+/// An inode as events name it.
+pub(super) const fn inode(file: FileId) -> Inode {
+    Inode {
+        device: Device {
+            major: file.device >> 20,
+            minor: file.device & 0xf_ffff,
+        },
+        inode: file.inode,
+    }
+}
+
+/// The model files that a process maps: those whose first bytes are a model format's.
+#[must_use]
+pub fn mapped(pid: u32) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut seen: Vec<FileId> = Vec::new();
+    for mapping in file_mappings(pid).unwrap_or_default() {
+        if mapping.offset != 0 || seen.contains(&mapping.file) {
+            continue;
+        }
+        seen.push(mapping.file);
+        if let Some(file) = open_mapping(pid, &mapping) {
+            found.push(file);
+        }
+        if found.len() == MOST_FILES {
+            break;
+        }
+    }
+    found
+}
+
+/// The file at a path as the process sees it, whether it maps it or not.
+#[must_use]
+pub fn named(pid: u32, path: &Path) -> Option<Found> {
+    let inside = inside(pid, path);
+    // A named pipe would block, and a device could do anything.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
+        .open(&inside)
+        .ok()?;
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() {
+        return None;
+    }
+    let id = FileId::of(&metadata);
+    let mapped = file_mappings(pid)
+        .unwrap_or_default()
+        .iter()
+        .any(|mapping| mapping.file == id);
+    Some(Found {
+        path: path.to_owned(),
+        file: id,
+        size: metadata.size(),
+        mapped,
+        deleted: metadata.nlink() == 0,
+        header: Header::read(BufReader::new(&file)).ok(),
+    })
+}
+
+/// The other files of a model that is split: `name-00001-of-00003.gguf` names them all.
+#[must_use]
+pub fn siblings(pid: u32, first: &Found) -> Vec<Found> {
+    let count = first.header.as_ref().and_then(|header| header.split_count);
+    let Some(count) = count.filter(|count| (2..=MOST_FILES as u64).contains(count)) else {
+        return Vec::new();
+    };
+    let Some(name) = first.path.to_str() else {
+        return Vec::new();
+    };
+    let marker = format!("-00001-of-{count:05}.gguf");
+    let Some(stem) = name.strip_suffix(&marker) else {
+        return Vec::new();
+    };
+    (2..=count)
+        .filter_map(|number| {
+            let path = format!("{stem}-{number:05}-of-{count:05}.gguf");
+            named(pid, Path::new(&path))
+        })
+        .collect()
+}
+
+/// The contents of a small file as the process sees it.
+pub(super) fn small(pid: u32, path: &Path, most: u64) -> Option<Vec<u8>> {
+    let inside = inside(pid, path);
+    if !fs::metadata(&inside).ok()?.is_file() {
+        return None;
+    }
+    read_at_most(&inside, most).ok()
+}
+
+/// A file of `/proc` or the like, cut at a bound.
+pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A path of the process as this one can open it.
+fn inside(pid: u32, path: &Path) -> PathBuf {
+    match path.strip_prefix("/") {
+        Ok(inside) => Path::new(&format!("/proc/{pid}/root")).join(inside),
+        Err(_) => Path::new(&format!("/proc/{pid}/cwd")).join(path),
+    }
+}
+
+fn open_mapping(pid: u32, mapping: &Mapping) -> Option<Found> {
+    let opened = MappedFile::open(pid, mapping).ok()?;
+    let mut magic = [0; 4];
+    let mut file = opened.file();
+    file.read_exact(&mut magic).ok()?;
+    if magic != MAGIC {
+        return None;
+    }
+    let header = Header::read(BufReader::new(MAGIC.as_slice().chain(file))).ok();
+    Some(Found {
+        path: mapping.path.clone(),
+        file: opened.id(),
+        size: file.metadata().ok()?.size(),
+        mapped: true,
+        deleted: mapping.deleted,
+        header,
+    })
+}
