@@ -77,6 +77,10 @@ pub(crate) struct Scratch {
     pub(crate) level: Held<u8>,
     /// Register of the result, at an exit.
     pub(crate) result: Held<u8>,
+    /// Frame of the thread's innermost open call.
+    pub(crate) innermost: Held<u64>,
+    /// Frame below which open calls are abandoned.
+    pub(crate) unwind_limit: Held<u64>,
     /// Next operation of the spec.
     pub(crate) next_op: Held<u32>,
     /// Side whose operations run, a bit of [`tracer_abi::OpFlags`].
@@ -102,6 +106,8 @@ pub(crate) struct Scratch {
     pub(crate) open: Stashed,
     /// Bytes of `record` in use.
     pub(crate) length: Held<u64>,
+    /// Slots that the record carries.
+    pub(crate) carried: Held<u8>,
     /// Chunks in `record`.
     pub(crate) chunks: Held<u64>,
     /// The record, beginning with its header. Bytes at and behind `length` may be of an earlier

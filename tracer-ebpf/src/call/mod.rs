@@ -52,6 +52,12 @@ pub(crate) fn call_exit(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// What the turn of a loop works on.
+struct Turn<'a> {
+    spec: &'a Spec,
+    scratch: &'a mut Scratch,
+}
+
 /// Passes the gates of who and where, claims a scratch slot for `body`, and releases it.
 #[inline(always)]
 fn handle(ctx: &ProbeContext, role: SiteRole, body: impl FnOnce(&Spec, &mut Scratch)) {

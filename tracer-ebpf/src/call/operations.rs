@@ -15,7 +15,7 @@ use tracer_abi::{
 };
 
 use crate::{
-    call::{REGISTERS, gates, memory, record},
+    call::{REGISTERS, Turn, gates, memory, record},
     kernel::{F_LOOP, has},
     loss,
     scratch::{Gathering, Scratch, TAIL_LIMIT, load},
@@ -40,12 +40,6 @@ pub(super) fn run(spec: &Spec, scratch: &mut Scratch, side: u8) -> bool {
         }
     }
     run_until(spec, scratch, MAX_OPS as u32)
-}
-
-/// What a turn of the interpreter's loop works on.
-struct Turn<'a> {
-    spec: &'a Spec,
-    scratch: &'a mut Scratch,
 }
 
 /// Runs the operations from `scratch.next_op` to `end`; false if a predicate dropped the call.

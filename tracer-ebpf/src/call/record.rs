@@ -16,14 +16,18 @@ const HEADER: usize = size_of::<RecordHeader>();
 /// Starts a record: the chunks will lie behind the header and the spec's slots.
 #[inline(always)]
 pub(super) fn begin(spec: &Spec, scratch: &mut Scratch) {
-    scratch.length.set((HEADER + carried(spec) * 8) as u64);
+    scratch
+        .carried
+        .set(load(&spec.value_count).min(MAX_VALUES as u32) as u8);
+    scratch
+        .length
+        .set(HEADER as u64 + u64::from(scratch.carried.get()) * 8);
     scratch.chunks.set(0);
 }
 
 /// Writes header and slots, and commits the record.
 #[inline(always)]
 pub(super) fn emit(spec: &Spec, scratch: &mut Scratch, phase: Phase, duration: u64) {
-    let values = carried(spec);
     let header = RecordHeader {
         kind: RecordKind::Call as u8,
         phase: phase as u8,
@@ -36,7 +40,7 @@ pub(super) fn emit(spec: &Spec, scratch: &mut Scratch, phase: Phase, duration: u
         time: scratch.now.get(),
         duration,
         call: scratch.open.call,
-        value_count: values as u8,
+        value_count: scratch.carried.get(),
         chunk_count: scratch.chunks.get() as u8,
         faulted: scratch.open.faulted,
         skipped: scratch.open.skipped,
@@ -47,16 +51,7 @@ pub(super) fn emit(spec: &Spec, scratch: &mut Scratch, phase: Phase, duration: u
     for (place, word) in scratch.record.iter_mut().zip(words) {
         *place = word;
     }
-    for slot in 0..MAX_VALUES {
-        if slot >= values {
-            break;
-        }
-        // SAFETY: the slots lie behind the header, inside `record`. Volatile, or the loop becomes a
-        // byte-wise copy of variable length.
-        unsafe {
-            (&raw mut scratch.record[HEADER / 8 + slot]).write_volatile(scratch.open.values[slot]);
-        }
-    }
+    copy_values(scratch);
     let length = scratch.length.get() as usize;
     if length > TAIL_LIMIT + size_of::<Chunk>() {
         return;
@@ -72,10 +67,24 @@ pub(super) fn emit(spec: &Spec, scratch: &mut Scratch, phase: Phase, duration: u
     }
 }
 
-/// Slots that a record of this spec carries.
+/// Copies the carried slots behind the header. Written out, and with the count loaded each time: a
+/// loop would be proved once for each count, and its copy is byte-wise in the compiler's hands.
 #[inline(always)]
-fn carried(spec: &Spec) -> usize {
-    (spec.value_count as usize).min(MAX_VALUES)
+fn copy_values(scratch: &mut Scratch) {
+    macro_rules! copy {
+        ($($slot:literal)*) => {
+            'done: {
+                $(
+                    if scratch.carried.get() <= $slot {
+                        break 'done;
+                    }
+                    scratch.record[HEADER / 8 + $slot] = load(&scratch.open.values[$slot]);
+                )*
+            }
+        };
+    }
+    const { assert!(MAX_VALUES == 16) }
+    copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 }
 
 /// Bytes that one more chunk may have.

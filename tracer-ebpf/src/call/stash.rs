@@ -9,11 +9,16 @@
 //! its removal has shown that it was still there: only its own thread adds and removes it, hence what
 //! was copied before a successful removal is its own.
 
-use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::BPF_ANY, btf_maps::LruHashMap, helpers::generated::bpf_loop, macros::btf_map,
+};
 use tracer_abi::{LossReason, MAX_VALUES, Phase, Spec, SpecFlags, StashKey, Stashed};
 
 use crate::{
-    call::record,
+    call::{Turn, record},
+    kernel::{F_LOOP, has},
     loss,
     scratch::{Scratch, load},
 };
@@ -42,28 +47,55 @@ pub(super) fn unwind(spec: &Spec, scratch: &mut Scratch, limit: u64) -> u64 {
     };
     // SAFETY: the lookup returned map memory. If it is evicted meanwhile, the word read is another
     // thread's frame address, for which this thread has no entry.
-    let first = unsafe { (&raw const (*head).outer_frame).read_volatile() };
-    let mut frame = first;
-    for _ in 0..MAX_UNWOUND {
-        if frame == 0 || frame >= limit || limit - frame > SAME_STACK {
-            break;
-        }
-        if !take(spec, scratch, frame) {
-            frame = 0;
-            break;
-        }
-        frame = scratch.open.outer_frame;
-        if load(&spec.flags) & SpecFlags::EMIT_EXIT != 0 {
-            let open_for = scratch.now.get().saturating_sub(scratch.open.entered);
-            record::begin(spec, scratch);
-            record::emit(spec, scratch, Phase::Unwound, open_for);
-        }
+    let innermost = unsafe { (&raw const (*head).outer_frame).read_volatile() };
+    if !is_abandoned(innermost, limit) || !has(&F_LOOP) {
+        return innermost;
     }
-    if frame != first {
-        // SAFETY: as above; a stray write changes one thread's link, which leads nowhere.
-        unsafe { (&raw mut (*head).outer_frame).write_volatile(frame) }
+    scratch.innermost.set(innermost);
+    scratch.unwind_limit.set(limit);
+    let mut turn = Turn { spec, scratch };
+    // SAFETY: the callback has the type that bpf_loop calls, and its context outlives the loop.
+    unsafe {
+        bpf_loop(
+            MAX_UNWOUND,
+            unwind_one as *mut c_void,
+            (&raw mut turn).cast(),
+            0,
+        );
     }
-    frame
+    let innermost = turn.scratch.innermost.get();
+    // SAFETY: as above; a stray write changes one thread's link, which then leads nowhere.
+    unsafe { (&raw mut (*head).outer_frame).write_volatile(innermost) }
+    innermost
+}
+
+/// Whether an open call at `frame` cannot return any more, with the stack at `limit`.
+#[inline(always)]
+fn is_abandoned(frame: u64, limit: u64) -> bool {
+    frame != 0 && frame < limit && limit - frame <= SAME_STACK
+}
+
+/// Tells the innermost open call as unwound; 1 ends the loop.
+unsafe extern "C" fn unwind_one(_: u32, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the `Turn` that the loop was given; nothing else uses it, or the scratch
+    // slot, before the loop has ended.
+    let Turn { spec, scratch } = unsafe { &mut *context.cast::<Turn<'_>>() };
+    let frame = scratch.innermost.get();
+    if !is_abandoned(frame, scratch.unwind_limit.get()) {
+        return 1;
+    }
+    if !take(spec, scratch, frame) {
+        scratch.innermost.set(0);
+        return 1;
+    }
+    let outer = load(&scratch.open.outer_frame);
+    scratch.innermost.set(outer);
+    if load(&spec.flags) & SpecFlags::EMIT_EXIT != 0 {
+        let open_for = scratch.now.get().saturating_sub(scratch.open.entered);
+        record::begin(spec, scratch);
+        record::emit(spec, scratch, Phase::Unwound, open_for);
+    }
+    0
 }
 
 /// Stashes `scratch.open` as the thread's innermost call of the function.
