@@ -10,6 +10,7 @@
 pub mod elf;
 mod error;
 pub mod flow;
+pub mod fuzz;
 pub mod instruction;
 pub mod read;
 pub mod site;

@@ -9,6 +9,7 @@ use super::Image;
 use crate::code::{ImageError, read::ReadAt};
 
 const MAX_RELOCATIONS: u64 = 256 << 20;
+const MAX_IMPORTS: usize = 1 << 20;
 const CHUNK: u64 = 1 << 20;
 
 impl<R: ReadAt> Image<R> {
@@ -92,6 +93,14 @@ impl<R: ReadAt> Image<R> {
                     if kind == elf::R_X86_64_JUMP_SLOT || kind == elf::R_X86_64_GLOB_DAT {
                         imports.insert(slot, (info >> 32) as u32);
                     }
+                }
+                if imports.len() > MAX_IMPORTS {
+                    let (length, limit) = (imports.len() as u64, MAX_IMPORTS as u64);
+                    return Err(ImageError::TooLarge {
+                        what: "imports",
+                        length,
+                        limit,
+                    });
                 }
                 at += length;
             }

@@ -11,7 +11,7 @@ use super::{Image, MAX_NAME, text};
 use crate::code::{ImageError, read::ReadAt};
 
 const SIZE: u64 = size_of::<elf::Sym64<Le>>() as u64;
-const MAX_SYMBOLS: u64 = 8 << 20;
+const MAX_SYMBOLS: u64 = 4 << 20;
 const CHUNK: u64 = 1 << 20;
 /// Longest walk along one hash chain. A sound table has one or two entries a bucket.
 const MAX_CHAIN: u32 = 1 << 16;

@@ -217,7 +217,7 @@ impl Body {
     }
 
     /// Decodes a range and adds it, keeping instructions sorted by address.
-    fn add_part<R: ReadAt>(&mut self, image: &Image<R>, part: Part) -> Result<(), ImageError> {
+    fn add_part<R: ReadAt>(&mut self, image: &Image<R>, mut part: Part) -> Result<(), ImageError> {
         let have: u64 = self
             .parts
             .iter()
@@ -228,6 +228,7 @@ impl Body {
             self.doubt(NoExit::TooLarge { limit: MAX_CODE });
         }
         let length = length.min(MAX_CODE);
+        part.range.end = part.range.start.saturating_add(length);
         let offset = image.offset_of("function", part.range.start)?;
         let code = image.bytes.vec("function", offset, length, MAX_CODE)?;
         let mut decoder = Decoder::with_ip(64, &code, part.range.start, DecoderOptions::NONE);

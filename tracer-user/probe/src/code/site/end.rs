@@ -1,5 +1,7 @@
 //! The end of a body: the instructions after which nothing can happen but the return.
 
+use std::collections::BTreeSet;
+
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind};
 use tracer_abi::Register;
 
@@ -125,7 +127,7 @@ impl End {
     }
 
     fn try_cut(&self, body: &Body, usable: &[bool]) -> Result<Vec<usize>, Vec<usize>> {
-        let mut chosen = Vec::new();
+        let mut chosen = BTreeSet::new();
         let mut covered = vec![false; body.instructions.len()];
         for &index in &self.order {
             let before = &self.predecessors[index];
@@ -135,15 +137,15 @@ impl End {
             } else if passed > 0 {
                 return Err(self.chosen_before(index, &chosen));
             } else if usable[index] || body.instructions[index].step == Step::Return {
-                chosen.push(index);
+                chosen.insert(index);
                 covered[index] = true;
             }
         }
-        Ok(chosen)
+        Ok(chosen.into_iter().collect())
     }
 
     /// The chosen instructions from which one can be reached.
-    fn chosen_before(&self, index: usize, chosen: &[usize]) -> Vec<usize> {
+    fn chosen_before(&self, index: usize, chosen: &BTreeSet<usize>) -> Vec<usize> {
         let mut seen = vec![false; self.member.len()];
         let mut work = vec![index];
         let mut found = Vec::new();
