@@ -4,6 +4,7 @@
 
 mod arguments;
 mod consent;
+mod diff;
 mod doctor;
 mod manual;
 mod outcome;

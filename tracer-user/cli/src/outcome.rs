@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     arguments::{Invocation, meant, typed::Typed},
-    doctor, manual, ps, trace, trouble,
+    diff, doctor, manual, ps, trace, trouble,
 };
 
 /// How a command that did not go wrong ended.
@@ -54,7 +54,7 @@ fn carry_out(invocation: Invocation) -> Result<Outcome> {
         Invocation::Doctor(format) => doctor::run(format),
         Invocation::Ps(ps) => ps::run(&ps),
         Invocation::Trace(trace) => trace::run(trace),
-        Invocation::Diff(diff) => todo!(),
+        Invocation::Diff(arguments) => diff::run(&arguments),
         Invocation::Completions(shell) => manual::completions(shell),
         Invocation::Man(folder) => manual::pages(folder.as_deref()),
     }

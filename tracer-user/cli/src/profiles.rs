@@ -1,9 +1,11 @@
 //! The profiles of a run: the built-in ones and those that the user brought.
 
-use std::path::PathBuf;
+use std::{iter, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
-use tracer_profile::{Catalogue, Profile};
+use tracer_pipeline::ProbeSource;
+use tracer_probe::observation::ProbeId;
+use tracer_profile::{Catalogue, Probe, Profile};
 
 use crate::trouble::Trouble;
 
@@ -24,7 +26,10 @@ pub(crate) fn load(files: &[PathBuf]) -> Result<Vec<Profile>> {
 /// # Errors
 /// If no profile's runtime has this name.
 pub(crate) fn known_runtime(name: &str, profiles: &[Profile]) -> Result<(), Trouble> {
-    if profiles.iter().any(|profile| profile.runtime == name) {
+    if profiles
+        .iter()
+        .any(|profile| profile.runtime == name || profile.name == name)
+    {
         return Ok(());
     }
     let known: Vec<&str> = profiles
@@ -38,4 +43,37 @@ pub(crate) fn known_runtime(name: &str, profiles: &[Profile]) -> Result<(), Trou
             known.join(", ")
         ),
     ))
+}
+
+/// What a survey or a run recognises runtimes by, a line each.
+pub(crate) fn looked_for(profiles: &[Profile]) -> String {
+    let mut text = String::from("  looked for:\n");
+    for profile in profiles {
+        let functions: Vec<String> = profile.recognise.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(
+            "    {}: {}\n",
+            profile.runtime,
+            functions.join(", ")
+        ));
+    }
+    text.push_str("  another runtime can be added with --profile FILE\n");
+    text
+}
+
+/// Probes by the number that the supervisor gives them: through all profiles, in their order.
+#[derive(Debug)]
+pub(crate) struct Numbered(pub(crate) Arc<[Profile]>);
+
+impl ProbeSource for Numbered {
+    fn probe(&self, id: ProbeId) -> Option<(&Profile, &Probe)> {
+        numbered(&self.0, id)
+    }
+}
+
+/// The probe of a number.
+pub(crate) fn numbered(profiles: &[Profile], id: ProbeId) -> Option<(&Profile, &Probe)> {
+    let mut probes = profiles
+        .iter()
+        .flat_map(|profile| iter::repeat(profile).zip(&profile.probes));
+    probes.nth(id.0.into())
 }

@@ -1,24 +1,88 @@
 //! `tracer trace`: follows running models and those that start meanwhile.
 
+mod run;
 mod settings;
 
 use std::io::{self, Write};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use tracer_abi::CaptureLevel;
+use tracer_probe::{features::Host, time::BootNanos};
 
-use self::settings::Settings;
-use crate::{arguments::meant, consent::ceiling, outcome::Outcome};
+use self::{run::Run, settings::Settings};
+use crate::{
+    arguments::meant::{self, level_name},
+    consent::{ceiling, journal},
+    outcome::Outcome,
+    output::outputs::Outputs,
+    signals::StopRequest,
+    trouble::Trouble,
+};
 
 /// Traces until a signal, the duration, or the selected processes' end.
 ///
 /// # Errors
-/// If the host does not allow it, a file cannot be read, or an output could not be written.
+/// If the host does not allow it, a file cannot be read, or events could not be written.
 pub(crate) fn run(arguments: meant::Trace) -> Result<Outcome> {
     let settings = Settings::read(arguments)?;
     if settings.arguments.print_only {
         write!(io::stdout(), "{settings}").context("write to standard output")?;
         return Ok(Outcome::Something);
     }
-    ceiling::permit(settings.arguments.level)?;
-    todo!()
+    let level = settings.arguments.level;
+    ceiling::permit(level)?;
+    if let Some(obstacle) = Host::read().obstacle() {
+        return Err(anyhow!(obstacle).context("cannot trace"));
+    }
+    let captures_content = level > CaptureLevel::Shape;
+    let outputs = Outputs::open(&settings.arguments.outputs, captures_content)?;
+    let stop = StopRequest::listen()?;
+    if !captures_content {
+        return trace(&settings, outputs, &stop);
+    }
+    let log = journal::record(&beginning(&settings))?;
+    let outcome = trace(&settings, outputs, &stop);
+    let ending = format!("capture at level {} ended", level_name(level));
+    log.write(&ending).map_err(|error| {
+        Trouble::new(
+            format!(
+                "cannot note the end of the capture in {}: {error}",
+                log.place()
+            ),
+            "its beginning is noted there; see what keeps the log from writing",
+        )
+    })?;
+    outcome
+}
+
+fn trace(settings: &Settings, outputs: Outputs, stop: &StopRequest) -> Result<Outcome> {
+    let mut run = Run::start(settings, outputs)?;
+    let deadline = settings
+        .arguments
+        .duration
+        .map(|duration| BootNanos::now().after(duration));
+    while !stop.is_made() && deadline.is_none_or(|deadline| BootNanos::now() < deadline) {
+        if !run.go_on(deadline)? {
+            break;
+        }
+    }
+    run.finish()
+}
+
+/// The entry that a capture of content leaves before its first event.
+fn beginning(settings: &Settings) -> String {
+    let meant::Trace {
+        selection,
+        duration,
+        level,
+        outputs,
+        ..
+    } = &settings.arguments;
+    format!(
+        "capture at level {} begins, by {}: selection {selection:?}, for at most {duration:?}, \
+         policy {}, outputs {outputs:?}",
+        level_name(*level),
+        journal::caller(),
+        settings.policy.digest(),
+    )
 }

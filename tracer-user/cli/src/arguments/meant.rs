@@ -61,7 +61,6 @@ pub(crate) struct Trace {
 pub(crate) struct Diff {
     pub(crate) left: (PathBuf, Pick),
     pub(crate) right: (PathBuf, Pick),
-    pub(crate) all: bool,
     pub(crate) format: DocumentFormat,
 }
 
@@ -186,7 +185,6 @@ fn resolve_diff(typed: typed::Diff) -> Result<Diff> {
         right,
         pick_a,
         pick_b,
-        all,
         output,
     } = typed;
     ensure!(
@@ -196,7 +194,6 @@ fn resolve_diff(typed: typed::Diff) -> Result<Diff> {
     Ok(Diff {
         left: (left, resolve_pick(pick_a.as_deref()).context("--pick-a")?),
         right: (right, resolve_pick(pick_b.as_deref()).context("--pick-b")?),
-        all,
         format: output,
     })
 }

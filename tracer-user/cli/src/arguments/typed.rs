@@ -122,9 +122,6 @@ pub(crate) struct Diff {
     /// Which snapshot of B: N for the N-th, pid=N for that process's last
     #[arg(long, value_name = "WHICH")]
     pub(crate) pick_b: Option<String>,
-    /// Also compare what differs between any two loads: times, process ids, inodes
-    #[arg(long)]
-    pub(crate) all: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
     pub(crate) output: DocumentFormat,

@@ -7,103 +7,136 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use serde_json::Value;
+use tracer_event::{Body, Event, Known, Pid, Place, Recorded, model::ModelSnapshot};
 
 use crate::{
     arguments::meant::{Pick, is_standard_input},
+    text::printable,
     trouble::Trouble,
 };
 
-/// What the event is called in JSON.
+/// The event's kind.
 const MODEL_LOADED: &str = "model.loaded";
+
+/// A snapshot and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) snapshot: ModelSnapshot<Recorded>,
+    /// Whose, of what, and when, in a line.
+    pub(crate) title: String,
+    pid: Option<Pid>,
+}
 
 /// Reads the file and picks its snapshot.
 ///
 /// # Errors
 /// If the file cannot be read, is no JSON, or does not hold exactly the one that is meant.
-pub(crate) fn read(path: &Path, pick: Pick) -> Result<Value> {
-    let name = if is_standard_input(path) {
-        "standard input".to_owned()
+pub(crate) fn read(path: &Path, pick: Pick) -> Result<Found> {
+    let (name, input): (_, Box<dyn Read>) = if is_standard_input(path) {
+        ("standard input".to_owned(), Box::new(io::stdin().lock()))
     } else {
-        path.display().to_string()
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("open {name}"))?;
+        (name, Box::new(file))
     };
-    let input: Box<dyn Read> = if is_standard_input(path) {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(File::open(path).with_context(|| format!("open {name}"))?)
-    };
-    let snapshots = find(BufReader::new(input)).with_context(|| format!("read {name}"))?;
-    Ok(choose(snapshots, pick, &name)?)
+    let found = find(BufReader::new(input)).with_context(|| format!("read {name}"))?;
+    Ok(choose(found, pick, &name)?)
 }
 
 /// All snapshots of a stream of JSON values, or of arrays of them.
-fn find(input: impl Read) -> Result<Vec<Value>> {
-    let mut snapshots = Vec::new();
+fn find(input: impl Read) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
     for value in serde_json::Deserializer::from_reader(input).into_iter::<Value>() {
         match value {
             Ok(Value::Array(events)) => {
-                snapshots.extend(events.into_iter().filter(is_snapshot));
+                for event in events {
+                    found.extend(snapshot(event)?);
+                }
             }
-            Ok(event) if is_snapshot(&event) => snapshots.push(event),
-            Ok(_) => {}
+            Ok(event) => found.extend(snapshot(event)?),
             // A tracer that was killed leaves its last line unfinished.
-            Err(error) if error.is_eof() && !snapshots.is_empty() => break,
+            Err(error) if error.is_eof() && !found.is_empty() => break,
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(snapshots)
+    Ok(found)
 }
 
-fn is_snapshot(event: &Value) -> bool {
-    event.get("event").and_then(Value::as_str) == Some(MODEL_LOADED)
+fn snapshot(event: Value) -> Result<Option<Found>> {
+    if event.get("kind").and_then(Value::as_str) != Some(MODEL_LOADED) {
+        return Ok(None);
+    }
+    let event = Event::<Recorded>::deserialize(event).context("read a model.loaded event")?;
+    let Body::ModelLoaded(snapshot) = event.body else {
+        return Ok(None);
+    };
+    let title = title(&event.place, &snapshot, &event.time.wall.to_string());
+    Ok(Some(Found {
+        snapshot: *snapshot,
+        title,
+        pid: event.place.pid,
+    }))
 }
 
-fn choose(mut snapshots: Vec<Value>, pick: Pick, name: &str) -> Result<Value, Trouble> {
-    let count = snapshots.len();
+fn title(place: &Place, snapshot: &ModelSnapshot<Recorded>, wall: &str) -> String {
+    let pid = place
+        .pid
+        .map_or("unknown".to_owned(), |pid| pid.to_string());
+    let file = snapshot
+        .files
+        .first()
+        .map_or("no model file".to_owned(), |file| file.path.to_string());
+    format!("process {pid} on {}, {wall}: {file}", place.node)
+}
+
+/// A rehearsal of the load (llama.cpp makes one to fit the model to the memory) is never what is
+/// meant, unless it is picked by its number.
+fn choose(mut found: Vec<Found>, pick: Pick, name: &str) -> Result<Found, Trouble> {
+    let serves = |found: &Found| found.snapshot.dry_run != Known::Known(true);
+    let serving = found.iter().filter(|found| serves(found)).count();
     let chosen = match pick {
-        Pick::Only if count == 1 => Some(0),
+        Pick::Only if serving == 1 => found.iter().position(serves),
         Pick::Only => None,
-        Pick::Nth(n) => Some(n - 1).filter(|&index| index < count),
-        Pick::OfProcess(pid) => {
-            snapshots.iter().rposition(|snapshot| pid_of(snapshot) == Some(pid.into()))
-        }
+        Pick::Nth(n) => Some(n - 1).filter(|&index| index < found.len()),
+        Pick::OfProcess(pid) => found
+            .iter()
+            .rposition(|found| serves(found) && found.pid == Some(Pid(pid))),
     };
     if let Some(index) = chosen {
-        return Ok(snapshots.swap_remove(index));
+        return Ok(found.swap_remove(index));
     }
-    if count == 0 {
+    if found.is_empty() {
         return Err(Trouble::new(
             format!("{name} holds no {MODEL_LOADED} event"),
-            "record one with: tracer trace -o ndjson:FILE, while the model is being served",
+            "record one with: sudo tracer trace -o ndjson:FILE, while the model is being served",
         ));
     }
+    let count = found.len();
     let what = match pick {
-        Pick::Only => format!("{name} holds {count} {MODEL_LOADED} events"),
-        Pick::Nth(n) => format!("{name} holds {count} {MODEL_LOADED} events, so there is no {n}."),
+        Pick::Only => {
+            format!("{name} holds {serving} {MODEL_LOADED} events of served models, not one")
+        }
+        Pick::Nth(n) => {
+            format!("{name} holds {count} {MODEL_LOADED} events, so there is no number {n}")
+        }
         Pick::OfProcess(pid) => format!("{name} holds no {MODEL_LOADED} event of process {pid}"),
     };
-    let list: Vec<String> = snapshots.iter().enumerate().map(describe).collect();
+    let list: Vec<String> = found.iter().enumerate().map(describe).collect();
     Err(Trouble::new(
         what,
-        format!("say which with --pick-a or --pick-b, as N or pid=N:\n{}", list.join("\n")),
+        format!(
+            "say which with --pick-a or --pick-b, as N or pid=N:\n{}",
+            list.join("\n")
+        ),
     ))
 }
 
-fn describe((index, snapshot): (usize, &Value)) -> String {
-    format!("{}: {}", index + 1, title(snapshot))
-}
-
-fn pid_of(snapshot: &Value) -> Option<u64> {
-    snapshot.pointer("/process/pid").and_then(Value::as_u64)
-}
-
-/// A snapshot in a line: whose, of what, when.
-pub(crate) fn title(snapshot: &Value) -> String {
-    let text = |pointer: &str| snapshot.pointer(pointer).and_then(Value::as_str);
-    let pid = pid_of(snapshot).map_or("?".to_owned(), |pid| pid.to_string());
-    format!(
-        "pid {pid}, {}, {}",
-        text("/model/path").unwrap_or("unknown file"),
-        text("/time/wall").unwrap_or("unknown time"),
-    )
+fn describe((index, found): (usize, &Found)) -> String {
+    let rehearsal = match found.snapshot.dry_run {
+        Known::Known(true) => " (rehearsal, serves nothing)",
+        Known::Known(false) | Known::Unknown => "",
+    };
+    format!("{}: {}{rehearsal}", index + 1, printable(&found.title))
 }

@@ -24,14 +24,22 @@ impl Progress {
     /// Begins to wait; nothing shows in the first second.
     pub(crate) fn of(what: &'static str) -> Self {
         if !io::stderr().is_terminal() {
-            return Self { done: None, thread: None };
+            return Self {
+                done: None,
+                thread: None,
+            };
         }
         let (done, is_done) = mpsc::channel();
-        let thread = thread::Builder::new().name("progress".into()).spawn(move || {
-            show(what, &is_done);
-        });
+        let thread = thread::Builder::new()
+            .name("progress".into())
+            .spawn(move || {
+                show(what, &is_done);
+            });
         // Without a thread there is no line, and the work goes on.
-        Self { done: Some(done), thread: thread.ok() }
+        Self {
+            done: Some(done),
+            thread: thread.ok(),
+        }
     }
 }
 
@@ -50,7 +58,11 @@ fn show(what: &str, is_done: &mpsc::Receiver<()>) {
     let mut wait = PATIENCE;
     let mut shown = false;
     while is_done.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
-        let _ = write!(io::stderr(), "\r{what} … {:.0} s ", started.elapsed().as_secs_f32());
+        let _ = write!(
+            io::stderr(),
+            "\r{what} … {:.0} s ",
+            started.elapsed().as_secs_f32()
+        );
         let _ = io::stderr().flush();
         shown = true;
         wait = INTERVAL;

@@ -114,9 +114,14 @@ impl Stream {
             .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// The first failure, once, for a message while the run goes on.
+    /// The first failure.
     pub(crate) fn failure(&self) -> Option<&io::Error> {
         self.failure.as_ref()
+    }
+
+    /// Whether it is standard output.
+    pub(crate) fn is_standard_output(&self) -> bool {
+        matches!(self.sink, Sink::StandardOutput(_))
     }
 
     /// Its name for people.

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use tracer_abi::SiteRole;
+use tracer_pipeline::snapshot::{files, live::CommandLine};
 use tracer_probe::{
     observation::{AttachedProbe, AttachedSite, NotAttachable, ProbeId, SiteCost},
     process::Process,
     survey::{Survey, Surveyed},
 };
-use tracer_profile::{Probe, Profile};
+use tracer_profile::Profile;
+
+use crate::profiles::numbered;
 
 /// A process that runs a model runtime.
 #[derive(Debug, Serialize)]
@@ -31,8 +34,25 @@ pub(crate) struct Listed {
     pub(crate) cgroup: Option<String>,
     /// The runtime.
     pub(crate) runtime: String,
+    /// Model files that it maps; if it maps none, the one that its command line names.
+    pub(crate) models: Vec<Model>,
     /// Its libraries.
     pub(crate) libraries: Vec<Library>,
+}
+
+/// A model file of a process.
+#[derive(Debug, Serialize)]
+pub(crate) struct Model {
+    /// Its path as the process sees it.
+    pub(crate) path: PathBuf,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Whether the process maps it.
+    pub(crate) mapped: bool,
+    /// The file has been removed or replaced since it was mapped.
+    pub(crate) deleted: bool,
+    /// The architecture that its header names.
+    pub(crate) architecture: Option<String>,
 }
 
 /// A library of the runtime that the process maps.
@@ -105,22 +125,22 @@ pub(crate) struct Refused {
 pub(crate) fn list(survey: &Survey, profiles: &[Profile]) -> Vec<Listed> {
     let mut listed: Vec<Listed> = Vec::new();
     for surveyed in &survey.runtimes {
-        let runtime = &profiles[surveyed.runtime.profile].runtime;
+        let profile = &profiles[surveyed.runtime.profile];
         let process = &surveyed.runtime.process;
         let library = library(surveyed, profiles);
         let known = listed
             .iter_mut()
-            .find(|known| known.pid == process.id.pid && known.runtime == *runtime);
+            .find(|known| known.pid == process.id.pid && known.runtime == profile.runtime);
         match known {
             Some(known) => known.libraries.push(library),
-            None => listed.push(describe(process, runtime, library)),
+            None => listed.push(describe(process, profile, library)),
         }
     }
     listed.sort_by_key(|process| process.pid);
     listed
 }
 
-fn describe(process: &Process, runtime: &str, library: Library) -> Listed {
+fn describe(process: &Process, profile: &Profile, library: Library) -> Listed {
     let Process {
         id,
         name,
@@ -140,9 +160,26 @@ fn describe(process: &Process, runtime: &str, library: Library) -> Listed {
         exe: exe.clone(),
         container: container.clone(),
         cgroup: cgroup.clone(),
-        runtime: runtime.to_owned(),
+        runtime: profile.runtime.clone(),
+        models: models(id.pid, profile),
         libraries: vec![library],
     }
+}
+
+fn models(pid: u32, profile: &Profile) -> Vec<Model> {
+    let mut found = files::mapped(pid);
+    if found.is_empty() {
+        let named = CommandLine::read(pid, &profile.options).model;
+        found.extend(named.and_then(|path| files::named(pid, &path)));
+    }
+    let model = |found: files::Found| Model {
+        path: found.path,
+        size: found.size,
+        mapped: found.mapped,
+        deleted: found.deleted,
+        architecture: found.header.and_then(|header| header.architecture),
+    };
+    found.into_iter().map(model).collect()
 }
 
 fn library(surveyed: &Surveyed, profiles: &[Profile]) -> Library {
@@ -219,12 +256,8 @@ fn refused(refusal: &NotAttachable, profiles: &[Profile]) -> Refused {
     }
 }
 
-/// Probes are numbered through all profiles in their order.
 fn name(id: ProbeId, profiles: &[Profile]) -> String {
-    let mut probes = profiles.iter().flat_map(|profile| &profile.probes);
-    probes
-        .nth(id.0.into())
-        .map_or_else(|| format!("#{}", id.0), |Probe { name, .. }| name.clone())
+    numbered(profiles, id).map_or_else(|| format!("#{}", id.0), |(_, probe)| probe.name.clone())
 }
 
 /// Bytes as people write build-ids.

@@ -1,8 +1,8 @@
 //! `tracer ps` for people.
 
 use crate::{
-    ps::listing::{ExitKind, Library, Listed, Planned},
-    text::{Palette, Table, Tone, printable},
+    ps::listing::{ExitKind, Library, Listed, Model, Planned},
+    text::{Palette, Table, Tone, printable, size},
 };
 
 /// Characters of a build-id or container id in a table: enough to tell two apart.
@@ -13,18 +13,33 @@ pub(crate) fn render(processes: &[Listed], verbose: bool, palette: Palette) -> S
     if processes.is_empty() {
         return String::new();
     }
-    let mut table =
-        Table::with_heading(&["PID", "NAME", "RUNTIME", "BUILD-ID", "CONTAINER", "LIBRARY"]);
+    let mut table = Table::with_heading(&[
+        "PID",
+        "NAME",
+        "RUNTIME",
+        "LIBRARY",
+        "BUILD-ID",
+        "CONTAINER",
+        "MODEL",
+    ]);
     for process in processes {
-        for (position, library) in process.libraries.iter().enumerate() {
-            let first = |text: String| if position == 0 { text } else { String::new() };
+        // As many rows as the longer of the two lists has.
+        let rows = process.libraries.len().max(process.models.len());
+        for row in 0..rows {
+            let first = |text: String| if row == 0 { text } else { String::new() };
+            let library = process.libraries.get(row);
+            let build_id = library.map(|library| short(library.build_id.as_deref()));
             table.row([
                 (Tone::Strong, first(process.pid.to_string())),
                 (Tone::Plain, first(process.name.clone())),
                 (Tone::Plain, first(process.runtime.clone())),
-                (Tone::Faint, short(library.build_id.as_deref())),
+                library.map_or((Tone::Plain, String::new()), library_cell),
+                (Tone::Faint, build_id.unwrap_or_default()),
                 (Tone::Faint, first(short(process.container.as_deref()))),
-                path_cell(library),
+                process
+                    .models
+                    .get(row)
+                    .map_or((Tone::Plain, String::new()), model_cell),
             ]);
         }
     }
@@ -40,16 +55,35 @@ pub(crate) fn render(processes: &[Listed], verbose: bool, palette: Palette) -> S
     text
 }
 
-fn path_cell(library: &Library) -> (Tone, String) {
-    let path = library.path.display();
+fn library_cell(library: &Library) -> (Tone, String) {
+    let name = library
+        .path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     if library.deleted {
-        (
-            Tone::Warning,
-            format!("{path} (replaced or removed since it was mapped)"),
-        )
+        (Tone::Warning, format!("{name} (replaced or removed since)"))
     } else {
-        (Tone::Plain, path.to_string())
+        (Tone::Plain, name.into_owned())
     }
+}
+
+fn model_cell(model: &Model) -> (Tone, String) {
+    let mut text = format!("{} ({})", model.path.display(), size(model.size));
+    if !model.mapped {
+        text.push_str(", not mapped");
+    }
+    if model.deleted {
+        text.push_str(", replaced or removed since");
+    }
+    (
+        if model.deleted {
+            Tone::Warning
+        } else {
+            Tone::Plain
+        },
+        text,
+    )
 }
 
 fn plan(process: &Listed, library: &Library, palette: Palette) -> String {

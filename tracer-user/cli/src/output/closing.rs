@@ -1,0 +1,158 @@
+//! What a run amounted to, counted from its events, in the line that ends it.
+
+use std::collections::BTreeMap;
+
+use tracer_event::{Body, BootNanos, Event, LossReason, agent::Summary};
+
+use crate::text::{count, counted, short_duration};
+
+/// What happened in a run.
+#[derive(Debug, Default)]
+pub(crate) struct Closing {
+    /// Processes that ran a runtime, counted at each discovery.
+    pub(crate) runtimes: u64,
+    models: u64,
+    failed_loads: u64,
+    unattached_probes: u64,
+    began: Option<BootNanos>,
+    losses: BTreeMap<LossReason, Lost>,
+    summary: Option<Summary>,
+}
+
+/// Losses of one reason.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    count: u64,
+    from: BootNanos,
+    to: BootNanos,
+}
+
+impl Closing {
+    /// Counts an event.
+    pub(crate) fn count<C>(&mut self, event: &Event<C>) {
+        self.began.get_or_insert(event.time.boot);
+        match &event.body {
+            Body::RuntimeFound(_) => self.runtimes += 1,
+            Body::ModelLoaded(_) => self.models += 1,
+            Body::ModelLoadFailed(_) => self.failed_loads += 1,
+            Body::NotAttachable(refusal) if refusal.probe.is_some() => self.unattached_probes += 1,
+            Body::Loss(loss) => {
+                let lost = self.losses.entry(loss.reason).or_insert(Lost {
+                    count: 0,
+                    from: loss.from,
+                    to: loss.to,
+                });
+                lost.count += loss.count;
+                lost.from = lost.from.min(loss.from);
+                lost.to = lost.to.max(loss.to);
+            }
+            Body::Summary(summary) => self.summary = Some((**summary).clone()),
+            Body::ProcessSeen(_)
+            | Body::ProcessExited(_)
+            | Body::ModelFreed(_)
+            | Body::ContextCreated(_)
+            | Body::ContextFreed(_)
+            | Body::Step(_)
+            | Body::Request(_)
+            | Body::RuntimeError(_)
+            | Body::Tokens(_)
+            | Body::OperationHistogram(_)
+            | Body::SessionStarted(_)
+            | Body::RuntimeGone(_)
+            | Body::Attached(_)
+            | Body::NotAttachable(_)
+            | Body::Shed(_)
+            | Body::Restored(_)
+            | Body::Silent(_) => {}
+        }
+    }
+
+    /// Whether anything is missing that nobody asked to leave out.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.summary
+            .as_ref()
+            .is_some_and(|summary| summary.unintended_losses() > 0)
+    }
+
+    /// The lines that end the run.
+    pub(crate) fn text(&self) -> String {
+        let Some(summary) = &self.summary else {
+            return "the run ended before it could be summed up\n".to_owned();
+        };
+        let mut parts = vec![counted(self.models, "model")];
+        if self.failed_loads > 0 {
+            parts.push(counted(self.failed_loads, "failed load"));
+        }
+        parts.push(counted(summary.requests, "request"));
+        parts.push(counted(summary.steps, "step"));
+        let late = match summary.late {
+            0 => "none late".to_owned(),
+            late => format!("{} late", count(late)),
+        };
+        parts.push(format!("{} ({late})", counted(summary.events, "event")));
+        let time = short_duration(std::time::Duration::from_nanos(summary.duration.0));
+        let mut text = format!(
+            "traced {time}: {}, {}\n",
+            parts.join(", "),
+            self.lost(summary)
+        );
+        if self.unattached_probes > 0 {
+            text.push_str(&format!(
+                "{} could not be attached: tracer ps -v says why\n",
+                counted(self.unattached_probes, "probe")
+            ));
+        }
+        text
+    }
+
+    fn lost(&self, summary: &Summary) -> String {
+        if summary.losses.is_empty() {
+            return "nothing lost".to_owned();
+        }
+        let reasons: Vec<String> = summary
+            .losses
+            .iter()
+            .map(|(&reason, &lost)| {
+                format!(
+                    "{} {}{}",
+                    count(lost),
+                    describe(reason),
+                    self.window(reason)
+                )
+            })
+            .collect();
+        format!("lost: {}", reasons.join("; "))
+    }
+
+    /// When, as seconds since the run began.
+    fn window(&self, reason: LossReason) -> String {
+        let Some((began, lost)) = self.began.zip(self.losses.get(&reason)) else {
+            return String::new();
+        };
+        let (from, to) = (
+            lost.from.since(began).as_seconds(),
+            lost.to.since(began).as_seconds(),
+        );
+        format!(" (from {from:.1} s to {to:.1} s)")
+    }
+}
+
+/// A reason in words.
+pub(crate) fn describe(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::RingFull => "records that found no room in a ring",
+        LossReason::NoScratch => "records without a scratch slot",
+        LossReason::StashFull => "calls whose end cannot be told",
+        LossReason::RateLimited => "calls above the rate limit, as asked",
+        LossReason::SampledOut => "calls passed over by sampling, as asked",
+        LossReason::Expired => "calls after the deadline, as asked",
+        LossReason::ReadFault => "fields that could not be read",
+        LossReason::Truncated => "fields cut short",
+        LossReason::CriticalRingFull => "records that found no room in the critical ring",
+        LossReason::WatchBufferFull => "announcements of mappings",
+        LossReason::MalformedRecord => "records that could not be understood",
+        LossReason::UnknownProbe => "records of a probe that is not loaded",
+        LossReason::TableFull => "models, contexts or requests that found no room in a table",
+        LossReason::OutputFailed => "events that an output refused",
+    }
+}

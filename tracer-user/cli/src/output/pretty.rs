@@ -1,0 +1,361 @@
+//! Events for an engineer at a terminal: a block for each model, a line for each request, and
+//! whatever went wrong in red. Steps are counted and not shown.
+
+mod model;
+mod request;
+mod shown;
+
+use std::{collections::HashMap, time::Duration};
+
+use tracer_event::{
+    Body, Event, Loss, Nanos, Pid, WallNanos,
+    agent::{Attached, NotAttachable, RuntimeFound, SessionStarted, Shed, ShedCause, Silent},
+    inference::{Outcome, RuntimeError, Step, Tokens},
+    process::{ProcessExited, ProcessSeen},
+};
+
+pub(crate) use self::shown::Shown;
+use super::closing::describe;
+use crate::text::{Palette, Tone, count, counted, short_duration};
+
+/// Equal failures of one process are shown once in this time, and counted in between.
+const QUIET: Nanos = Nanos(1_000_000_000);
+/// Token ids of a prompt that are shown.
+const SHOWN_TOKENS: usize = 12;
+
+/// Turns events into lines.
+#[derive(Debug)]
+pub(crate) struct Pretty {
+    palette: Palette,
+    /// Names of processes, by pid.
+    names: HashMap<Pid, String>,
+    /// Probes and libraries attached since the last pause.
+    attached: Attaching,
+    /// The last line was one of the request table's.
+    in_table: bool,
+    /// When a failing step of a process was last shown, and how many were not since.
+    failures: HashMap<(Pid, i64), (Nanos, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct Attaching {
+    probes: usize,
+    libraries: usize,
+    took: u64,
+}
+
+impl Pretty {
+    pub(crate) fn new(palette: Palette) -> Self {
+        Self {
+            palette,
+            names: HashMap::new(),
+            attached: Attaching::default(),
+            in_table: false,
+            failures: HashMap::new(),
+        }
+    }
+
+    /// The lines for an event; often none.
+    pub(crate) fn event<C: Shown>(&mut self, event: &Event<C>) -> String {
+        let pid = event.place.pid;
+        match &event.body {
+            Body::SessionStarted(started) => self.started(started),
+            Body::ProcessSeen(seen) => {
+                self.remember(pid, seen);
+                String::new()
+            }
+            Body::RuntimeFound(found) => self.found(event, found),
+            Body::Attached(attached) => {
+                self.attached.add(attached);
+                String::new()
+            }
+            Body::NotAttachable(refusal) => self.not_attachable(event, refusal),
+            Body::ModelLoaded(snapshot) | Body::ModelLoadFailed(snapshot) => {
+                self.in_table = false;
+                let loaded = matches!(event.body, Body::ModelLoaded(_));
+                model::block(snapshot, loaded, &self.whose(pid), self.palette)
+            }
+            Body::Request(request) if request.warm_up => String::new(),
+            Body::Request(request) => {
+                let heading = if self.in_table {
+                    String::new()
+                } else {
+                    request::heading(self.palette)
+                };
+                self.in_table = true;
+                heading + &request::line(request, event, self.palette)
+            }
+            Body::Step(step) => self.step(event, step),
+            Body::RuntimeError(error) => self.runtime_error(event, error),
+            Body::Tokens(tokens) => self.tokens(event, tokens),
+            Body::ProcessExited(exited) => self.exited(event, *exited),
+            Body::Loss(loss) => self.loss(event, loss),
+            Body::Shed(shed) => self.shed(event, shed),
+            Body::Restored(restored) => {
+                let probes = counted(restored.probes.len() as u64, "probe");
+                self.note(
+                    event,
+                    Tone::Faint,
+                    &format!("{} is probed again ({probes})", restored.group),
+                )
+            }
+            Body::Silent(silent) => self.silent(event, *silent),
+            Body::ModelFreed(freed) => self.note(
+                event,
+                Tone::Faint,
+                &format!("model {} released", freed.model),
+            ),
+            Body::ContextCreated(_)
+            | Body::ContextFreed(_)
+            | Body::OperationHistogram(_)
+            | Body::RuntimeGone(_)
+            | Body::Summary(_) => String::new(),
+        }
+    }
+
+    /// Lines that wait for a pause, so that many small events become one line.
+    pub(crate) fn pause(&mut self) -> String {
+        let Attaching {
+            probes,
+            libraries,
+            took,
+        } = std::mem::take(&mut self.attached);
+        if probes == 0 {
+            return String::new();
+        }
+        self.in_table = false;
+        let libraries = if libraries == 1 {
+            "1 library".into()
+        } else {
+            format!("{libraries} libraries")
+        };
+        let text = format!(
+            "{} attached to {libraries} in {}\n",
+            counted(probes as u64, "probe"),
+            short_duration(Duration::from_nanos(took)),
+        );
+        self.palette.paint(Tone::Faint, &text)
+    }
+
+    /// The lines that end the run.
+    pub(crate) fn end(&mut self, text: &str, is_incomplete: bool) -> String {
+        let tone = if is_incomplete {
+            Tone::Bad
+        } else {
+            Tone::Strong
+        };
+        let mut lines = self.pause();
+        lines.push('\n');
+        for line in text.lines() {
+            lines.push_str(&self.palette.paint(tone, line));
+            lines.push('\n');
+        }
+        lines
+    }
+
+    fn started(&mut self, started: &SessionStarted) -> String {
+        let profiles: Vec<&str> = started.profiles.iter().map(|name| name.as_str()).collect();
+        let text = format!(
+            "tracing on kernel {}, profiles: {}; times are UTC; Ctrl-C ends\n",
+            started.kernel,
+            profiles.join(", "),
+        );
+        self.palette.paint(Tone::Faint, &text)
+    }
+
+    fn remember<C: Shown>(&mut self, pid: Option<Pid>, seen: &ProcessSeen<C>) {
+        if let (Some(pid), Some(name)) = (pid, seen.name.value()) {
+            self.names.insert(pid, name.shown());
+        }
+    }
+
+    /// A process as people tell it apart.
+    fn whose(&self, pid: Option<Pid>) -> String {
+        match pid {
+            None => "this host".to_owned(),
+            Some(pid) => match self.names.get(&pid) {
+                Some(name) => format!("{name} ({pid})"),
+                None => format!("process {pid}"),
+            },
+        }
+    }
+
+    /// A line of its own: time, whose, what.
+    fn note<C>(&mut self, event: &Event<C>, tone: Tone, what: &str) -> String {
+        self.in_table = false;
+        let time = self
+            .palette
+            .paint(Tone::Faint, &time_of_day(event.time.wall));
+        let what = format!("{}: {what}", self.whose(event.place.pid));
+        format!("{time}  {}\n", self.palette.paint(tone, &what))
+    }
+
+    fn found<C: Shown>(&mut self, event: &Event<C>, found: &RuntimeFound<C>) -> String {
+        let library = found.library.path.shown();
+        let library = library.rsplit('/').next().unwrap_or(&library);
+        let deleted = if found.library.deleted {
+            ", replaced or removed since it was mapped"
+        } else {
+            ""
+        };
+        self.note(
+            event,
+            Tone::Plain,
+            &format!("runs {} ({library}{deleted})", found.runtime),
+        )
+    }
+
+    fn not_attachable<C: Shown>(&mut self, event: &Event<C>, refusal: &NotAttachable<C>) -> String {
+        // Single probes are counted at the end: most builds lack one or another.
+        if refusal.probe.is_some() {
+            return String::new();
+        }
+        let (path, reason) = (refusal.path.shown(), refusal.reason.shown());
+        self.note(
+            event,
+            Tone::Warning,
+            &format!("{path} is not probed: {reason}"),
+        )
+    }
+
+    fn step<C>(&mut self, event: &Event<C>, step: &Step) -> String {
+        let (code, what) = match step.outcome {
+            Outcome::Ended | Outcome::NotSeen | Outcome::Returned(0) => return String::new(),
+            Outcome::Returned(code) => (code, format!("a step failed with result {code}")),
+            Outcome::Unwound => (i64::MIN, "a step was left by an exception".to_owned()),
+        };
+        let now = Nanos(event.time.boot.0);
+        let key = (event.place.pid.unwrap_or_default(), code);
+        let more = match self.failures.get_mut(&key) {
+            Some((shown, unshown)) if now.0.saturating_sub(shown.0) < QUIET.0 => {
+                *unshown += 1;
+                return String::new();
+            }
+            Some((_, 0)) | None => String::new(),
+            Some((_, unshown)) => format!(", and {} times before", count(*unshown)),
+        };
+        self.failures.insert(key, (now, 0));
+        // llama.cpp's positive results are warnings: no room in the cache, aborted by the caller.
+        let tone = if code > 0 { Tone::Warning } else { Tone::Bad };
+        self.note(event, tone, &format!("{what}{more}"))
+    }
+
+    fn runtime_error<C: Shown>(&mut self, event: &Event<C>, error: &RuntimeError<C>) -> String {
+        let message = error
+            .message
+            .value()
+            .map_or("unknown error".to_owned(), Shown::shown);
+        let place = match (error.file.value(), error.line.value()) {
+            (Some(file), Some(line)) => format!(" at {}:{line}", file.shown()),
+            (Some(file), None) => format!(" in {}", file.shown()),
+            (None, _) => String::new(),
+        };
+        self.note(
+            event,
+            Tone::Bad,
+            &format!("the runtime gives up{place}: {message}"),
+        )
+    }
+
+    fn tokens<C: Shown>(&mut self, event: &Event<C>, tokens: &Tokens<C>) -> String {
+        let Some(ids) = tokens.tokens.token_ids().filter(|ids| ids.len() > 1) else {
+            return String::new();
+        };
+        let shown: Vec<String> = ids
+            .iter()
+            .take(SHOWN_TOKENS)
+            .map(ToString::to_string)
+            .collect();
+        let rest = if ids.len() > SHOWN_TOKENS {
+            ", …"
+        } else {
+            ""
+        };
+        let what = format!(
+            "{}: {}{rest}",
+            counted(ids.len() as u64, "token"),
+            shown.join(", ")
+        );
+        self.note(event, Tone::Faint, &what)
+    }
+
+    fn exited<C>(&mut self, event: &Event<C>, exited: ProcessExited) -> String {
+        let (tone, how) = match (exited.code, exited.signal) {
+            (Some(0), _) => (Tone::Faint, "ended".to_owned()),
+            (Some(code), _) => (Tone::Warning, format!("ended with status {code}")),
+            (None, Some(signal)) => {
+                let core = if exited.core_dumped {
+                    " and dumped core"
+                } else {
+                    ""
+                };
+                (Tone::Bad, format!("was killed by signal {signal}{core}"))
+            }
+            (None, None) => (Tone::Faint, "ended".to_owned()),
+        };
+        let line = self.note(event, tone, &how);
+        if let Some(pid) = event.place.pid {
+            self.names.remove(&pid);
+            self.failures.retain(|(process, _), _| *process != pid);
+        }
+        line
+    }
+
+    fn loss<C>(&mut self, event: &Event<C>, loss: &Loss) -> String {
+        if loss.intended {
+            return String::new();
+        }
+        let tone = if loss.reason.loses_record() {
+            Tone::Bad
+        } else {
+            Tone::Warning
+        };
+        let within = short_duration(Duration::from_nanos(loss.to.since(loss.from).0));
+        let what = format!(
+            "lost {} {}, within {within}",
+            count(loss.count),
+            describe(loss.reason)
+        );
+        self.note(event, tone, &what)
+    }
+
+    fn shed<C>(&mut self, event: &Event<C>, shed: &Shed) -> String {
+        let why = match shed.cause {
+            ShedCause::Runaway => "one instruction of it",
+            ShedCause::Budget => "probing as a whole",
+        };
+        let what = format!(
+            "{} is no longer probed ({}): {why} cost {:.1} % of a core; its calls are not observed \
+             from now on",
+            shed.group,
+            counted(shed.probes.len() as u64, "probe"),
+            shed.core_share * 100.0,
+        );
+        self.note(event, Tone::Warning, &what)
+    }
+
+    fn silent<C>(&mut self, event: &Event<C>, silent: Silent) -> String {
+        let busy = short_duration(Duration::from_nanos(silent.busy.0));
+        let what = format!(
+            "has used {busy} of CPU without one hit of its probes: it may not call the functions \
+             that its profile knows"
+        );
+        self.note(event, Tone::Warning, &what)
+    }
+}
+
+impl Attaching {
+    fn add<C>(&mut self, attached: &Attached<C>) {
+        self.probes += attached.probes.len();
+        self.libraries += usize::from(!attached.probes.is_empty());
+        self.took += attached.duration.0;
+    }
+}
+
+/// Hours to milliseconds of a time, in UTC.
+pub(crate) fn time_of_day(wall: WallNanos) -> String {
+    let milliseconds = wall.0 / 1_000_000;
+    let (seconds, rest) = (milliseconds / 1_000, milliseconds % 1_000);
+    let (hours, minutes) = (seconds / 3_600 % 24, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02}.{rest:03}", seconds % 60)
+}

@@ -1,0 +1,141 @@
+//! A run: the supervisor's observations go through the pipeline to the outputs.
+
+use std::{
+    fs,
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tracer_event::{BootNanos, Label, Name};
+use tracer_pipeline::{Options, Pipeline, PipelineError};
+use tracer_probe::{Supervisor, time};
+use tracer_redact::Engine;
+
+use super::settings::Settings;
+use crate::{
+    outcome::Outcome,
+    output::{outputs::Outputs, progress::Progress},
+    profiles::{self, Numbered},
+};
+
+/// How long nothing may happen before signals and the deadline are looked at again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// After this time without a runtime the run says what it waits for.
+const LONELY: Duration = Duration::from_secs(1);
+
+/// Everything that runs.
+pub(super) struct Run {
+    supervisor: Supervisor,
+    pipeline: Pipeline,
+    outputs: Outputs,
+    probes: Numbered,
+    /// When to say that nothing was found yet; none once that is settled.
+    lonely_from: Option<time::BootNanos>,
+}
+
+impl Run {
+    /// Loads and attaches.
+    ///
+    /// # Errors
+    /// If the host does not allow it, or the selection names what is not there.
+    pub(super) fn start(settings: &Settings, outputs: Outputs) -> Result<Self> {
+        let progress = Progress::of("attaching");
+        let supervisor = Supervisor::start(settings.probe_config()).context("cannot trace")?;
+        drop(progress);
+        let engine = Engine::new(settings.policy.clone(), settings.arguments.level);
+        let options = Options {
+            node: Name::new(&kernel_text("/proc/sys/kernel/hostname")),
+            grant: Name::new("local"),
+            version: Label::new(env!("CARGO_PKG_VERSION")),
+            kernel: Name::new(&kernel_text("/proc/sys/kernel/osrelease")),
+            profiles: Arc::clone(supervisor.profiles()),
+            window: Options::WINDOW,
+            limit: Options::LIMIT,
+        };
+        Ok(Self {
+            probes: Numbered(Arc::clone(supervisor.profiles())),
+            supervisor,
+            pipeline: Pipeline::new(options, engine),
+            outputs,
+            lonely_from: Some(time::BootNanos::now().after(LONELY)),
+        })
+    }
+
+    /// Takes what happened until now, waiting a moment if nothing did; says whether anything can
+    /// still come.
+    ///
+    /// # Errors
+    /// If a ring cannot be read or events cannot be written.
+    pub(super) fn go_on(&mut self, deadline: Option<time::BootNanos>) -> Result<bool> {
+        let read = time::BootNanos::now();
+        let left = deadline.map_or(PAUSE, |deadline| deadline.since(read));
+        for observation in self.supervisor.next(left.min(PAUSE))? {
+            self.pipeline.push(observation);
+        }
+        let sets = self
+            .pipeline
+            .advance(BootNanos(read.0), &self.probes, &mut self.outputs)?;
+        for set in sets {
+            // The process may have ended meanwhile; its set is then of no use to anyone.
+            self.supervisor
+                .put_set(set.pid.0, set.set.number().into(), &set.values)?;
+        }
+        self.mention_loneliness(read);
+        Ok(!self.supervisor.is_finished())
+    }
+
+    /// Detaches, and writes what is left.
+    ///
+    /// # Errors
+    /// If events could not be written.
+    pub(super) fn finish(self) -> Result<Outcome> {
+        let Self {
+            supervisor,
+            mut pipeline,
+            mut outputs,
+            probes,
+            lonely_from: _,
+        } = self;
+        let progress = Progress::of("detaching");
+        let last = supervisor.stop()?;
+        drop(progress);
+        for observation in last {
+            pipeline.push(observation);
+        }
+        match pipeline.finish(&probes, &mut outputs) {
+            // Whoever read the events has seen enough.
+            Err(PipelineError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            }
+            finished => drop(finished?),
+        }
+        let outcome = match outputs.closing().runtimes {
+            0 => Outcome::Nothing,
+            _ => Outcome::Something,
+        };
+        outputs.finish()?;
+        Ok(outcome)
+    }
+
+    /// Silence needs a reason: without any runtime, the run says once what it looks for.
+    fn mention_loneliness(&mut self, now: time::BootNanos) {
+        if self.lonely_from.is_none_or(|from| now < from) {
+            return;
+        }
+        self.lonely_from = None;
+        if self.outputs.closing().runtimes == 0 {
+            let looked_for = profiles::looked_for(&self.probes.0);
+            let text = format!(
+                "tracer: no model runtime runs here yet; waiting for one, Ctrl-C ends\n{looked_for}"
+            );
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+    }
+}
+
+fn kernel_text(path: &str) -> String {
+    fs::read_to_string(path)
+        .map(|text| text.trim_end().to_owned())
+        .unwrap_or_default()
+}
