@@ -164,3 +164,149 @@ fn check_chunks(mut tail: &[u8], count: u8) -> Result<(), RecordError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tracer_abi::Phase;
+    use tracer_event::{BootNanos, Content, Cpu, Nanos, Pid, Tid};
+
+    use super::*;
+    use crate::fixture::{Fixture, Record};
+
+    fn decoded<'a>(decoder: &'a mut Decoder, record: &'a [u8]) -> Result<Call<'a>, DecodeError> {
+        decoder.decode(record, &Fixture::new())
+    }
+
+    #[test]
+    fn a_record_becomes_a_call_with_its_values_by_role() {
+        let bytes = Record::exit()
+            .value(FieldName::Context, 0x7f00_1234_5678)
+            .value(FieldName::TokenCount, u64::MAX)
+            .ids(FieldName::TokenIds, &[1, 15043, -1])
+            .text(FieldName::Path, b"/models/a.gguf")
+            .bytes();
+        let mut decoder = Decoder::new();
+        let call = decoded(&mut decoder, &bytes).unwrap();
+        assert_eq!(call.signal(), Signal::Step);
+        assert_eq!(call.probe.name.as_str(), "fixture/step");
+        assert_eq!(call.phase, Phase::Exit);
+        assert_eq!(
+            (call.pid(), call.tid(), call.cpu()),
+            (Pid(7), Tid(8), Cpu(1))
+        );
+        assert_eq!(
+            (call.time(), call.duration()),
+            (BootNanos(1000), Nanos(400))
+        );
+        assert_eq!(call.began(), BootNanos(600));
+        assert_eq!(call.address(FieldName::Context), Some(0x7f00_1234_5678));
+        assert_eq!(call.number(FieldName::TokenCount), Some(-1));
+        let ids = call.numbers(FieldName::TokenIds).unwrap();
+        assert_eq!(ids.iter().collect::<Vec<_>>(), [1, 15043, -1]);
+        assert!(ids.is_whole());
+        let raw = ids.to_raw_tokens();
+        assert!(*raw.expose() == Content::Tokens(vec![1, 15043, -1]));
+        let path = call.text(FieldName::Path).unwrap();
+        assert_eq!(path.expose(), b"/models/a.gguf");
+    }
+
+    #[test]
+    fn what_was_not_captured_is_none_and_never_zero() {
+        let mut record = Record::exit()
+            .value(FieldName::Context, 5)
+            .value(FieldName::TokenCount, 6);
+        record.header.faulted = 1 << record.slot(FieldName::Context);
+        record.header.skipped = 1 << record.slot(FieldName::TokenCount);
+        let bytes = record.bytes();
+        let mut decoder = Decoder::new();
+        let call = decoded(&mut decoder, &bytes).unwrap();
+        assert_eq!(call.address(FieldName::Context), None);
+        assert_eq!(call.number(FieldName::TokenCount), None);
+        assert!(call.numbers(FieldName::TokenIds).is_none());
+        assert_eq!(call.number(FieldName::NodeCount), None);
+    }
+
+    #[test]
+    fn a_value_asked_for_as_something_else_is_none() {
+        let bytes = Record::exit()
+            .value(FieldName::Context, 5)
+            .value(FieldName::TokenCount, 6)
+            .ids(FieldName::TokenIds, &[1])
+            .bytes();
+        let mut decoder = Decoder::new();
+        let call = decoded(&mut decoder, &bytes).unwrap();
+        assert_eq!(call.number(FieldName::Context), None);
+        assert_eq!(call.address(FieldName::TokenCount), None);
+        assert_eq!(call.float(FieldName::TokenCount), None);
+        assert!(call.text(FieldName::TokenIds).is_none());
+    }
+
+    #[test]
+    fn a_probe_that_is_not_loaded_is_named() {
+        let mut record = Record::exit();
+        record.header.spec = 200;
+        let bytes = record.bytes();
+        let error = decoded(&mut Decoder::new(), &bytes).err();
+        assert_eq!(error, Some(DecodeError::UnknownProbe { spec: 200 }));
+    }
+
+    #[test]
+    fn slots_beyond_the_record_are_refused() {
+        let record = Record::exit().value(FieldName::Context, 5);
+        let mut bytes = record.bytes();
+        bytes.truncate(bytes.len() - 1);
+        let error = decoded(&mut Decoder::new(), &bytes).err().unwrap();
+        assert!(matches!(
+            error,
+            DecodeError::Malformed(RecordError::Short { .. })
+        ));
+    }
+
+    /// Asks for everything that can be asked for.
+    fn ask_all(call: &Call<'_>) {
+        for name in FieldName::ALL {
+            let _ = (call.number(*name), call.address(*name), call.float(*name));
+            let _ = call.membership(*name);
+            if let Some(text) = call.text(*name) {
+                let _ = (text.expose().len(), text.is_whole());
+            }
+            if let Some(numbers) = call.numbers(*name) {
+                assert_eq!(numbers.iter().count(), numbers.len());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(call) = decoded(&mut Decoder::new(), &bytes) {
+                ask_all(&call);
+            }
+        }
+
+        #[test]
+        fn no_bytes_behind_a_sound_header_make_it_panic(
+            tail in prop::collection::vec(any::<u8>(), 0..400),
+            phase in 1u8..4,
+            value_count in 0u8..16,
+            chunk_count in 0u8..30,
+            faulted: u16,
+            skipped: u16,
+        ) {
+            let mut record = Record::exit();
+            record.header.phase = phase;
+            record.header.faulted = faulted;
+            record.header.skipped = skipped;
+            let mut bytes = record.bytes();
+            bytes.truncate(size_of::<RecordHeader>());
+            let counts = std::mem::offset_of!(RecordHeader, value_count);
+            bytes[counts] = value_count;
+            bytes[counts + 1] = chunk_count;
+            bytes.extend(tail);
+            if let Ok(call) = decoded(&mut Decoder::new(), &bytes) {
+                ask_all(&call);
+            }
+        }
+    }
+}

@@ -12,18 +12,22 @@
 mod call;
 pub mod correlate;
 mod decode;
+#[cfg(test)]
+mod fixture;
 mod merge;
 mod output;
 mod pipeline;
 mod process;
 mod sink;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod translate;
 
 pub use call::{Call, CapturedText, Numbers};
 pub use decode::{DecodeError, Decoder, LoadedProbe, ProbeSource};
-pub use merge::{Merge, Merged};
+pub use merge::{Merge, Merged, What};
 pub use output::{Draft, Output, SetUpdate};
 pub use pipeline::{Options, Pipeline, PipelineError};
 pub use process::Processes;

@@ -27,7 +27,7 @@ pub struct Merge<T> {
     limit: usize,
 }
 
-/// What [`Merge::next`] hands on.
+/// What [`Merge::pop`] hands on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Merged<'a, T> {
     /// What it is.
@@ -112,6 +112,7 @@ impl<T> Merge<T> {
 
     /// Makes everything up to the watermark ready: nothing older is expected any more.
     pub fn advance(&mut self, watermark: BootNanos) {
+        self.batches.drop_released();
         self.waiting.drain(..self.next);
         self.next = 0;
         self.waiting.sort_by_key(|key| key.time);
@@ -123,7 +124,7 @@ impl<T> Merge<T> {
     }
 
     /// The next that is ready, in the order of time.
-    pub fn next(&mut self) -> Option<Merged<'_, T>> {
+    pub fn pop(&mut self) -> Option<Merged<'_, T>> {
         if self.next == self.ready {
             return None;
         }
@@ -151,8 +152,8 @@ impl<T> Merge<T> {
         self.len() == 0
     }
 
-    /// The record's bytes. A batch stays until the next one is put in its place, so that its last
-    /// record can still be lent.
+    /// The record's bytes. A finished batch stays until the next [`Merge::advance`], so that its
+    /// last record can still be lent.
     fn record(&mut self, key: Key) -> &[u8] {
         let batch = self.batches.get_mut(key.batch);
         batch.left -= 1;
@@ -207,9 +208,15 @@ impl<T> Slots<T> {
         value.expect("a key's place is filled until the key is handed on")
     }
 
-    /// Lets the place be used again; its value stays until then.
+    /// Lets the place be used again; its value stays until then or [`Slots::drop_released`].
     fn release(&mut self, place: u32) {
         self.free.push(place);
+    }
+
+    fn drop_released(&mut self) {
+        for place in &self.free {
+            self.places[*place as usize] = None;
+        }
     }
 
     fn take(&mut self, place: u32) -> T {
@@ -248,7 +255,7 @@ mod tests {
     /// Everything that is ready: name and whether late. Items have their own number as name.
     fn take(merge: &mut Merge<u32>) -> Vec<(u32, bool)> {
         let mut all = Vec::new();
-        while let Some(Merged { what, late }) = merge.next() {
+        while let Some(Merged { what, late }) = merge.pop() {
             all.push(match what {
                 What::Record(record) => (name(record), late),
                 What::Item(item) => (item, late),

@@ -19,7 +19,7 @@ use tracer_redact::Engine;
 use crate::{
     correlate::Correlator,
     decode::{DecodeError, Decoder, ProbeSource},
-    merge::{Merge, What},
+    merge::{Merge, Merged, What},
     output::{Draft, Output, SetUpdate},
     process::Processes,
     sink::Sink,
@@ -198,19 +198,19 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         self.boot_to_wall = boot_to_wall();
         self.merge.advance(watermark);
-        while let Some(merged) = self.merge.next() {
-            match merged.what {
+        while let Some(Merged { what, late }) = self.merge.pop() {
+            match what {
                 What::Record(record) => {
                     self.totals.record();
                     match self.decoder.decode(record, probes) {
                         Ok(call) => {
-                            let call = call.arrived(merged.late);
+                            let call = call.arrived(late);
                             self.correlator.call(&call, &mut self.output);
                         }
                         Err(error) => self.losses.add(loss_reason(&error), 1),
                     }
                 }
-                What::Item(observation) => self.observe(observation, merged.late, probes),
+                What::Item(observation) => self.observe(observation, late, probes),
             }
             self.write(sink)?;
         }

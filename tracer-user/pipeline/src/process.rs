@@ -207,7 +207,7 @@ mod tests {
         for pid in 0..2 * CAPACITY {
             let pid = Pid(u32::MAX - u32::try_from(pid).unwrap());
             processes.remember(pid, Known::Unknown);
-            if pid.0 % 3 == 0 {
+            if pid.0.is_multiple_of(3) {
                 processes.forget(pid);
             }
         }
