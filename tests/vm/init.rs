@@ -118,6 +118,7 @@ fn run_test(line: &str) -> Result<&'static str> {
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
         .env("HOME", "/root")
         .env("CI", "true")
+        .env("NO_COLOR", "1")
         .envs(environment.lines().filter_map(|line| line.split_once('=')))
         .current_dir("/tmp")
         .stdin(Stdio::null())

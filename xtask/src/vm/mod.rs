@@ -256,10 +256,10 @@ impl Room<'_> {
     }
 }
 
-/// Turns the verdict of a test that is expected to refuse: the guest knows only that it did not
+/// Turns the verdict of a test that is expected to fail: the guest knows only that it did not
 /// succeed.
 fn judge(run: &mut Run, test: Test) {
-    let Expected::Refusal(words) = test.expected else {
+    let Expected::Failure(words) = test.expected else {
         return;
     };
     for outcome in run
@@ -267,12 +267,12 @@ fn judge(run: &mut Run, test: Test) {
         .iter_mut()
         .filter(|outcome| outcome.name == test.name)
     {
-        let refused = outcome.verdict == Verdict::Fail && outcome.ended;
+        let failed = outcome.verdict == Verdict::Fail && outcome.ended;
         let missing: Vec<_> = words
             .iter()
             .filter(|word| !outcome.output.contains(**word))
             .collect();
-        outcome.verdict = if refused && missing.is_empty() {
+        outcome.verdict = if failed && missing.is_empty() {
             Verdict::Pass
         } else {
             Verdict::Fail
@@ -280,7 +280,7 @@ fn judge(run: &mut Run, test: Test) {
         if outcome.verdict == Verdict::Fail {
             outcome
                 .output
-                .push_str(&format!("expected a refusal that says {words:?}\n"));
+                .push_str(&format!("expected a failure that says {words:?}\n"));
         }
     }
 }

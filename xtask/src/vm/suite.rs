@@ -38,7 +38,7 @@ pub(crate) enum Expected {
     /// With exit status 0.
     Success,
     /// With another one, after saying each of these.
-    Refusal(&'static [&'static str]),
+    Failure(&'static [&'static str]),
 }
 
 /// One test and the kernels that it is meant for.
@@ -80,16 +80,26 @@ pub(crate) const TESTS: &[Test] = &[
         ..on_every_kernel(INIT)
     },
     Test {
-        name: "doctor-finds-all-it-needs",
-        kernels: SUPPORTED,
+        name: "doctor-misses-nothing",
+        kernels: (Some(Series(6, 10)), None),
         arguments: &["doctor"],
+        ..on_every_kernel(TRACER)
+    },
+    Test {
+        name: "doctor-names-what-6.1-lacks",
+        kernels: (Some(Series(6, 1)), Some(Series(6, 5))),
+        arguments: &["doctor"],
+        expected: Expected::Failure(&[
+            "missing  many sites in one link",
+            "tracing works here, at the costs named above",
+        ]),
         ..on_every_kernel(TRACER)
     },
     Test {
         name: "an-old-kernel-is-refused",
         kernels: (None, Some(Series(5, 14))),
         arguments: &["trace", "--duration", "1s"],
-        expected: Expected::Refusal(&["kernel", "5.10"]),
+        expected: Expected::Failure(&["kernel 5.10", "needs Linux 5.15 or later"]),
         ..on_every_kernel(TRACER)
     },
     Test {
