@@ -158,13 +158,13 @@ impl Scratch {
 
     /// Begins a call in `open`, with a name of its own and all slots zero.
     #[inline(always)]
-    pub(crate) fn open_call(&mut self, outer_frame: u64) {
+    pub(crate) fn open_call(&mut self) {
         self.calls += 1;
         let open = &mut self.open;
         open.entered = self.now.get();
         // Unique within a run: slots are, and their counts only grow.
         open.call = (self.index << 40) | self.calls;
-        open.outer_frame = outer_frame;
+        open.outer_frame = 0;
         open.faulted = 0;
         open.skipped = 0;
         open.spec = self.spec.get();

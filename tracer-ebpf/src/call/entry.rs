@@ -3,23 +3,28 @@
 use tracer_abi::{OpFlags, Phase, Spec, SpecFlags};
 
 use crate::{
-    call::{operations, record, stash},
+    call::{
+        operations, record,
+        stash::{self, Head},
+    },
     scratch::{Scratch, load},
 };
 
 #[inline(always)]
 pub(super) fn enter(spec: &Spec, scratch: &mut Scratch) {
-    let outer_frame = if is_followed(spec) {
-        stash::unwind(spec, scratch, scratch.frame.get().wrapping_add(1))
-    } else {
-        0
-    };
-
-    scratch.open_call(outer_frame);
+    let mut head = None;
+    if load(&spec.flags) & (SpecFlags::EMIT_EXIT | SpecFlags::HISTOGRAM) != 0 {
+        let Some(found) = Head::find_or_make(spec, scratch) else {
+            return;
+        };
+        // Entering here proves that calls at this frame and below are over.
+        stash::unwind(spec, scratch, found, scratch.frame.get().wrapping_add(1));
+        head = Some(found);
+    }
+    scratch.open_call();
     record::begin(spec, scratch);
-    let kept = operations::run(spec, scratch, OpFlags::ENTRY);
-    if !kept {
-        if is_followed(spec) {
+    if !operations::run(spec, scratch, OpFlags::ENTRY) {
+        if head.is_some() {
             stash::forget(spec, scratch);
         }
         return;
@@ -27,13 +32,7 @@ pub(super) fn enter(spec: &Spec, scratch: &mut Scratch) {
     if load(&spec.flags) & SpecFlags::EMIT_ENTRY != 0 {
         record::emit(spec, scratch, Phase::Entry, 0);
     }
-    if is_followed(spec) {
-        stash::open(spec, scratch);
+    if let Some(head) = head {
+        stash::open(spec, scratch, head);
     }
-}
-
-/// Whether the call's end is waited for.
-#[inline(always)]
-fn is_followed(spec: &Spec) -> bool {
-    load(&spec.flags) & (SpecFlags::EMIT_EXIT | SpecFlags::HISTOGRAM) != 0
 }

@@ -5,7 +5,10 @@ use tracer_abi::{HISTOGRAM_BUCKETS, Histogram, MAX_SPECS, OpFlags, Phase, Spec, 
 
 use crate::{
     atomic,
-    call::{operations, record, stash},
+    call::{
+        operations, record,
+        stash::{self, Head},
+    },
     scratch::{Scratch, load},
 };
 
@@ -14,9 +17,12 @@ static HISTOGRAMS: PerCpuArray<Histogram, { MAX_SPECS as usize }> = PerCpuArray:
 
 #[inline(always)]
 pub(super) fn leave(spec: &Spec, scratch: &mut Scratch) {
+    let Some(head) = Head::find(spec, scratch) else {
+        return;
+    };
     // Inner calls that are still open were left by an exception that this one caught.
-    stash::unwind(spec, scratch, scratch.frame.get());
-    if !stash::close(spec, scratch) {
+    stash::unwind(spec, scratch, head, scratch.frame.get());
+    if !stash::close(spec, scratch, head) {
         return;
     }
     let duration = scratch.now.get().saturating_sub(scratch.open.entered);

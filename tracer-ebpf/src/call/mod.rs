@@ -91,7 +91,8 @@ fn try_handle(
         return None;
     };
     registers::copy(ctx, &mut scratch.registers);
-    let frame = registers::frame(&scratch.registers, site.frame_offset);
+    // Under frame 0 lies the head of a thread's open calls: no call may take that name.
+    let frame = registers::frame(&scratch.registers, site.frame_offset).max(1);
     scratch.now.set(grant.now);
     scratch.pid_tgid.set(pid_tgid);
     scratch.frame.set(frame);

@@ -38,18 +38,53 @@ const SAME_STACK: u64 = 64 * 1024;
 /// Abandoned calls told at one hit; a deeper recursion is told at the following ones.
 const MAX_UNWOUND: u32 = 8;
 
-/// Tells the open calls below `limit` as unwound, innermost first. Returns the frame of the innermost
-/// call that stays open, or 0.
+/// The head of a thread's open calls of a function: its `outer_frame` is the frame of the innermost.
+#[derive(Clone, Copy)]
+pub(super) struct Head(*mut Stashed);
+
+impl Head {
+    /// The head of the hit's thread and function, if the thread has one.
+    #[inline(always)]
+    pub(super) fn find(spec: &Spec, scratch: &Scratch) -> Option<Self> {
+        STASH.get_ptr_mut(key(spec, scratch, 0)).map(Self)
+    }
+
+    /// The head, made if the thread has none; `None`, and counted, if the stash refuses it.
+    #[inline(always)]
+    pub(super) fn find_or_make(spec: &Spec, scratch: &mut Scratch) -> Option<Self> {
+        if let Some(head) = Self::find(spec, scratch) {
+            return Some(head);
+        }
+        scratch.open_call();
+        let _ = STASH.insert(key(spec, scratch, 0), &scratch.open, u64::from(BPF_ANY));
+        let head = Self::find(spec, scratch);
+        if head.is_none() {
+            loss::count(LossReason::StashFull, scratch.now.get());
+        }
+        head
+    }
+
+    /// Frame of the innermost open call, or 0.
+    #[inline(always)]
+    pub(super) fn innermost(self) -> u64 {
+        // SAFETY: the lookup returned map memory. If it was evicted meanwhile, the word is another
+        // thread's frame address, for which this thread has no entry.
+        unsafe { (&raw const (*self.0).outer_frame).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn set_innermost(self, frame: u64) {
+        // SAFETY: as above; a stray store changes one thread's link, which then leads nowhere.
+        unsafe { (&raw mut (*self.0).outer_frame).write_volatile(frame) }
+    }
+}
+
+/// Tells the open calls below `limit` as unwound, innermost first.
 #[inline(always)]
-pub(super) fn unwind(spec: &Spec, scratch: &mut Scratch, limit: u64) -> u64 {
-    let Some(head) = STASH.get_ptr_mut(key(spec, scratch, 0)) else {
-        return 0;
-    };
-    // SAFETY: the lookup returned map memory. If it is evicted meanwhile, the word read is another
-    // thread's frame address, for which this thread has no entry.
-    let innermost = unsafe { (&raw const (*head).outer_frame).read_volatile() };
+pub(super) fn unwind(spec: &Spec, scratch: &mut Scratch, head: Head, limit: u64) {
+    let innermost = head.innermost();
     if !is_abandoned(innermost, limit) || !has(&F_LOOP) {
-        return innermost;
+        return;
     }
     scratch.innermost.set(innermost);
     scratch.unwind_limit.set(limit);
@@ -63,10 +98,7 @@ pub(super) fn unwind(spec: &Spec, scratch: &mut Scratch, limit: u64) -> u64 {
             0,
         );
     }
-    let innermost = turn.scratch.innermost.get();
-    // SAFETY: as above; a stray write changes one thread's link, which then leads nowhere.
-    unsafe { (&raw mut (*head).outer_frame).write_volatile(innermost) }
-    innermost
+    head.set_innermost(turn.scratch.innermost.get());
 }
 
 /// Whether an open call at `frame` cannot return any more, with the stack at `limit`.
@@ -100,36 +132,28 @@ unsafe extern "C" fn unwind_one(_: u32, context: *mut c_void) -> i64 {
 
 /// Stashes `scratch.open` as the thread's innermost call of the function.
 #[inline(always)]
-pub(super) fn open(spec: &Spec, scratch: &mut Scratch) {
+pub(super) fn open(spec: &Spec, scratch: &mut Scratch, head: Head) {
+    let key = key(spec, scratch, scratch.frame.get());
+    scratch.open.outer_frame = head.innermost();
     if STASH
-        .insert(
-            key(spec, scratch, scratch.frame.get()),
-            &scratch.open,
-            u64::from(BPF_ANY),
-        )
+        .insert(key, &scratch.open, u64::from(BPF_ANY))
         .is_err()
     {
         loss::count(LossReason::StashFull, scratch.now.get());
         return;
     }
-    set_head(spec, scratch);
+    head.set_innermost(scratch.frame.get());
 }
 
 /// Takes the call that ends at this hit into `scratch.open`; false if its entry was not seen.
 #[inline(always)]
-pub(super) fn close(spec: &Spec, scratch: &mut Scratch) -> bool {
-    if !take(spec, scratch, scratch.frame.get()) {
+pub(super) fn close(spec: &Spec, scratch: &mut Scratch, head: Head) -> bool {
+    let frame = scratch.frame.get();
+    if !take(spec, scratch, frame) {
         return false;
     }
-    let Some(head) = STASH.get_ptr_mut(key(spec, scratch, 0)) else {
-        return true;
-    };
-    // SAFETY: as in `unwind`.
-    unsafe {
-        let innermost = &raw mut (*head).outer_frame;
-        if innermost.read_volatile() == scratch.frame.get() {
-            innermost.write_volatile(scratch.open.outer_frame);
-        }
+    if head.innermost() == frame {
+        head.set_innermost(load(&scratch.open.outer_frame));
     }
     true
 }
@@ -160,24 +184,6 @@ fn take(spec: &Spec, scratch: &mut Scratch, frame: u64) -> bool {
         }
     }
     STASH.remove(key).is_ok()
-}
-
-/// Makes this hit's call the head of the thread's open ones.
-#[inline(always)]
-fn set_head(spec: &Spec, scratch: &mut Scratch) {
-    let key = key(spec, scratch, 0);
-    if let Some(head) = STASH.get_ptr_mut(key) {
-        // SAFETY: as in `unwind`.
-        unsafe { (&raw mut (*head).outer_frame).write_volatile(scratch.frame.get()) }
-        return;
-    }
-    scratch.open.outer_frame = scratch.frame.get();
-    if STASH
-        .insert(key, &scratch.open, u64::from(BPF_ANY))
-        .is_err()
-    {
-        loss::count(LossReason::StashFull, scratch.now.get());
-    }
 }
 
 #[inline(always)]
