@@ -5,7 +5,7 @@ mod view;
 
 use std::io::{self, Write};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tracer_probe::survey::{Survey, survey};
 use tracer_profile::Profile;
 
@@ -33,6 +33,9 @@ pub(crate) fn run(arguments: &meant::Ps) -> Result<Outcome> {
     } = arguments;
     let profiles = profiles::load(profiles)?;
     let found = survey(&profiles, *pid, *verbose);
+    if let (Some(pid), 0, Some((_, reason))) = (pid, found.processes, found.unreadable.first()) {
+        bail!("cannot look at process {pid}: {reason}");
+    }
     let processes = list(&found, &profiles);
     let text = match format {
         ListFormat::Pretty => {
@@ -51,7 +54,7 @@ pub(crate) fn run(arguments: &meant::Ps) -> Result<Outcome> {
         .write_all(text.as_bytes())
         .context("write to standard output")?;
     // The list stays clean for programs; what it lacks goes to standard error.
-    let _ = io::stderr().write_all(remarks(&found, &profiles).as_bytes());
+    let _ = io::stderr().write_all(remarks(&found, &profiles, *verbose).as_bytes());
     Ok(if processes.is_empty() {
         Outcome::Nothing
     } else {
@@ -60,8 +63,12 @@ pub(crate) fn run(arguments: &meant::Ps) -> Result<Outcome> {
 }
 
 /// What the list does not show: that it is empty and why, and whom it could not look at.
-pub(crate) fn remarks(found: &Survey, profiles: &[Profile]) -> String {
+pub(crate) fn remarks(found: &Survey, profiles: &[Profile], verbose: bool) -> String {
     let mut text = String::new();
+    // Beside a runtime that was found, its own helper libraries look like stripped ones.
+    if !verbose && !found.runtimes.is_empty() {
+        return text;
+    }
     if found.runtimes.is_empty() {
         text.push_str(&format!(
             "tracer: no model runtime runs here: looked at {} and {}\n{}",

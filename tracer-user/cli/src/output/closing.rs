@@ -30,7 +30,8 @@ struct Lost {
 impl Closing {
     /// Counts an event.
     pub(crate) fn count<C>(&mut self, event: &Event<C>) {
-        self.began.get_or_insert(event.time.boot);
+        let time = event.time.boot;
+        self.began = Some(self.began.map_or(time, |began| began.min(time)));
         match &event.body {
             Body::RuntimeFound(_) => self.runtimes += 1,
             Body::ModelLoaded(_) => self.models += 1,
@@ -106,22 +107,29 @@ impl Closing {
     }
 
     fn lost(&self, summary: &Summary) -> String {
-        if summary.losses.is_empty() {
-            return "nothing lost".to_owned();
-        }
-        let reasons: Vec<String> = summary
+        let (asked, lost): (Vec<_>, Vec<_>) = summary
             .losses
             .iter()
-            .map(|(&reason, &lost)| {
+            .partition(|(reason, _)| reason.is_intended());
+        let list = |losses: Vec<(&LossReason, &u64)>| {
+            let each = losses.into_iter().map(|(&reason, &lost)| {
                 format!(
                     "{} {}{}",
                     count(lost),
                     describe(reason),
                     self.window(reason)
                 )
-            })
-            .collect();
-        format!("lost: {}", reasons.join("; "))
+            });
+            each.collect::<Vec<_>>().join("; ")
+        };
+        let mut text = match lost.len() {
+            0 => "nothing lost".to_owned(),
+            _ => format!("lost: {}", list(lost)),
+        };
+        if !asked.is_empty() {
+            text.push_str(&format!("; left out as asked: {}", list(asked)));
+        }
+        text
     }
 
     /// When, as seconds since the run began.
@@ -143,9 +151,9 @@ pub(crate) fn describe(reason: LossReason) -> &'static str {
         LossReason::RingFull => "records that found no room in a ring",
         LossReason::NoScratch => "records without a scratch slot",
         LossReason::StashFull => "calls whose end cannot be told",
-        LossReason::RateLimited => "calls above the rate limit, as asked",
-        LossReason::SampledOut => "calls passed over by sampling, as asked",
-        LossReason::Expired => "calls after the deadline, as asked",
+        LossReason::RateLimited => "calls above the rate limit",
+        LossReason::SampledOut => "calls passed over by sampling",
+        LossReason::Expired => "calls after the deadline",
         LossReason::ReadFault => "fields that could not be read",
         LossReason::Truncated => "fields cut short",
         LossReason::CriticalRingFull => "records that found no room in the critical ring",

@@ -5,7 +5,10 @@ mod model;
 mod request;
 mod shown;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use tracer_event::{
     Body, Event, Loss, Nanos, Pid, WallNanos,
@@ -29,6 +32,11 @@ pub(crate) struct Pretty {
     palette: Palette,
     /// Names of processes, by pid.
     names: HashMap<Pid, String>,
+    /// Lines about processes that were just found. Those that end at once, as `ldd` does, are not
+    /// worth one.
+    found: Vec<(Pid, String)>,
+    /// Processes whose line was shown.
+    shown: HashSet<Pid>,
     /// Probes and libraries attached since the last pause.
     attached: Attaching,
     /// The last line was one of the request table's.
@@ -49,6 +57,8 @@ impl Pretty {
         Self {
             palette,
             names: HashMap::new(),
+            found: Vec::new(),
+            shown: HashSet::new(),
             attached: Attaching::default(),
             in_table: false,
             failures: HashMap::new(),
@@ -57,6 +67,16 @@ impl Pretty {
 
     /// The lines for an event; often none.
     pub(crate) fn event<C: Shown>(&mut self, event: &Event<C>) -> String {
+        let lines = self.lines(event);
+        // What a process did stands below the line that introduces it.
+        if lines.is_empty() {
+            lines
+        } else {
+            self.pause() + &lines
+        }
+    }
+
+    fn lines<C: Shown>(&mut self, event: &Event<C>) -> String {
         let pid = event.place.pid;
         match &event.body {
             Body::SessionStarted(started) => self.started(started),
@@ -115,26 +135,31 @@ impl Pretty {
 
     /// Lines that wait for a pause, so that many small events become one line.
     pub(crate) fn pause(&mut self) -> String {
+        let mut lines = String::new();
+        for (pid, line) in self.found.drain(..) {
+            self.shown.insert(pid);
+            lines.push_str(&line);
+        }
         let Attaching {
             probes,
             libraries,
             took,
         } = std::mem::take(&mut self.attached);
-        if probes == 0 {
-            return String::new();
+        if probes > 0 {
+            let libraries = match libraries {
+                1 => "1 library".to_owned(),
+                _ => format!("{libraries} libraries"),
+            };
+            let text = format!(
+                "{} attached to {libraries} in {}",
+                counted(probes as u64, "probe"),
+                short_duration(Duration::from_nanos(took)),
+            );
+            lines.push_str(&self.palette.paint(Tone::Faint, &text));
+            lines.push('\n');
         }
-        self.in_table = false;
-        let libraries = if libraries == 1 {
-            "1 library".into()
-        } else {
-            format!("{libraries} libraries")
-        };
-        let text = format!(
-            "{} attached to {libraries} in {}\n",
-            counted(probes as u64, "probe"),
-            short_duration(Duration::from_nanos(took)),
-        );
-        self.palette.paint(Tone::Faint, &text)
+        self.in_table &= lines.is_empty();
+        lines
     }
 
     /// The lines that end the run.
@@ -190,19 +215,19 @@ impl Pretty {
         format!("{time}  {}\n", self.palette.paint(tone, &what))
     }
 
+    /// One line a process, whatever the number of its libraries.
     fn found<C: Shown>(&mut self, event: &Event<C>, found: &RuntimeFound<C>) -> String {
-        let library = found.library.path.shown();
-        let library = library.rsplit('/').next().unwrap_or(&library);
-        let deleted = if found.library.deleted {
-            ", replaced or removed since it was mapped"
-        } else {
-            ""
+        let Some(pid) = event.place.pid else {
+            return String::new();
         };
-        self.note(
-            event,
-            Tone::Plain,
-            &format!("runs {} ({library}{deleted})", found.runtime),
-        )
+        if self.shown.contains(&pid) || self.found.iter().any(|(known, _)| *known == pid) {
+            return String::new();
+        }
+        let was_in_table = self.in_table;
+        let line = self.note(event, Tone::Plain, &format!("runs {}", found.runtime));
+        self.in_table = was_in_table;
+        self.found.push((pid, line));
+        String::new()
     }
 
     fn not_attachable<C: Shown>(&mut self, event: &Event<C>, refusal: &NotAttachable<C>) -> String {
@@ -294,11 +319,17 @@ impl Pretty {
             (None, None) => (Tone::Faint, "ended".to_owned()),
         };
         let line = self.note(event, tone, &how);
-        if let Some(pid) = event.place.pid {
-            self.names.remove(&pid);
-            self.failures.retain(|(process, _), _| *process != pid);
+        let Some(pid) = event.place.pid else {
+            return line;
+        };
+        self.names.remove(&pid);
+        self.failures.retain(|(process, _), _| *process != pid);
+        self.found.retain(|(process, _)| *process != pid);
+        if self.shown.remove(&pid) {
+            line
+        } else {
+            String::new()
         }
-        line
     }
 
     fn loss<C>(&mut self, event: &Event<C>, loss: &Loss) -> String {

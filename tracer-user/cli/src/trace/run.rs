@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use tracer_event::{BootNanos, Label, Name};
 use tracer_pipeline::{Options, Pipeline, PipelineError};
-use tracer_probe::{Supervisor, time};
+use tracer_probe::{Selection, Supervisor, time};
 use tracer_redact::Engine;
 
 use super::settings::Settings;
@@ -31,6 +31,7 @@ pub(super) struct Run {
     pipeline: Pipeline,
     outputs: Outputs,
     probes: Numbered,
+    selection: Selection,
     /// When to say that nothing was found yet; none once that is settled.
     lonely_from: Option<time::BootNanos>,
 }
@@ -59,6 +60,7 @@ impl Run {
             supervisor,
             pipeline: Pipeline::new(options, engine),
             outputs,
+            selection: settings.arguments.selection.clone(),
             lonely_from: Some(time::BootNanos::now().after(LONELY)),
         })
     }
@@ -91,11 +93,15 @@ impl Run {
     /// # Errors
     /// If events could not be written.
     pub(super) fn finish(self) -> Result<Outcome> {
+        if self.lonely_from.is_some() && self.outputs.closing().runtimes == 0 {
+            self.say("no model runtime was seen");
+        }
         let Self {
             supervisor,
             mut pipeline,
             mut outputs,
             probes,
+            selection: _,
             lonely_from: _,
         } = self;
         let progress = Progress::of("detaching");
@@ -125,12 +131,19 @@ impl Run {
         }
         self.lonely_from = None;
         if self.outputs.closing().runtimes == 0 {
-            let looked_for = profiles::looked_for(&self.probes.0);
-            let text = format!(
-                "tracer: no model runtime runs here yet; waiting for one, Ctrl-C ends\n{looked_for}"
-            );
-            let _ = io::stderr().write_all(text.as_bytes());
+            let what = match self.selection {
+                Selection::Everything | Selection::Runtime(_) => "no model runtime runs here yet",
+                Selection::Pids(_) | Selection::Exe(_) | Selection::Cgroup(_) => {
+                    "what was selected runs no model runtime yet"
+                }
+            };
+            self.say(&format!("{what}; waiting for one, Ctrl-C ends"));
         }
+    }
+
+    fn say(&self, what: &str) {
+        let looked_for = profiles::looked_for(&self.probes.0);
+        let _ = io::stderr().write_all(format!("tracer: {what}\n{looked_for}").as_bytes());
     }
 }
 

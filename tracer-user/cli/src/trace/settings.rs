@@ -1,9 +1,10 @@
 //! Everything that a run does not ask for again: the arguments, with the files that they name
 //! read and checked.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use tracer_abi::CaptureLevel;
 use tracer_probe::{Config, Selection, time::BootNanos};
 use tracer_profile::Profile;
 use tracer_redact::Policy;
@@ -19,6 +20,8 @@ use crate::{
 
 /// Bytes that a policy file may have.
 const LARGEST_POLICY: u64 = 1 << 20;
+/// From the end of a run to the kernel's deadline, where no content is captured.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A run's arguments with their files read.
 #[derive(Debug)]
@@ -51,9 +54,17 @@ impl Settings {
     }
 
     /// What the probe crate is asked to do, its deadline counted from now.
+    ///
+    /// Content stops at the deadline to the nanosecond. Else the kernel's deadline only guards
+    /// against a tracer that hangs: the calls until the probes are gone are no loss to speak of.
     pub(crate) fn probe_config(&self) -> Config {
+        let grace = if self.arguments.level > CaptureLevel::Shape {
+            Duration::ZERO
+        } else {
+            GRACE
+        };
         let deadline = match self.arguments.duration {
-            Some(duration) => BootNanos::now().after(duration),
+            Some(duration) => BootNanos::now().after(duration).after(grace),
             None => BootNanos::NEVER,
         };
         Config {
