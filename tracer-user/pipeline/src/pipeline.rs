@@ -14,7 +14,7 @@ use tracer_event::{
 };
 use tracer_probe::observation::{self, Observation};
 use tracer_profile::Profile;
-use tracer_redact::Engine;
+use tracer_redact::{Engine, Field};
 
 use crate::{
     correlate::Correlator,
@@ -115,7 +115,8 @@ impl Pipeline {
             merge: Merge::new(options.limit),
             decoder: Decoder::new(),
             correlator: Correlator::new(),
-            processes: Processes::new(options.node.clone()),
+            processes: Processes::new(options.node.clone())
+                .with_arguments(engine.keeps(Field::Arguments)),
             names: Names::new(&options.profiles),
             totals: Totals::default(),
             losses: OwnLosses::new(began),

@@ -1,6 +1,10 @@
 //! Where events happen: what `/proc` tells about a process, read once.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::File,
+    io::Read,
+};
 
 use tracer_event::{
     Cgroup, ContainerId, Content, Cpu, Device, Inode, Known, Name, Pid, Place, Raw, StartTicks,
@@ -13,13 +17,18 @@ use tracer_probe::process::{FileId, Process};
 /// again if it comes back.
 const CAPACITY: usize = 8192;
 
+/// Most bytes of arguments that are read.
+const ARGUMENTS: u64 = 64 << 10;
+
 /// What is known of processes, for the place of every event.
 ///
 /// Only files of `/proc` are read that do not wait for the process's memory map, so that a process
-/// that is stuck in a page fault cannot hold the pipeline up.
+/// that is stuck in a page fault cannot hold the pipeline up. The arguments are the exception, and
+/// read only under a policy that keeps them.
 #[derive(Debug)]
 pub struct Processes {
     node: Name,
+    with_arguments: bool,
     known: HashMap<Pid, Known<Facts>>,
     order: VecDeque<Pid>,
 }
@@ -39,9 +48,16 @@ impl Processes {
     pub fn new(node: Name) -> Self {
         Self {
             node,
+            with_arguments: false,
             known: HashMap::new(),
             order: VecDeque::new(),
         }
+    }
+
+    /// Also reads arguments when a process is announced.
+    pub(crate) const fn with_arguments(mut self, wanted: bool) -> Self {
+        self.with_arguments = wanted;
+        self
     }
 
     /// The place of something that a process did.
@@ -78,7 +94,11 @@ impl Processes {
             ..Facts::of(process)
         };
         self.remember(pid, Known::Known(facts));
-        Some(seen(process, origin))
+        let mut seen = seen(process, origin);
+        if self.with_arguments {
+            seen.arguments = arguments(pid).into();
+        }
+        Some(seen)
     }
 
     /// Announces a process that has just come to run this program, if it still does.
@@ -169,6 +189,18 @@ fn seen(process: &Process, origin: ProcessOrigin) -> ProcessSeen<Raw<Content>> {
     }
 }
 
+/// The arguments, each ended by a NUL byte in `/proc/PID/cmdline`.
+fn arguments(pid: Pid) -> Option<Vec<Raw<Content>>> {
+    let mut bytes = Vec::new();
+    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    file.take(ARGUMENTS).read_to_end(&mut bytes).ok()?;
+    let all = bytes
+        .strip_suffix(b"\0")
+        .unwrap_or(&bytes)
+        .split(|byte| *byte == 0);
+    Some(all.map(|text| Raw::new(Content::text(text))).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +231,17 @@ mod tests {
         assert!(processes.announce(&this, ProcessOrigin::Running).is_none());
         assert!(processes.forget(Pid(this.id.pid)));
         assert!(processes.announce(&this, ProcessOrigin::Exec).is_some());
+    }
+
+    #[test]
+    fn arguments_are_read_only_when_they_are_wanted() {
+        let this = Process::read(std::process::id()).unwrap();
+        for wanted in [false, true] {
+            let mut processes = Processes::new(Name::new("here")).with_arguments(wanted);
+            let seen = processes.announce(&this, ProcessOrigin::Running).unwrap();
+            let read = seen.arguments.value().map(Vec::len);
+            assert_eq!(read, wanted.then(|| std::env::args_os().len()));
+        }
     }
 
     #[test]

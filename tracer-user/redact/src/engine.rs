@@ -50,6 +50,13 @@ impl Engine {
         self.level
     }
 
+    /// Whether a field always leaves as it is. Where it does not, and reading it costs something,
+    /// there is no need to read it.
+    #[must_use]
+    pub fn keeps(&self, field: Field<'_>) -> bool {
+        self.policy.action(field) == Action::Keep
+    }
+
     /// Decides what of a value leaves. The only way to a [`Redacted`].
     #[must_use]
     pub fn redact(&self, field: Field<'_>, raw: Raw<Content>) -> Redacted<Content> {
