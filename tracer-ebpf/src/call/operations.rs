@@ -99,7 +99,8 @@ fn run_one(scratch: &mut Scratch, op: &Op) -> bool {
 
 #[inline(always)]
 fn is_number(op: &Op) -> bool {
-    load(&op.kind) == OpKind::Number as u8 || load(&op.kind) == OpKind::InSet as u8
+    let kind = load(&op.kind);
+    kind == OpKind::Number as u8 || kind == OpKind::InSet as u8 || kind == OpKind::Scale as u8
 }
 
 /// Goes from the source through the offsets, to a number or to the address of bytes, in
@@ -143,6 +144,9 @@ fn number(scratch: &mut Scratch, op: &Op, is_found: bool) {
     let mut value = cut(scratch.found.get(), load(&op.width), is_signed);
     if load(&op.kind) == OpKind::InSet as u8 {
         value = set_membership(scratch, op, value);
+    } else if load(&op.kind) == OpKind::Scale as u8 {
+        let index = slot(scratch, load(&op.length_slot));
+        value = value.wrapping_add(index.wrapping_mul(load(&op.operand).cast_unsigned()));
     }
     if let Some(slot) = scratch.open.values.get_mut(usize::from(target)) {
         *slot = value;
