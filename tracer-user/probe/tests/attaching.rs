@@ -11,7 +11,7 @@ use tracer_probe::{
     observation::{AttachReport, Means},
 };
 
-use workload::{BOTH, Running, Seen, compile, config, start};
+use workload::{BOTH, Running, Seen, alone, compile, config, start};
 
 const CALLS: u64 = 20_000;
 const THREADS: u64 = 2;
@@ -22,19 +22,27 @@ fn flood(program: &std::path::Path) -> Running {
 
 #[test]
 fn a_process_that_runs_already_is_counted_exactly() {
+    let _alone = alone();
     let program = compile("flood.c", "flood-running");
     for means in BOTH {
         let mut running = flood(&program);
         let pid = running.pid();
         let selection = Selection::Pids(vec![pid]);
-        let config = Config { means: Some(means), ..config("flood.toml", selection) };
-        let Some(mut supervisor) = start(config) else { return running.kill() };
+        let config = Config {
+            means: Some(means),
+            ..config("flood.toml", selection)
+        };
+        let Some(mut supervisor) = start(config) else {
+            return running.kill();
+        };
         assert_eq!(supervisor.means(), means);
         let mut seen = Seen::default();
         seen.until(&mut supervisor, |seen| seen.found(pid));
         running.go();
         running.until("counts");
-        seen.until(&mut supervisor, |seen| seen.count(pid, Phase::Entry) >= CALLS * THREADS);
+        seen.until(&mut supervisor, |seen| {
+            seen.count(pid, Phase::Entry) >= CALLS * THREADS
+        });
         running.finish();
         seen.take(supervisor.stop().expect("rings are readable"));
         assert_eq!(seen.count(pid, Phase::Entry), CALLS * THREADS);
@@ -44,8 +52,11 @@ fn a_process_that_runs_already_is_counted_exactly() {
 
 #[test]
 fn a_process_that_starts_later_is_counted_exactly() {
+    let _alone = alone();
     let program = compile("flood.c", "flood-later");
-    let Some(mut supervisor) = start(config("flood.toml", Selection::Everything)) else { return };
+    let Some(mut supervisor) = start(config("flood.toml", Selection::Everything)) else {
+        return;
+    };
     let mut seen = Seen::default();
     // The first brings an inode that nobody has seen, the second finds its probes in place.
     for _ in 0..2 {
@@ -54,7 +65,9 @@ fn a_process_that_starts_later_is_counted_exactly() {
         seen.until(&mut supervisor, |seen| seen.found(pid));
         running.go();
         running.until("counts");
-        seen.until(&mut supervisor, |seen| seen.count(pid, Phase::Entry) >= CALLS * THREADS);
+        seen.until(&mut supervisor, |seen| {
+            seen.count(pid, Phase::Entry) >= CALLS * THREADS
+        });
         running.finish();
         let is_gone = |seen: &Seen| {
             seen.everything.iter().any(|observation| {
@@ -66,23 +79,34 @@ fn a_process_that_starts_later_is_counted_exactly() {
     }
     seen.take(supervisor.stop().expect("rings are readable"));
     assert_eq!(seen.lost(), 0);
-    let missed = seen.everything.iter().filter_map(|observation| match observation {
-        Observation::RuntimeFound(found) => Some(found.load_may_be_missed),
-        _ => None,
-    });
+    let missed = seen
+        .everything
+        .iter()
+        .filter_map(|observation| match observation {
+            Observation::RuntimeFound(found) => Some(found.load_may_be_missed),
+            _ => None,
+        });
     assert_eq!(missed.collect::<Vec<_>>(), [true, false]);
     let attached = |observation: &&Observation| matches!(observation, Observation::Attached(_));
-    assert_eq!(seen.everything.iter().filter(attached).count(), 1, "one set of probes an inode");
+    assert_eq!(
+        seen.everything.iter().filter(attached).count(),
+        1,
+        "one set of probes an inode"
+    );
 }
 
 #[test]
 fn only_the_chosen_process_is_counted() {
+    let _alone = alone();
     let program = compile("flood.c", "flood-chosen");
     for means in BOTH {
         let (mut chosen, mut other) = (flood(&program), flood(&program));
         let (pid, other_pid) = (chosen.pid(), other.pid());
         let selection = Selection::Pids(vec![pid]);
-        let config = Config { means: Some(means), ..config("flood.toml", selection) };
+        let config = Config {
+            means: Some(means),
+            ..config("flood.toml", selection)
+        };
         let Some(mut supervisor) = start(config) else {
             other.kill();
             return chosen.kill();
@@ -93,7 +117,9 @@ fn only_the_chosen_process_is_counted() {
             running.go();
             running.until("counts");
         }
-        seen.until(&mut supervisor, |seen| seen.count(pid, Phase::Entry) >= CALLS * THREADS);
+        seen.until(&mut supervisor, |seen| {
+            seen.count(pid, Phase::Entry) >= CALLS * THREADS
+        });
         chosen.finish();
         other.finish();
         seen.take(supervisor.stop().expect("rings are readable"));
@@ -104,13 +130,21 @@ fn only_the_chosen_process_is_counted() {
 
 #[test]
 fn a_full_ring_loses_exactly_what_it_counts() {
+    let _alone = alone();
     let program = compile("flood.c", "flood-full");
     let mut running = Running::start(&program, &["300000", "2"]);
     let pid = running.pid();
-    let cpus = std::thread::available_parallelism().expect("Linux tells").get();
+    let cpus = std::thread::available_parallelism()
+        .expect("Linux tells")
+        .get();
     let selection = Selection::Pids(vec![pid]);
-    let config = Config { ring_bytes: cpus * (64 << 10), ..config("flood.toml", selection) };
-    let Some(mut supervisor) = start(config) else { return running.kill() };
+    let config = Config {
+        ring_bytes: cpus * (64 << 10),
+        ..config("flood.toml", selection)
+    };
+    let Some(mut supervisor) = start(config) else {
+        return running.kill();
+    };
     let mut seen = Seen::default();
     seen.until(&mut supervisor, |seen| seen.found(pid));
     running.go();
@@ -118,25 +152,45 @@ fn a_full_ring_loses_exactly_what_it_counts() {
     let counts = running.until("counts");
     running.finish();
     seen.take(supervisor.stop().expect("rings are readable"));
-    let calls = counts["functions"]["flood_target"]["entered"].as_u64().expect("it counts calls");
-    assert!(seen.lost() > 0, "600,000 records do not fit into two rings of 64 KiB");
-    assert_eq!(seen.count(pid, Phase::Entry) + seen.lost(), calls, "{:?}", seen.losses);
+    let calls = counts["functions"]["flood_target"]["entered"]
+        .as_u64()
+        .expect("it counts calls");
+    assert!(
+        seen.lost() > 0,
+        "600,000 records do not fit into two rings of 64 KiB"
+    );
+    assert_eq!(
+        seen.count(pid, Phase::Entry) + seen.lost(),
+        calls,
+        "{:?}",
+        seen.losses
+    );
 }
 
 #[test]
 fn detaching_puts_the_instruction_back_and_the_target_runs_on() {
+    let _alone = alone();
     let program = compile("flood.c", "flood-detached");
     for means in BOTH {
         let mut running = flood(&program);
         let pid = running.pid();
         let selection = Selection::Pids(vec![pid]);
-        let config = Config { means: Some(means), ..config("flood.toml", selection) };
-        let Some(mut supervisor) = start(config) else { return running.kill() };
+        let config = Config {
+            means: Some(means),
+            ..config("flood.toml", selection)
+        };
+        let Some(mut supervisor) = start(config) else {
+            return running.kill();
+        };
         let mut seen = Seen::default();
         seen.until(&mut supervisor, |seen| seen.found(pid));
         let report = attached(&seen);
-        let sites: Vec<u64> =
-            report.probes.iter().flat_map(|probe| &probe.sites).map(|site| site.offset).collect();
+        let sites: Vec<u64> = report
+            .probes
+            .iter()
+            .flat_map(|probe| &probe.sites)
+            .map(|site| site.offset)
+            .collect();
         assert!(!sites.is_empty());
         for &site in &sites {
             assert_eq!(byte_in_memory(pid, site), 0xcc, "a breakpoint is in place");
@@ -154,10 +208,14 @@ fn detaching_puts_the_instruction_back_and_the_target_runs_on() {
 
 #[test]
 fn a_process_that_is_not_there_is_named() {
+    let _alone = alone();
     if start(config("flood.toml", Selection::Everything)).is_none() {
         return;
     }
-    let error = match tracer_probe::Supervisor::start(config("flood.toml", Selection::Pids(vec![0x7fff_fff0]))) {
+    let error = match tracer_probe::Supervisor::start(config(
+        "flood.toml",
+        Selection::Pids(vec![0x7fff_fff0]),
+    )) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("there is no such process"),
     };
@@ -166,6 +224,7 @@ fn a_process_that_is_not_there_is_named() {
 
 #[test]
 fn what_was_killed_is_told_as_gone() {
+    let _alone = alone();
     let program = compile("flood.c", "flood-killed");
     let running = flood(&program);
     let pid = running.pid();
@@ -185,6 +244,7 @@ fn what_was_killed_is_told_as_gone() {
 
 #[test]
 fn repeated_attaching_leaves_the_target_unharmed() {
+    let _alone = alone();
     let program = compile("flood.c", "flood-repeated");
     let mut running = Running::start(&program, &["3000000", "2"]);
     let pid = running.pid();
@@ -193,7 +253,9 @@ fn repeated_attaching_leaves_the_target_unharmed() {
         let Some(mut supervisor) = start(config("flood.toml", Selection::Pids(vec![pid]))) else {
             return running.kill();
         };
-        supervisor.next(Duration::from_millis(20)).expect("rings are readable");
+        supervisor
+            .next(Duration::from_millis(20))
+            .expect("rings are readable");
         supervisor.stop().expect("rings are readable");
     }
     running.until("counts");
@@ -201,10 +263,13 @@ fn repeated_attaching_leaves_the_target_unharmed() {
 }
 
 fn attached(seen: &Seen) -> &AttachReport {
-    let report = seen.everything.iter().find_map(|observation| match observation {
-        Observation::Attached(report) => Some(report),
-        _ => None,
-    });
+    let report = seen
+        .everything
+        .iter()
+        .find_map(|observation| match observation {
+            Observation::Attached(report) => Some(report),
+            _ => None,
+        });
     report.expect("what was found was attached to")
 }
 
@@ -214,8 +279,11 @@ fn byte_in_memory(pid: u32, offset: u64) -> u8 {
     let mapping = mappings.first().expect("it maps its own code first");
     assert!(offset >= mapping.offset);
     let mut memory = fs::File::open(format!("/proc/{pid}/mem")).expect("root may read it");
-    std::io::Seek::seek(&mut memory, std::io::SeekFrom::Start(mapping.start + offset - mapping.offset))
-        .expect("memory can be sought in");
+    std::io::Seek::seek(
+        &mut memory,
+        std::io::SeekFrom::Start(mapping.start + offset - mapping.offset),
+    )
+    .expect("memory can be sought in");
     let mut byte = [0];
     memory.read_exact(&mut byte).expect("the code is mapped");
     byte[0]

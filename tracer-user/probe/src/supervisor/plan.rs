@@ -80,27 +80,33 @@ pub(crate) fn recognise(
         file.file().try_clone().map_err(failed)
     };
     let image = Image::parse(duplicate()?)?;
-    for (profile, Profile { recognise, .. }) in profiles.iter().enumerate() {
-        if recognise.iter().any(|symbol| defines(&image, symbol)) {
-            let build_id = image.build_id().unwrap_or_default();
-            return Ok(Some(Recognised {
-                profile,
-                build_id,
-                file: duplicate()?,
-                image,
-            }));
-        }
-    }
-    Ok(None)
+    let Some(profile) = recognising(&image, profiles)? else {
+        return Ok(None);
+    };
+    let build_id = image.build_id().unwrap_or_default();
+    Ok(Some(Recognised {
+        profile,
+        build_id,
+        file: duplicate()?,
+        image,
+    }))
 }
 
-fn defines(image: &Image<File>, symbol: &SymbolPattern) -> bool {
-    match symbol {
-        SymbolPattern::Exact(name) => image.symbols(&[name]).is_ok_and(|found| !found.is_empty()),
-        SymbolPattern::Prefix(prefix) => image
-            .functions_with_prefix(prefix, 1)
-            .is_ok_and(|found| !found.is_empty()),
-    }
+/// The place of the first profile that knows the image by one of its functions. All names are
+/// looked up at once: a file may have a million symbols, and most files are none of ours.
+fn recognising(image: &Image<File>, profiles: &[Profile]) -> Result<Option<usize>, ImageError> {
+    let patterns = profiles.iter().flat_map(|profile| &profile.recognise);
+    let names: Vec<&str> = patterns.filter_map(exact_name).collect();
+    let found = image.symbols(&names)?;
+    let knows = |profile: &Profile| {
+        profile.recognise.iter().any(|pattern| match pattern {
+            SymbolPattern::Exact(name) => found.contains_key(name),
+            SymbolPattern::Prefix(prefix) => image
+                .functions_with_prefix(prefix, 1)
+                .is_ok_and(|found| !found.is_empty()),
+        })
+    };
+    Ok(profiles.iter().position(knows))
 }
 
 /// Chooses the sites of a profile's probes in a library.
