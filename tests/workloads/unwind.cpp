@@ -209,10 +209,15 @@ __attribute__((noipa)) uint64_t catches_itself(uint64_t n) {
     }
 }
 
-// Calls itself; what is thrown at the bottom is caught half way up.
+// Calls itself; what is thrown at the bottom is caught half way up. Each level must stay a call: without
+// the barrier the compiler makes a loop of the outer ones.
 __attribute__((noipa)) uint64_t recurses(uint64_t depth, uint64_t catch_at) {
     if (depth == 0) return below(1);
-    if (depth != catch_at) return recurses(depth - 1, catch_at) + 1;
+    if (depth != catch_at) {
+        uint64_t result = recurses(depth - 1, catch_at);
+        __asm__ volatile("" : "+r"(result));
+        return result + 1;
+    }
     try {
         return recurses(depth - 1, catch_at) + 1;
     } catch (const std::runtime_error &) {
