@@ -140,6 +140,13 @@ impl Pipeline {
         }
     }
 
+    /// Whether something waits for the window to pass: the caller should come back to
+    /// [`Pipeline::advance`] after [`Options::window`] even if nothing happens.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        !self.merge.is_empty()
+    }
+
     /// Writes every event that is not expected to be preceded by another: all rings have been
     /// read since `read`. Gives back what the kernel should be told.
     ///

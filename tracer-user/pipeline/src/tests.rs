@@ -129,6 +129,7 @@ fn nothing_within_the_window_is_written_before_its_time() {
             .advance(BootNanos(read), &Fixture::new(), &mut sink)
             .unwrap();
         assert_eq!(sink.lines.len(), events);
+        assert_eq!(pipeline.holds_back(), events == 1);
     }
 }
 
