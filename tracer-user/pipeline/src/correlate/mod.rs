@@ -1,14 +1,55 @@
 //! Makes models, contexts and requests of calls.
+//!
+//! [`Inference`](inference::Inference) and what is below it are pure: calls go in, facts come out.
+//! [`Models`](models::Models) asks [`snapshot`](crate::snapshot) about the live process. This
+//! file decides which process a call belongs to and hands out numbers.
 
-use tracer_event::{BootNanos, LossReason, Pid};
+mod action;
+mod context;
+mod inference;
+mod models;
+mod request;
+
+use std::collections::BTreeMap;
+
+use tracer_abi::Phase;
+use tracer_event::{
+    Body, BootNanos, ContextId, Known, LossReason, ModelId, Name, Pid,
+    inference::{EndReason, RuntimeError},
+    model::{ContextFreed, ContextParameters, ContextSnapshot, LoadSeen},
+};
 use tracer_probe::observation::Runtime;
-use tracer_profile::Profile;
+use tracer_profile::{FieldName, Profile, Signal};
 
-use crate::{call::Call, output::Output};
+use self::{
+    action::{Action, What},
+    context::{Context, Fact, Ledger},
+    inference::Inference,
+    models::{Models, Surroundings, truth},
+};
+use crate::{
+    call::Call,
+    output::{Draft, Output},
+};
+
+/// Processes that are remembered.
+const MOST_PROCESSES: usize = 4096;
 
 /// What is known of every traced process. Bounded: the oldest is given up and counted.
-#[derive(Debug, Default)]
-pub struct Correlator {}
+#[derive(Default)]
+pub struct Correlator {
+    processes: BTreeMap<Pid, Process>,
+    ledger: Ledger,
+    next_model: u64,
+    next_context: u64,
+}
+
+#[derive(Default)]
+struct Process {
+    inference: Inference,
+    models: Models,
+    is_found: bool,
+}
 
 impl Correlator {
     /// Knows nothing yet.
@@ -19,31 +60,275 @@ impl Correlator {
 
     /// A call, in the order of time as far as the window of the merge reaches.
     pub fn call(&mut self, call: &Call<'_>, output: &mut Output) {
-        let _ = (call, output);
+        self.make_room(call.pid(), output);
+        let process = self.processes.entry(call.pid()).or_default();
+        match call.signal() {
+            Signal::ModelLoad => {
+                if call.phase != Phase::Entry {
+                    self.next_model += 1;
+                    process
+                        .models
+                        .loaded(call, ModelId(self.next_model), output);
+                }
+            }
+            Signal::ModelFree => process.models.freed(call, output),
+            Signal::TemplateInit => process.models.template(call),
+            Signal::ContextCreate => {
+                if call.phase != Phase::Entry {
+                    create_context(
+                        process,
+                        call,
+                        &mut self.next_context,
+                        &mut self.ledger,
+                        output,
+                    );
+                }
+            }
+            Signal::ContextFree => {
+                let address = call.address(FieldName::Context).unwrap_or(0);
+                let ledger = &mut self.ledger;
+                let gone =
+                    process
+                        .inference
+                        .remove(address, call.time(), EndReason::Stopped, ledger);
+                emit_facts(ledger, Some(call), call.pid(), output);
+                if let Some(Context { id, .. }) = gone {
+                    let body = Body::ContextFreed(ContextFreed { context: id });
+                    output.emit(Draft::of_call(call, body));
+                }
+            }
+            Signal::Error => {
+                let text = |name| Known::from(call.text(name).map(|text| text.to_raw()));
+                let error = RuntimeError {
+                    file: text(FieldName::SourceFile),
+                    line: call
+                        .number(FieldName::SourceLine)
+                        .and_then(|line| u32::try_from(line).ok())
+                        .into(),
+                    message: text(FieldName::Message),
+                };
+                let body = Body::RuntimeError(Box::new(error));
+                output.emit(Draft::of_call(call, body));
+            }
+            Signal::Step
+            | Signal::Batch
+            | Signal::SequenceRemove
+            | Signal::SequenceCopy
+            | Signal::SequenceKeep
+            | Signal::SequenceShift
+            | Signal::SequenceClear
+            | Signal::StateRestore
+            | Signal::Sample
+            | Signal::WarmUp => {
+                let Some(action) = Action::of(call) else {
+                    return;
+                };
+                adopt_context(
+                    process,
+                    &action,
+                    call,
+                    &mut self.next_context,
+                    &mut self.ledger,
+                    output,
+                );
+                if matches!(action.what, What::Step { .. } | What::Batch { .. })
+                    && let Some(context) = action.context()
+                    && let Some(context) = process.inference.context(context)
+                    && !context.warming
+                {
+                    process.models.serves(call.pid(), context.model, output);
+                }
+                process.inference.act(&action, &mut self.ledger);
+                emit_facts(&mut self.ledger, Some(call), call.pid(), output);
+            }
+            Signal::InputToken | Signal::Tokenize | Signal::TokenPiece | Signal::Operation => {}
+        }
     }
 
     /// A process with a known runtime.
     pub fn runtime_found(&mut self, runtime: &Runtime, profile: &Profile, output: &mut Output) {
-        let _ = (runtime, profile, output);
+        let pid = Pid(runtime.process.id.pid);
+        self.make_room(pid, output);
+        let process = self.processes.entry(pid).or_default();
+        if process.is_found {
+            return;
+        }
+        process.is_found = true;
+        process.models.surroundings(pid, Surroundings::of(profile));
+        if runtime.load_may_be_missed {
+            let next = &mut self.next_model;
+            let mut next = || {
+                *next += 1;
+                ModelId(*next)
+            };
+            let name = Name::new(&profile.runtime);
+            let time = BootNanos(runtime.time.0);
+            process.models.discover(pid, &name, time, &mut next, output);
+        }
     }
 
     /// A process ended, or replaced its program: what it had is over.
     pub fn process_gone(&mut self, pid: Pid, time: BootNanos, output: &mut Output) {
-        let _ = (pid, time, output);
+        if let Some(process) = self.processes.remove(&pid) {
+            self.end(pid, process, time, output);
+        }
     }
 
     /// Something was lost: what it may concern is no longer exact.
     pub fn lost(&mut self, reason: LossReason, time: BootNanos) {
-        let _ = (reason, time);
+        let _ = time;
+        if reason.loses_record() && !reason.is_intended() {
+            for process in self.processes.values_mut() {
+                process.inference.doubt();
+            }
+        }
     }
 
     /// Time passed without calls.
     pub fn tick(&mut self, now: BootNanos, output: &mut Output) {
-        let _ = (now, output);
+        for (pid, process) in &mut self.processes {
+            process.models.tick(*pid, now, output);
+            process.inference.tick(now, &mut self.ledger);
+            emit_facts(&mut self.ledger, None, *pid, output);
+        }
     }
 
     /// Tracing ends: what is open is closed as it stands.
     pub fn finish(&mut self, now: BootNanos, output: &mut Output) {
-        let _ = (now, output);
+        for (pid, process) in std::mem::take(&mut self.processes) {
+            self.end(pid, process, now, output);
+        }
+    }
+
+    fn end(&mut self, pid: Pid, mut process: Process, time: BootNanos, output: &mut Output) {
+        process.models.end(output);
+        process
+            .inference
+            .end(time, EndReason::Unknown, &mut self.ledger);
+        emit_facts(&mut self.ledger, None, pid, output);
+    }
+
+    fn make_room(&mut self, pid: Pid, output: &mut Output) {
+        if self.processes.len() < MOST_PROCESSES || self.processes.contains_key(&pid) {
+            return;
+        }
+        if let Some((oldest, process)) = self.processes.pop_first() {
+            output.give_up();
+            self.end(oldest, process, BootNanos(0), output);
+        }
+    }
+}
+
+/// The call that makes a context ended.
+fn create_context(
+    process: &mut Process,
+    call: &Call<'_>,
+    next: &mut u64,
+    ledger: &mut Ledger,
+    output: &mut Output,
+) {
+    let Some(address) = call
+        .address(FieldName::Context)
+        .filter(|address| *address != 0)
+    else {
+        return;
+    };
+    *next += 1;
+    let id = ContextId(*next);
+    let model = process.models.at(call.address(FieldName::Model));
+    let parameters = context_parameters(call);
+    let mut context = Context::new(id, model);
+    context.memory = call.address(FieldName::Memory);
+    context.length = match parameters.context_length {
+        Known::Known(0) => model.and_then(|model| process.models.length(model)),
+        Known::Known(length) => Some(length.into()),
+        Known::Unknown => None,
+    };
+    process.inference.add(address, context, ledger);
+    emit_facts(ledger, Some(call), call.pid(), output);
+    let snapshot = ContextSnapshot {
+        context: id,
+        model: model.into(),
+        created: LoadSeen::Seen,
+        duration: Known::Known(call.duration()),
+        parameters,
+    };
+    let body = Body::ContextCreated(Box::new(snapshot.clone()));
+    let draft = Draft::of_call(call, body);
+    process.models.context(model, snapshot, draft, output);
+}
+
+/// A context that was there before the probes is known from its first call on.
+fn adopt_context(
+    process: &mut Process,
+    action: &Action,
+    call: &Call<'_>,
+    next: &mut u64,
+    ledger: &mut Ledger,
+    output: &mut Output,
+) {
+    let Some(address) = action.context().filter(|address| *address != 0) else {
+        return;
+    };
+    if process.inference.knows(address) {
+        return;
+    }
+    *next += 1;
+    let id = ContextId(*next);
+    let model = process.models.only();
+    process
+        .inference
+        .add(address, Context::new(id, model), ledger);
+    emit_facts(ledger, Some(call), call.pid(), output);
+    let snapshot = ContextSnapshot {
+        context: id,
+        model: model.into(),
+        created: LoadSeen::NotSeen,
+        duration: Known::Unknown,
+        parameters: ContextParameters::default(),
+    };
+    let body = Body::ContextCreated(Box::new(snapshot.clone()));
+    let draft = Draft::of_call(call, body);
+    process.models.context(model, snapshot, draft, output);
+}
+
+/// Hands on what the pure part found, at the time when it happened.
+fn emit_facts(ledger: &mut Ledger, call: Option<&Call<'_>>, pid: Pid, output: &mut Output) {
+    for (time, fact) in ledger.facts.drain(..) {
+        let body = match fact {
+            Fact::Step(step) => Body::Step(step),
+            Fact::Request(request) => Body::Request(request),
+            Fact::Tokens(tokens) => Body::Tokens(Box::new(tokens.into_event())),
+        };
+        let draft = match (call, &body) {
+            (Some(call), Body::Step(_) | Body::Tokens(_)) => Draft {
+                time,
+                ..Draft::of_call(call, body)
+            },
+            _ => Draft::of_process(time, pid, body),
+        };
+        output.emit(draft);
+    }
+    for _ in 0..std::mem::take(&mut ledger.given_up) {
+        output.give_up();
+    }
+}
+
+fn context_parameters(call: &Call<'_>) -> ContextParameters {
+    let number = |name| Known::from(call.number(name));
+    let count = |name| Known::from(call.number(name).and_then(|n| u32::try_from(n).ok()));
+    ContextParameters {
+        context_length: count(FieldName::ContextLength),
+        batch_size: count(FieldName::BatchSize),
+        micro_batch_size: count(FieldName::MicroBatchSize),
+        sequence_limit: count(FieldName::SequenceLimit),
+        threads: number(FieldName::Threads),
+        batch_threads: number(FieldName::BatchThreads),
+        flash_attention: number(FieldName::FlashAttention),
+        key_type: number(FieldName::KeyType),
+        value_type: number(FieldName::ValueType),
+        embeddings: truth(call, FieldName::Embeddings),
+        offload_cache: truth(call, FieldName::OffloadCache),
+        rope_frequency_base: call.float(FieldName::RopeFrequencyBase).into(),
     }
 }

@@ -1,0 +1,617 @@
+//! One inference context: its steps, its sequences and their requests.
+
+use std::collections::BTreeMap;
+
+use tracer_event::{
+    BootNanos, Content, ContextId, Known, ModelId, Position, Raw, RequestId, SequenceId,
+    inference::{Direction, EndReason, Outcome, Request, Step, StepKind, Tokens},
+};
+
+use super::{
+    action::{Change, Input, Inputs, Sample},
+    request::{Hole, Open, Owner, Sequence},
+};
+
+/// Sequences of one context; llama.cpp's own limit is 256.
+const MOST_SEQUENCES: usize = 1024;
+/// Tokens of one step whose order is remembered for sampling.
+const MOST_ORDERED: usize = 1 << 16;
+/// Nanoseconds without a call after which a request is taken as ended: a caller that goes on
+/// later opens another.
+const IDLE: u64 = 5_000_000_000;
+
+/// What a context produces.
+#[derive(Debug)]
+pub(super) enum Fact {
+    Step(Box<Step>),
+    Request(Box<Request>),
+    Tokens(BatchOfTokens),
+}
+
+/// Tokens of one sequence, as numbers until the event is made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BatchOfTokens {
+    direction: Direction,
+    context: ContextId,
+    request: Option<RequestId>,
+    sequence: i32,
+    tokens: Vec<i32>,
+    positions: Vec<Position>,
+    truncated: bool,
+}
+
+impl BatchOfTokens {
+    pub(super) fn into_event(self) -> Tokens<Raw<Content>> {
+        let Self {
+            direction,
+            context,
+            request,
+            sequence,
+            tokens,
+            positions,
+            truncated,
+        } = self;
+        Tokens {
+            direction,
+            context: Known::Known(context),
+            request: request.into(),
+            sequence: Known::Known(SequenceId(sequence)),
+            positions: (!positions.is_empty()).then_some(positions).into(),
+            tokens: Raw::new(Content::Tokens(tokens)),
+            truncated,
+        }
+    }
+}
+
+/// Facts with their times, and the numbers of requests.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) facts: Vec<(BootNanos, Fact)>,
+    pub(super) next_request: u64,
+    pub(super) given_up: u64,
+}
+
+impl Ledger {
+    fn request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+}
+
+/// A step whose end has not been seen.
+#[derive(Debug)]
+struct OpenStep {
+    call: u64,
+    tid: u32,
+    began: BootNanos,
+    kind: Option<StepKind>,
+    tokens: Option<u32>,
+    counted: u32,
+    /// Sequences that had input.
+    sequences: Vec<i32>,
+    seen_inputs: bool,
+}
+
+/// One context.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) id: ContextId,
+    pub(super) model: Option<ModelId>,
+    pub(super) memory: Option<u64>,
+    /// Tokens that it holds.
+    pub(super) length: Option<u64>,
+    pub(super) warming: bool,
+    step: Option<OpenStep>,
+    /// The last step whose inputs were told.
+    last_step: Option<u64>,
+    /// A step within the open one: an encode that a decode turns into.
+    nested: Option<u64>,
+    sequences: BTreeMap<i32, Sequence>,
+    /// Sequence of each token of the last step, and whether its output was asked for.
+    order: Vec<(i32, bool)>,
+    /// Outputs of the last step that have been sampled without saying which.
+    taken: usize,
+    /// Where the build's layout is unknown: steps alone.
+    blind: Option<Open>,
+    /// Whether a batch ever told its positions.
+    reads_inputs: bool,
+}
+
+impl Context {
+    pub(super) fn new(id: ContextId, model: Option<ModelId>) -> Self {
+        Self {
+            id,
+            model,
+            memory: None,
+            length: None,
+            warming: false,
+            step: None,
+            last_step: None,
+            nested: None,
+            sequences: BTreeMap::new(),
+            order: Vec::new(),
+            taken: 0,
+            blind: None,
+            reads_inputs: false,
+        }
+    }
+
+    /// A call hands over a batch.
+    pub(super) fn step_begins(
+        &mut self,
+        call: u64,
+        tid: u32,
+        began: BootNanos,
+        kind: Option<StepKind>,
+        ledger: &mut Ledger,
+    ) {
+        if let Some(open) = &self.step {
+            let inner = open.kind == Some(StepKind::Decode) && kind == Some(StepKind::Encode);
+            if open.tid == tid && inner {
+                self.nested = Some(call);
+                return;
+            }
+            // The one before ended unseen.
+            self.end_step(open.began, None, Outcome::NotSeen, ledger);
+        }
+        self.order.clear();
+        self.taken = 0;
+        self.step = Some(OpenStep {
+            call,
+            tid,
+            began,
+            kind,
+            tokens: None,
+            counted: 0,
+            sequences: Vec::new(),
+            seen_inputs: false,
+        });
+    }
+
+    /// The call returns, or is left.
+    pub(super) fn step_ends(&mut self, call: u64, end: StepEnd, ledger: &mut Ledger) {
+        let StepEnd {
+            tid,
+            began,
+            time,
+            kind,
+            tokens,
+            outcome,
+        } = end;
+        if self.nested == Some(call) {
+            self.nested = None;
+            return;
+        }
+        if self.step.as_ref().is_none_or(|open| open.call != call) {
+            // Its beginning was lost: what it did is not known.
+            self.step_begins(call, tid, began, kind, ledger);
+        }
+        if let Some(open) = &mut self.step {
+            open.kind = open.kind.or(kind);
+            open.tokens = open.tokens.or(tokens);
+        }
+        let duration = Some(time.since(began));
+        self.end_step(time, duration, outcome, ledger);
+    }
+
+    /// Part of a step is computed.
+    pub(super) fn batch(
+        &mut self,
+        tid: u32,
+        time: BootNanos,
+        tokens: Option<u32>,
+        inputs: Option<&Inputs>,
+        ledger: &mut Ledger,
+    ) {
+        let (step, began) = match &mut self.step {
+            Some(open) => {
+                if let Some(tokens) = tokens {
+                    open.counted = open.counted.saturating_add(tokens);
+                }
+                open.seen_inputs |= inputs.is_some();
+                (open.call, open.began)
+            }
+            // The step's beginning was lost, or is not probed: the batch stands for it.
+            None => (u64::from(tid) << 32 ^ time.0 | 1 << 63, time),
+        };
+        let Some(inputs) = inputs else {
+            return;
+        };
+        self.reads_inputs = true;
+        for input in &inputs.tokens {
+            self.input(step, began, input, inputs.exact, ledger);
+        }
+        self.tell_tokens(time, inputs, ledger);
+    }
+
+    fn input(
+        &mut self,
+        step: u64,
+        began: BootNanos,
+        input: &Input,
+        exact: bool,
+        ledger: &mut Ledger,
+    ) {
+        let number = input.sequence;
+        if !self.sequences.contains_key(&number) && self.sequences.len() >= MOST_SEQUENCES {
+            ledger.given_up += 1;
+            return;
+        }
+        if self.order.len() < MOST_ORDERED {
+            self.order.push((number, input.output.unwrap_or(true)));
+        }
+        if let Some(open) = &mut self.step
+            && !open.sequences.contains(&number)
+        {
+            open.sequences.push(number);
+        }
+        let sequence = self.sequences.entry(number).or_default();
+        if sequence.hole.take().is_some() {
+            self.close(number, EndReason::Stopped, ledger);
+        }
+        let warming = self.warming;
+        let sequence = self.sequences.entry(number).or_default();
+        let open = sequence.open.get_or_insert_with(|| {
+            Open::new(ledger.request(), began, Some(input.position), warming)
+        });
+        open.input(step, input, began);
+        open.approximate |= !exact;
+        sequence.next = input.position.saturating_add(1);
+    }
+
+    /// Token ids that the grant includes, sequence by sequence.
+    fn tell_tokens(&self, time: BootNanos, inputs: &Inputs, ledger: &mut Ledger) {
+        let mut by_sequence: BTreeMap<i32, BatchOfTokens> = BTreeMap::new();
+        for input in &inputs.tokens {
+            let Some(token) = input.token else { continue };
+            let batch = by_sequence
+                .entry(input.sequence)
+                .or_insert_with(|| BatchOfTokens {
+                    direction: Direction::Input,
+                    context: self.id,
+                    request: self.open(input.sequence).map(|open| open.id),
+                    sequence: input.sequence,
+                    tokens: Vec::new(),
+                    positions: Vec::new(),
+                    truncated: !inputs.exact,
+                });
+            batch.tokens.push(token);
+            batch.positions.push(Position(input.position));
+        }
+        let facts = by_sequence.into_values();
+        ledger
+            .facts
+            .extend(facts.map(|batch| (time, Fact::Tokens(batch))));
+    }
+
+    fn open(&self, sequence: i32) -> Option<&Open> {
+        self.sequences.get(&sequence)?.open.as_ref()
+    }
+
+    fn end_step(
+        &mut self,
+        time: BootNanos,
+        duration: Option<tracer_event::Nanos>,
+        outcome: Outcome,
+        ledger: &mut Ledger,
+    ) {
+        self.nested = None;
+        let Some(open) = self.step.take() else {
+            return;
+        };
+        let failure = match outcome {
+            Outcome::Returned(0) | Outcome::Ended | Outcome::NotSeen => None,
+            Outcome::Returned(result) => Some(result),
+            Outcome::Unwound => Some(i64::MIN),
+        };
+        for sequence in self.sequences.values_mut() {
+            let Some(request) = &mut sequence.open else {
+                continue;
+            };
+            request.left(open.call, time, failure);
+            if failure.is_some() && !open.seen_inputs && request.was_in(self.last_step) {
+                // Refused before any part was computed: no one tells whose input it was, but who
+                // was in the step before is likely to be in this one.
+                request.failure = failure;
+            }
+        }
+        if open.seen_inputs {
+            self.last_step = Some(open.call);
+        }
+        let approximate = !open.seen_inputs && failure.is_none();
+        if approximate && self.reads_inputs {
+            // The layout is known, so a part's record is missing.
+            self.doubt();
+        } else if approximate {
+            let warming = self.warming;
+            let blind = self
+                .blind
+                .get_or_insert_with(|| Open::new(ledger.request(), open.began, None, warming));
+            blind.enter(open.call, 0, open.began);
+            blind.left(open.call, time, failure);
+        }
+        let counted = (open.counted > 0).then_some(open.counted);
+        let step = Step {
+            context: Known::Known(self.id),
+            model: self.model.into(),
+            kind: open.kind.into(),
+            duration: duration.into(),
+            tokens: open.tokens.or(counted).into(),
+            sequences: open
+                .seen_inputs
+                .then(|| u32::try_from(open.sequences.len()).unwrap_or(u32::MAX))
+                .into(),
+            outcome,
+            warm_up: self.warming,
+            approximate,
+        };
+        ledger.facts.push((time, Fact::Step(Box::new(step))));
+    }
+
+    /// The cache is changed.
+    pub(super) fn change(&mut self, change: Change, ledger: &mut Ledger) {
+        match change {
+            Change::Remove { sequence, from, to } => {
+                for number in self.meant(sequence) {
+                    self.remove(number, from, to, ledger);
+                }
+            }
+            Change::Copy { to } => self.forget(to, ledger),
+            Change::Keep { sequence } => {
+                for number in self.meant(-1) {
+                    if number != sequence {
+                        self.forget(number, ledger);
+                    }
+                }
+            }
+            Change::Shift {
+                sequence,
+                from,
+                delta,
+            } => {
+                for number in self.meant(sequence) {
+                    self.shift(number, from, delta, ledger);
+                }
+            }
+            Change::Clear => {
+                for number in self.meant(-1) {
+                    self.forget(number, ledger);
+                }
+            }
+        }
+        if !matches!(change, Change::Shift { .. }) {
+            self.close_blind(EndReason::Stopped, ledger);
+        }
+    }
+
+    /// A saved state is put back into a sequence, or into all.
+    pub(super) fn restored(&mut self, sequence: Option<i32>, ledger: &mut Ledger) {
+        for number in self.meant(sequence.unwrap_or(-1)) {
+            self.forget(number, ledger);
+        }
+        self.close_blind(EndReason::Stopped, ledger);
+    }
+
+    fn meant(&self, sequence: i32) -> Vec<i32> {
+        if sequence >= 0 {
+            return vec![sequence];
+        }
+        self.sequences.keys().copied().collect()
+    }
+
+    fn remove(&mut self, number: i32, from: i32, to: i32, ledger: &mut Ledger) {
+        let Some(sequence) = self.sequences.get_mut(&number) else {
+            return;
+        };
+        if sequence.hole.take().is_some() {
+            self.close(number, EndReason::Stopped, ledger);
+        }
+        let Some(sequence) = self.sequences.get_mut(&number) else {
+            return;
+        };
+        let from = from.max(0);
+        let reaches_end = to < 0 || to >= sequence.next;
+        let Some(open) = &sequence.open else {
+            if reaches_end {
+                sequence.next = sequence.next.min(from);
+            }
+            return;
+        };
+        if !reaches_end {
+            if to > from {
+                sequence.hole = Some(Hole { to });
+            }
+            return;
+        }
+        // Callers cut off what lies beyond the cached prefix before each part of a prompt too:
+        // nothing is there, and nothing ends.
+        let nothing = from >= sequence.next;
+        if open.is_draft(from) || nothing && !open.prompt_is_over() {
+            sequence.next = sequence.next.min(from);
+            return;
+        }
+        self.close(number, EndReason::Stopped, ledger);
+        if let Some(sequence) = self.sequences.get_mut(&number) {
+            sequence.next = sequence.next.min(from);
+        }
+    }
+
+    fn shift(&mut self, number: i32, from: i32, delta: Option<i32>, ledger: &mut Ledger) {
+        let Some(sequence) = self.sequences.get_mut(&number) else {
+            return;
+        };
+        if let Some(Hole { to }) = sequence.hole.take()
+            && from > to
+        {
+            // What moves does not follow the hole: the removal meant the end.
+            self.close(number, EndReason::Stopped, ledger);
+        }
+        if let Some(sequence) = self.sequences.get_mut(&number)
+            && sequence.next > from
+        {
+            sequence.next = sequence.next.saturating_add(delta.unwrap_or(0));
+        }
+    }
+
+    /// What a sequence held is gone or replaced.
+    fn forget(&mut self, number: i32, ledger: &mut Ledger) {
+        self.close(number, EndReason::Stopped, ledger);
+        self.sequences.remove(&number);
+    }
+
+    /// A token was chosen from the last step's outputs. Gives back whether its sequence is known.
+    pub(super) fn sampled(
+        &mut self,
+        sample: &Sample,
+        time: BootNanos,
+        ledger: &mut Ledger,
+    ) -> bool {
+        let Some(number) = self.sampled_sequence(sample) else {
+            let Some(blind) = &mut self.blind else {
+                return false;
+            };
+            blind.sampled(time);
+            if sample.ends == Some(true) {
+                self.close_blind(EndReason::Eog, ledger);
+            }
+            return true;
+        };
+        let Some(Sequence {
+            open: Some(open), ..
+        }) = self.sequences.get_mut(&number)
+        else {
+            return false;
+        };
+        open.sampled(time);
+        if let Some(token) = sample.token {
+            let batch = BatchOfTokens {
+                direction: Direction::Output,
+                context: self.id,
+                request: Some(open.id),
+                sequence: number,
+                tokens: vec![token],
+                positions: Vec::new(),
+                truncated: false,
+            };
+            ledger.facts.push((time, Fact::Tokens(batch)));
+        }
+        if sample.ends == Some(true) {
+            self.close(number, EndReason::Eog, ledger);
+        }
+        true
+    }
+
+    fn sampled_sequence(&mut self, sample: &Sample) -> Option<i32> {
+        let outputs = || self.order.iter().filter(|(_, output)| *output);
+        let named = match sample.index {
+            Some(index) => match usize::try_from(index) {
+                Ok(index) => self.order.get(index).map(|(number, _)| *number),
+                Err(_) => {
+                    let back = usize::try_from(index.unsigned_abs()).ok()?;
+                    outputs().rev().nth(back - 1).map(|(number, _)| *number)
+                }
+            },
+            None => {
+                let number = outputs().nth(self.taken).map(|(number, _)| *number);
+                self.taken += 1;
+                number
+            }
+        };
+        let mut open = self
+            .sequences
+            .iter()
+            .filter(|(_, sequence)| sequence.open.is_some());
+        named.or_else(|| match (open.next(), open.next()) {
+            (Some((number, _)), None) => Some(*number),
+            _ => None,
+        })
+    }
+
+    /// Whether the last step has outputs that a sampler may still choose from.
+    pub(super) fn may_be_sampled(&self) -> bool {
+        let outputs = self.order.iter().filter(|(_, output)| *output).count();
+        self.step.is_none() && (outputs > self.taken || self.blind.is_some())
+    }
+
+    /// Counts are no longer certain.
+    pub(super) fn doubt(&mut self) {
+        for sequence in self.sequences.values_mut() {
+            if let Some(open) = &mut sequence.open {
+                open.approximate = true;
+            }
+        }
+    }
+
+    /// Closes what nobody went on with.
+    pub(super) fn tick(&mut self, now: BootNanos, ledger: &mut Ledger) {
+        if self.step.is_some() {
+            return;
+        }
+        let idle = |open: &Option<Open>| {
+            open.as_ref()
+                .is_some_and(|open| now.since(open.active).0 > IDLE)
+        };
+        let sequences = self.sequences.iter();
+        let over: Vec<i32> = sequences
+            .filter(|(_, sequence)| idle(&sequence.open))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in over {
+            self.close(number, EndReason::Stopped, ledger);
+        }
+        if idle(&self.blind) {
+            self.close_blind(EndReason::Stopped, ledger);
+        }
+    }
+
+    /// The context is gone, or watching it ends.
+    pub(super) fn end(&mut self, time: BootNanos, why: EndReason, ledger: &mut Ledger) {
+        if self.step.is_some() {
+            self.end_step(time, None, Outcome::NotSeen, ledger);
+        }
+        for number in self.meant(-1) {
+            self.close(number, why, ledger);
+        }
+        self.close_blind(why, ledger);
+        self.sequences.clear();
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            context: self.id,
+            model: self.model,
+            length: self.length,
+        }
+    }
+
+    fn close(&mut self, number: i32, why: EndReason, ledger: &mut Ledger) {
+        let owner = self.owner();
+        let Some(sequence) = self.sequences.get_mut(&number) else {
+            return;
+        };
+        sequence.hole = None;
+        if let Some(open) = sequence.open.take() {
+            let (time, request) = open.close(owner, Some(number), sequence.next, why);
+            ledger.facts.push((time, Fact::Request(Box::new(request))));
+        }
+    }
+
+    fn close_blind(&mut self, why: EndReason, ledger: &mut Ledger) {
+        let owner = self.owner();
+        if let Some(open) = self.blind.take() {
+            let (time, request) = open.close(owner, None, 0, why);
+            ledger.facts.push((time, Fact::Request(Box::new(request))));
+        }
+    }
+}
+
+/// How a step ended, as its call told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StepEnd {
+    pub(super) tid: u32,
+    pub(super) began: BootNanos,
+    pub(super) time: BootNanos,
+    pub(super) kind: Option<StepKind>,
+    pub(super) tokens: Option<u32>,
+    pub(super) outcome: Outcome,
+}

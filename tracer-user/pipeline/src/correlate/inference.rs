@@ -1,0 +1,283 @@
+//! The contexts of one process: which context a call concerns, and which token a sample is.
+//!
+//! A context is known by its address, never by the thread that uses it: callers hop over threads.
+
+use std::collections::BTreeMap;
+
+use tracer_abi::Phase;
+use tracer_event::{
+    BootNanos,
+    inference::{EndReason, Outcome},
+};
+
+use super::{
+    action::{Action, Sample, Target, What},
+    context::{Context, Ledger, StepEnd},
+};
+
+/// Contexts of one process.
+pub(super) const MOST_CONTEXTS: usize = 256;
+/// Samples that wait for the call around them to end.
+const MOST_HELD: usize = 64;
+/// Nanoseconds that a sample waits for it.
+const HOLD: u64 = 100_000_000;
+
+/// Contexts by address, and samples that may be part of others.
+#[derive(Debug, Default)]
+pub(super) struct Inference {
+    contexts: BTreeMap<u64, Context>,
+    held: Vec<Held>,
+    /// Whether a sample ever named its context: then those that do not are parts of such ones.
+    samples_name_contexts: bool,
+}
+
+/// A sample whose enclosing call may still be running: samplers call each other.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    tid: u32,
+    began: BootNanos,
+    time: BootNanos,
+    sample: Sample,
+}
+
+impl Inference {
+    /// Whether a context of this address is known.
+    pub(super) fn knows(&self, address: u64) -> bool {
+        self.contexts.contains_key(&address)
+    }
+
+    /// Adds a context. One of the same address, whose end was not seen, ends.
+    pub(super) fn add(&mut self, address: u64, context: Context, ledger: &mut Ledger) {
+        let time = BootNanos(0);
+        self.remove(address, time, EndReason::Unknown, ledger);
+        if self.contexts.len() >= MOST_CONTEXTS
+            && let Some((_, mut oldest)) = self.contexts.pop_first()
+        {
+            oldest.end(time, EndReason::Unknown, ledger);
+            ledger.given_up += 1;
+        }
+        self.contexts.insert(address, context);
+    }
+
+    /// The context is released. Gives back what it was.
+    pub(super) fn remove(
+        &mut self,
+        address: u64,
+        time: BootNanos,
+        why: EndReason,
+        ledger: &mut Ledger,
+    ) -> Option<Context> {
+        self.settle(ledger);
+        let mut context = self.contexts.remove(&address)?;
+        context.end(time, why, ledger);
+        Some(context)
+    }
+
+    /// The context of an address.
+    pub(super) fn context(&self, address: u64) -> Option<&Context> {
+        self.contexts.get(&address)
+    }
+
+    /// A call.
+    pub(super) fn act(&mut self, action: &Action, ledger: &mut Ledger) {
+        if let What::Sample(sample) = action.what {
+            self.hold(action, sample, ledger);
+            return;
+        }
+        self.settle(ledger);
+        let Action {
+            time,
+            began,
+            tid,
+            call,
+            phase,
+            ref what,
+        } = *action;
+        match *what {
+            What::Step {
+                context,
+                memory,
+                kind,
+                result,
+                tokens,
+                ref inputs,
+            } => {
+                let Some(context) = self.find(context) else {
+                    return;
+                };
+                context.memory = memory.or(context.memory);
+                let outcome = match phase {
+                    Phase::Entry => {
+                        context.step_begins(call, tid, time, kind, ledger);
+                        if inputs.is_some() {
+                            context.batch(tid, time, tokens, inputs.as_ref(), ledger);
+                        }
+                        return;
+                    }
+                    Phase::Exit => result.map_or(Outcome::Ended, Outcome::Returned),
+                    Phase::Unwound => Outcome::Unwound,
+                };
+                let end = StepEnd {
+                    tid,
+                    began,
+                    time,
+                    kind,
+                    tokens,
+                    outcome,
+                };
+                context.step_ends(call, end, ledger);
+            }
+            What::Batch {
+                context,
+                tokens,
+                ref inputs,
+            } => {
+                if let Some(context) = self.find(context) {
+                    context.batch(tid, time, tokens, inputs.as_ref(), ledger);
+                }
+            }
+            What::Sequence { target, change } => {
+                if let Some(context) = self.target(target) {
+                    context.change(change, ledger);
+                }
+            }
+            What::Restore { context, sequence } => {
+                if let Some(context) = self.find(context) {
+                    context.restored(sequence, ledger);
+                }
+            }
+            What::WarmUp { context, begins } => {
+                if let Some(context) = self.find(context) {
+                    context.warming = begins;
+                }
+            }
+            What::Sample(_) => {}
+        }
+    }
+
+    fn find(&mut self, address: Option<u64>) -> Option<&mut Context> {
+        match address {
+            Some(address) => self.contexts.get_mut(&address),
+            None => self.only(),
+        }
+    }
+
+    fn only(&mut self) -> Option<&mut Context> {
+        let mut contexts = self.contexts.values_mut();
+        match (contexts.next(), contexts.next()) {
+            (Some(context), None) => Some(context),
+            _ => None,
+        }
+    }
+
+    /// The context whose cache is meant. If that cannot be told, all counts are in doubt.
+    fn target(&mut self, target: Target) -> Option<&mut Context> {
+        let address = match target {
+            Target::Context(address) => Some(address),
+            Target::Memory(memory) => {
+                let mut contexts = self.contexts.iter();
+                let known = contexts.find(|(_, context)| context.memory == Some(memory));
+                known.map(|(address, _)| *address)
+            }
+            Target::Unknown => None,
+        };
+        let only = match self.contexts.first_key_value() {
+            // A cache that is not the only context's belongs to one that is not known.
+            Some((address, context)) if self.contexts.len() == 1 => {
+                (context.memory.is_none() || target == Target::Unknown).then_some(*address)
+            }
+            Some(_) | None => None,
+        };
+        let unknown = self
+            .contexts
+            .values()
+            .any(|context| context.memory.is_none());
+        match address.or(only) {
+            Some(address) => self.contexts.get_mut(&address),
+            None => {
+                if unknown {
+                    self.doubt();
+                }
+                None
+            }
+        }
+    }
+
+    fn hold(&mut self, action: &Action, sample: Sample, ledger: &mut Ledger) {
+        let Action {
+            time, began, tid, ..
+        } = *action;
+        if action.phase != Phase::Exit {
+            return;
+        }
+        self.held
+            .retain(|held| held.tid != tid || held.began < began || held.time > time);
+        if sample.context.is_none() && self.samples_name_contexts {
+            return;
+        }
+        if sample.context.is_some() {
+            self.samples_name_contexts = true;
+            self.held.retain(|held| held.sample.context.is_some());
+        }
+        if self.held.len() == MOST_HELD {
+            self.settle(ledger);
+        }
+        self.held.push(Held {
+            tid,
+            began,
+            time,
+            sample,
+        });
+    }
+
+    /// Counts the samples that waited.
+    fn settle(&mut self, ledger: &mut Ledger) {
+        for held in std::mem::take(&mut self.held) {
+            let context = match held.sample.context {
+                Some(address) => self.contexts.get_mut(&address),
+                None => {
+                    let contexts = self.contexts.values_mut();
+                    let mut candidates = contexts.filter(|context| context.may_be_sampled());
+                    match (candidates.next(), candidates.next()) {
+                        (Some(context), None) => Some(context),
+                        _ => None,
+                    }
+                }
+            };
+            let is_known =
+                context.is_some_and(|context| context.sampled(&held.sample, held.time, ledger));
+            if !is_known && held.sample.context.is_none() {
+                // Someone generated a token; whose count it changes is not known.
+                self.doubt();
+            }
+        }
+    }
+
+    /// Counts are no longer certain.
+    pub(super) fn doubt(&mut self) {
+        for context in self.contexts.values_mut() {
+            context.doubt();
+        }
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self, now: BootNanos, ledger: &mut Ledger) {
+        if self.held.iter().any(|held| now.since(held.time).0 > HOLD) {
+            self.settle(ledger);
+        }
+        for context in self.contexts.values_mut() {
+            context.tick(now, ledger);
+        }
+    }
+
+    /// Everything ends.
+    pub(super) fn end(&mut self, time: BootNanos, why: EndReason, ledger: &mut Ledger) {
+        self.settle(ledger);
+        for (_, mut context) in std::mem::take(&mut self.contexts) {
+            context.end(time, why, ledger);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

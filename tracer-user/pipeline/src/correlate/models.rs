@@ -1,0 +1,509 @@
+//! The models of one process, and the snapshots that wait to be complete.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+
+use tracer_abi::Phase;
+use tracer_event::{
+    Body, BootNanos, Content, Digest, Known, ModelId, Name, Pid, Raw,
+    model::{
+        ChatTemplate, ContextSnapshot, FileRole, Header, LoadParameters, LoadResult, LoadSeen,
+        ModelFreed, ModelSnapshot, TemplateOrigin,
+    },
+};
+use tracer_profile::{FieldName, Options, Profile, TokenSet};
+
+use crate::{
+    call::Call,
+    output::{Draft, Output, SetUpdate},
+    snapshot::{
+        self,
+        files::{self, Found},
+        live::{self, CommandLine},
+    },
+};
+
+/// Models of one process.
+const MOST_MODELS: usize = 64;
+/// Nanoseconds after its last news that a snapshot is taken as complete: a server makes its
+/// contexts and its chat template within that.
+const SETTLED: u64 = 1_000_000_000;
+
+/// What a profile says about snapshots.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    environment: Vec<String>,
+    libraries: Vec<String>,
+    options: Options,
+}
+
+impl Surroundings {
+    pub(super) fn of(profile: &Profile) -> Self {
+        Self {
+            environment: profile.environment.clone(),
+            libraries: profile.libraries.clone(),
+            options: profile.options.clone(),
+        }
+    }
+}
+
+/// The models of one process.
+#[derive(Default)]
+pub(super) struct Models {
+    models: Vec<Model>,
+    surroundings: Surroundings,
+    template_option: Option<Digest>,
+}
+
+struct Model {
+    id: ModelId,
+    /// `None` for a model that was there before the probes.
+    address: Option<u64>,
+    ends: Vec<u32>,
+    /// The template of the file's header.
+    header_template: Option<Digest>,
+    length: Option<u64>,
+    held: Option<Held>,
+}
+
+/// A snapshot that is not complete, and what may only be told after it.
+struct Held {
+    draft: Draft,
+    snapshot: Box<ModelSnapshot<Raw<Content>>>,
+    after: Vec<Draft>,
+    touched: BootNanos,
+}
+
+impl Models {
+    /// What the profile wants to know is known, and with it what the live process says.
+    pub(super) fn surroundings(&mut self, pid: Pid, surroundings: Surroundings) {
+        self.template_option = CommandLine::read(pid.0, &surroundings.options).template;
+        self.surroundings = surroundings;
+        for index in 0..self.models.len() {
+            self.refresh(pid, index);
+        }
+    }
+
+    /// A load call ended.
+    pub(super) fn loaded(&mut self, call: &Call<'_>, id: ModelId, output: &mut Output) {
+        let pid = call.pid();
+        let address = call
+            .address(FieldName::Model)
+            .filter(|address| *address != 0);
+        let path = call.text(FieldName::Path);
+        let path = path.filter(|path| path.is_whole());
+        let found: Vec<Found> = path
+            .and_then(|path| {
+                let path = Path::new(OsStr::from_bytes(path.expose()));
+                let first = files::named(pid.0, path)?;
+                let rest = files::siblings(pid.0, &first);
+                Some([vec![first], rest].concat())
+            })
+            .unwrap_or_default();
+        let mut snapshot = empty(id, call.probe.runtime.clone(), LoadSeen::Seen);
+        snapshot.load_began = Known::Known(call.began());
+        snapshot.load_duration = Known::Known(call.duration());
+        snapshot.load_result = match (call.phase, address) {
+            (Phase::Unwound, _) => Known::Known(LoadResult::Unwound),
+            (Phase::Entry | Phase::Exit, Some(_)) => Known::Known(LoadResult::Loaded),
+            (Phase::Entry | Phase::Exit, None) => match call.address(FieldName::Model) {
+                Some(_) => Known::Known(LoadResult::Failed),
+                None => Known::Unknown,
+            },
+        };
+        snapshot.dry_run = truth(call, FieldName::NoAllocation);
+        snapshot.load_parameters = load_parameters(call);
+        if found.is_empty()
+            && let Some(path) = path
+        {
+            snapshot.files.push(tracer_event::model::ModelFile {
+                role: FileRole::Other,
+                path: path.to_raw(),
+                inode: Known::Unknown,
+                size: Known::Unknown,
+                mapped: false,
+                deleted: false,
+            });
+        }
+        // What was found in the live process before is this very model, its call still running.
+        if let Some(file) = found.first() {
+            let inode = file.to_event().inode;
+            self.models.retain(|model| {
+                let same = model.held.as_ref().is_some_and(|held| {
+                    let first = held.snapshot.files.first();
+                    first.is_some_and(|first| first.inode == inode)
+                });
+                model.address.is_some() || !same
+            });
+        }
+        let failed = snapshot.load_result != Known::Known(LoadResult::Loaded);
+        let draft = Draft::of_call(call, Body::ModelFreed(ModelFreed { model: id }));
+        self.add(pid, address, &found, snapshot, draft, output);
+        if failed {
+            self.complete_last(output);
+        }
+    }
+
+    /// Models that a process had before the probes: what it maps, or what its command line names.
+    pub(super) fn discover(
+        &mut self,
+        pid: Pid,
+        runtime: &Name,
+        time: BootNanos,
+        next: &mut impl FnMut() -> ModelId,
+        output: &mut Output,
+    ) {
+        let mapped = files::mapped(pid.0);
+        let (weights, others): (Vec<_>, Vec<_>) = mapped
+            .into_iter()
+            .partition(|file| file.role() == FileRole::Weights);
+        let mut groups: Vec<Vec<Found>> = Vec::new();
+        for file in weights {
+            let split = file.header.as_ref().and_then(|header| header.split_count);
+            let stem = |file: &Found| {
+                let name = file.path.to_string_lossy().into_owned();
+                let end = name
+                    .rfind("-of-")
+                    .map_or(name.len(), |end| end.saturating_sub(6));
+                name.get(..end).unwrap_or(&name).to_owned()
+            };
+            let own = stem(&file);
+            let group = groups.iter_mut().find(|group| {
+                split.is_some_and(|split| split > 1)
+                    && group.first().is_some_and(|first| stem(first) == own)
+            });
+            match group {
+                Some(group) => group.push(file),
+                None => groups.push(vec![file]),
+            }
+        }
+        if groups.is_empty() {
+            let named = CommandLine::read(pid.0, &self.surroundings.options).model;
+            let named = named.and_then(|path| files::named(pid.0, &path));
+            groups.extend(named.map(|first| {
+                let rest = files::siblings(pid.0, &first);
+                [vec![first], rest].concat()
+            }));
+        }
+        if let Some(first) = groups.first_mut() {
+            first.extend(others);
+        }
+        for group in groups {
+            let id = next();
+            let snapshot = empty(id, runtime.clone(), LoadSeen::NotSeen);
+            let body = Body::ModelFreed(ModelFreed { model: id });
+            let draft = Draft::of_process(time, pid, body);
+            self.add(pid, None, &group, snapshot, draft, output);
+        }
+    }
+
+    fn add(
+        &mut self,
+        pid: Pid,
+        address: Option<u64>,
+        found: &[Found],
+        mut snapshot: ModelSnapshot<Raw<Content>>,
+        draft: Draft,
+        output: &mut Output,
+    ) {
+        if self.models.len() >= MOST_MODELS {
+            self.complete(0, output);
+            self.models.remove(0);
+            output.give_up();
+        }
+        snapshot.files.extend(found.iter().map(Found::to_event));
+        let header = found.first().and_then(|file| file.header.as_ref());
+        snapshot.header = header.map_or_else(Header::default, snapshot::header_event);
+        let model = Model {
+            id: snapshot.model,
+            address,
+            ends: header.map_or_else(Vec::new, |header| header.end_of_generation.clone()),
+            header_template: header.and_then(|header| header.chat_template),
+            length: header.and_then(|header| header.context_length),
+            held: Some(Held {
+                touched: draft.time,
+                draft,
+                snapshot: Box::new(snapshot),
+                after: Vec::new(),
+            }),
+        };
+        let tells_ends = header.is_some();
+        self.models.push(model);
+        self.refresh(pid, self.models.len() - 1);
+        if tells_ends {
+            self.put_ends(pid, output);
+        }
+    }
+
+    /// Reads what only a living process can tell; what was read before stays if it is gone.
+    fn refresh(&mut self, pid: Pid, index: usize) {
+        let Some(held) = self
+            .models
+            .get_mut(index)
+            .and_then(|model| model.held.as_mut())
+        else {
+            return;
+        };
+        let Surroundings {
+            environment,
+            libraries,
+            options: _,
+        } = &self.surroundings;
+        let snapshot = &mut held.snapshot;
+        let backends = live::backends(pid.0, libraries);
+        if !backends.is_empty() {
+            snapshot.backends = backends;
+        }
+        let environment = live::environment(pid.0, environment);
+        if !environment.is_empty() {
+            snapshot.environment = environment;
+        }
+        let threads = live::threads(pid.0);
+        if threads != Known::Unknown {
+            snapshot.process_threads = threads;
+            snapshot.limits = live::limits(pid.0);
+        }
+    }
+
+    /// Tells the kernel which tokens end a generation in this process.
+    fn put_ends(&self, pid: Pid, output: &mut Output) {
+        let mut values: Vec<u64> = self
+            .models
+            .iter()
+            .flat_map(|model| &model.ends)
+            .map(|id| u64::from(*id))
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        output.put_set(SetUpdate {
+            pid,
+            set: TokenSet::EndOfGeneration,
+            values,
+        });
+    }
+
+    /// The model of an address; one that was there before, if it is the only one.
+    pub(super) fn at(&mut self, address: Option<u64>) -> Option<ModelId> {
+        let known = self
+            .models
+            .iter()
+            .find(|model| address.is_some() && model.address == address);
+        if let Some(known) = known {
+            return Some(known.id);
+        }
+        let mut unknown = self
+            .models
+            .iter_mut()
+            .filter(|model| model.address.is_none());
+        match (unknown.next(), unknown.next()) {
+            (Some(model), None) => {
+                model.address = address;
+                Some(model.id)
+            }
+            _ => None,
+        }
+    }
+
+    /// The only model of the process that serves.
+    pub(super) fn only(&self) -> Option<ModelId> {
+        match self.models.as_slice() {
+            [model] => Some(model.id),
+            _ => None,
+        }
+    }
+
+    /// The context length that a model was trained with.
+    pub(super) fn length(&self, id: ModelId) -> Option<u64> {
+        self.models.iter().find(|model| model.id == id)?.length
+    }
+
+    /// A context of the model was made: part of its snapshot, and told after it.
+    pub(super) fn context(
+        &mut self,
+        id: Option<ModelId>,
+        snapshot: ContextSnapshot,
+        draft: Draft,
+        output: &mut Output,
+    ) {
+        let held = self
+            .models
+            .iter_mut()
+            .find(|model| Some(model.id) == id)
+            .and_then(|model| model.held.as_mut());
+        match held {
+            Some(held) => {
+                held.snapshot.contexts.push(snapshot);
+                held.touched = held.touched.max(draft.time);
+                held.after.push(draft);
+            }
+            None => output.emit(draft),
+        }
+    }
+
+    /// The caller prepared a chat template: its own, or the header's if that is empty.
+    pub(super) fn template(&mut self, call: &Call<'_>) {
+        let id = self.at(call.address(FieldName::Model));
+        let option = self.template_option;
+        let Some(model) = self.models.iter_mut().find(|model| Some(model.id) == id) else {
+            return;
+        };
+        let Some(held) = &mut model.held else {
+            return;
+        };
+        held.touched = held.touched.max(call.time());
+        held.snapshot.chat_template = match call.number(FieldName::TemplateLength) {
+            Some(0) => header_template(model.header_template),
+            Some(_) => {
+                let text = call.text(FieldName::Template);
+                let whole = text.filter(|text| text.is_whole());
+                // What the record cannot hold is on the command line, or in a file named there.
+                let digest = whole.map(|text| Digest::of(text.expose())).or(option);
+                ChatTemplate {
+                    origin: Known::Known(TemplateOrigin::Caller),
+                    digest: digest.into(),
+                }
+            }
+            None => ChatTemplate::UNKNOWN,
+        };
+    }
+
+    /// The model serves: its snapshot is complete.
+    pub(super) fn serves(&mut self, pid: Pid, id: Option<ModelId>, output: &mut Output) {
+        let index = self.models.iter().position(|model| Some(model.id) == id);
+        if let Some(index) = index
+            && self.models[index].held.is_some()
+        {
+            self.refresh(pid, index);
+            self.complete(index, output);
+        }
+    }
+
+    /// The model is released.
+    pub(super) fn freed(&mut self, call: &Call<'_>, output: &mut Output) {
+        let Some(id) = self.at(call.address(FieldName::Model)) else {
+            return;
+        };
+        if let Some(index) = self.models.iter().position(|model| model.id == id) {
+            self.complete(index, output);
+            self.models.remove(index);
+        }
+        let body = Body::ModelFreed(ModelFreed { model: id });
+        output.emit(Draft::of_call(call, body));
+    }
+
+    /// Time passed: snapshots that get no more news are told.
+    pub(super) fn tick(&mut self, pid: Pid, now: BootNanos, output: &mut Output) {
+        for index in 0..self.models.len() {
+            let held = self.models[index].held.as_ref();
+            if held.is_some_and(|held| now.since(held.touched).0 > SETTLED) {
+                self.refresh(pid, index);
+                self.complete(index, output);
+            }
+        }
+    }
+
+    /// The process is gone, or watching it ends.
+    pub(super) fn end(&mut self, output: &mut Output) {
+        for index in 0..self.models.len() {
+            self.complete(index, output);
+        }
+        self.models.clear();
+    }
+
+    fn complete_last(&mut self, output: &mut Output) {
+        if let Some(last) = self.models.len().checked_sub(1) {
+            self.complete(last, output);
+            self.models.remove(last);
+        }
+    }
+
+    fn complete(&mut self, index: usize, output: &mut Output) {
+        let model = &mut self.models[index];
+        let Some(held) = model.held.take() else {
+            return;
+        };
+        let Held {
+            draft,
+            mut snapshot,
+            after,
+            touched: _,
+        } = held;
+        if snapshot.chat_template == ChatTemplate::UNKNOWN {
+            // No one was seen to prepare one: what the command line says is in effect.
+            if let Some(digest) = self.template_option {
+                snapshot.chat_template = ChatTemplate {
+                    origin: Known::Known(TemplateOrigin::Caller),
+                    digest: Known::Known(digest),
+                };
+            }
+        }
+        let failed = matches!(
+            snapshot.load_result,
+            Known::Known(LoadResult::Failed | LoadResult::Unwound)
+        );
+        let body = if failed {
+            Body::ModelLoadFailed(snapshot)
+        } else {
+            Body::ModelLoaded(snapshot)
+        };
+        output.emit(Draft { body, ..draft });
+        for draft in after {
+            output.emit(draft);
+        }
+    }
+}
+
+fn header_template(digest: Option<Digest>) -> ChatTemplate {
+    ChatTemplate {
+        origin: Known::Known(match digest {
+            Some(_) => TemplateOrigin::Header,
+            None => TemplateOrigin::None,
+        }),
+        digest: digest.into(),
+    }
+}
+
+/// A snapshot of which nothing is known yet.
+fn empty(model: ModelId, runtime: Name, load: LoadSeen) -> ModelSnapshot<Raw<Content>> {
+    ModelSnapshot {
+        model,
+        runtime,
+        load,
+        load_began: Known::Unknown,
+        load_duration: Known::Unknown,
+        load_result: Known::Unknown,
+        dry_run: Known::Unknown,
+        load_parameters: LoadParameters::default(),
+        contexts: Vec::new(),
+        files: Vec::new(),
+        header: Header::default(),
+        chat_template: ChatTemplate::UNKNOWN,
+        backends: Vec::new(),
+        process_threads: Known::Unknown,
+        environment: std::collections::BTreeMap::new(),
+        limits: tracer_event::model::CgroupLimits::default(),
+    }
+}
+
+fn load_parameters(call: &Call<'_>) -> LoadParameters {
+    let number = |name| Known::from(call.number(name));
+    LoadParameters {
+        gpu_layers: number(FieldName::GpuLayers),
+        split_mode: number(FieldName::SplitMode),
+        main_gpu: number(FieldName::MainGpu),
+        load_mode: number(FieldName::LoadMode),
+        use_mmap: truth(call, FieldName::UseMmap),
+        use_mlock: truth(call, FieldName::UseMlock),
+        use_direct_io: truth(call, FieldName::UseDirectIo),
+        vocabulary_only: truth(call, FieldName::VocabularyOnly),
+        check_tensors: truth(call, FieldName::CheckTensors),
+    }
+}
+
+/// A C++ `bool`, which is 0 or 1.
+pub(super) fn truth(call: &Call<'_>, name: FieldName) -> Known<bool> {
+    match call.number(name) {
+        Some(0) => Known::Known(false),
+        Some(1) => Known::Known(true),
+        Some(_) | None => Known::Unknown,
+    }
+}
