@@ -25,6 +25,8 @@ pub type Line = Event<Recorded>;
 
 /// How long the tracer may take to say the line that a test waits for, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long no further library of a process may turn up before it counts as attached.
+const SETTLING: Duration = Duration::from_millis(500);
 /// Puts the host's permission to capture token ids into a copy of `/etc`, in a mount namespace that
 /// ends with the tracer: the host's own files are never touched.
 const WITH_CEILING: &str = r#"
@@ -299,22 +301,41 @@ impl Tracing {
         }
     }
 
-    /// Waits until the library that `pid` maps has its probes.
+    /// Waits until the libraries that `pid` maps have their probes: the first, and those that follow
+    /// without a pause of half a second.
     ///
     /// # Errors
-    /// As [`Tracing::until`].
+    /// When none has within a minute.
     pub fn until_attached(&mut self, pid: u32) -> Result<()> {
-        let found = self.until(|line| {
+        let is_found = |line: &Line| {
             line.place.pid == Some(EventPid(pid)) && matches!(line.body, Body::RuntimeFound(_))
-        })?;
-        let Body::RuntimeFound(found) = found.body else {
-            bail!("not what was waited for: {found:?}")
         };
-        let attached = |line: &Line| matches!(&line.body, Body::Attached(attached) if attached.library.inode == found.library.inode);
-        if !self.events.iter().any(attached) {
-            self.until(attached)?;
+        let mut found = self.until(is_found)?;
+        loop {
+            let Body::RuntimeFound(runtime) = &found.body else {
+                bail!("not what was waited for: {found:?}")
+            };
+            let inode = runtime.library.inode;
+            let is_attached = |line: &Line| matches!(&line.body, Body::Attached(attached) if attached.library.inode == inode);
+            if !self.events.iter().any(is_attached) {
+                self.until(is_attached)?;
+            }
+            let settled = Instant::now() + SETTLING;
+            found = loop {
+                match self
+                    .incoming
+                    .recv_timeout(settled.saturating_duration_since(Instant::now()))
+                {
+                    Ok(line) => {
+                        self.events.push(line.clone());
+                        if is_found(&line) {
+                            break line;
+                        }
+                    }
+                    Err(_) => return Ok(()),
+                }
+            };
         }
-        Ok(())
     }
 
     /// Ends the tracer as Ctrl-C does and returns everything that it said.
