@@ -43,10 +43,8 @@ pub(crate) fn run(arguments: &meant::Ps) -> Result<Outcome> {
         }
         ListFormat::Json => format!("{}\n", serde_json::to_string_pretty(&processes)?),
         ListFormat::Ndjson => {
-            let lines: Result<Vec<String>, _> = processes
-                .iter()
-                .map(|process| serde_json::to_string(process))
-                .collect();
+            let lines: Result<Vec<String>, _> =
+                processes.iter().map(serde_json::to_string).collect();
             lines?.into_iter().map(|line| line + "\n").collect()
         }
     };

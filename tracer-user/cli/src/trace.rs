@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: meant::Trace) -> Result<Outcome> {
     if !captures_content {
         return trace(&settings, outputs, &stop);
     }
-    let log = journal::record(&beginning(&settings))?;
+    let log = journal::record(&settings.journal_entry())?;
     let outcome = trace(&settings, outputs, &stop);
     let ending = format!("capture at level {} ended", level_name(level));
     log.write(&ending).map_err(|error| {
@@ -67,22 +67,4 @@ fn trace(settings: &Settings, outputs: Outputs, stop: &StopRequest) -> Result<Ou
         }
     }
     run.finish()
-}
-
-/// The entry that a capture of content leaves before its first event.
-fn beginning(settings: &Settings) -> String {
-    let meant::Trace {
-        selection,
-        duration,
-        level,
-        outputs,
-        ..
-    } = &settings.arguments;
-    format!(
-        "capture at level {} begins, by {}: selection {selection:?}, for at most {duration:?}, \
-         policy {}, outputs {outputs:?}",
-        level_name(*level),
-        journal::caller(),
-        settings.policy.digest(),
-    )
 }

@@ -50,7 +50,8 @@ pub(crate) struct Trace {
     pub(crate) profiles: Vec<PathBuf>,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) govern: bool,
-    pub(crate) kernel_log: Option<KernelLog>,
+    /// From which level on the kernel programs' own log is printed.
+    pub(crate) kernel_log: Option<log::Level>,
     pub(crate) outputs: Vec<Output>,
     /// Only print these, and end.
     pub(crate) print_only: bool,
@@ -166,6 +167,13 @@ fn resolve_trace(typed: typed::Trace) -> Result<Trace> {
         );
         duration = Some(longest);
     }
+    let kernel_log = kernel_log.map(|level| match level {
+        KernelLog::Error => log::Level::Error,
+        KernelLog::Warn => log::Level::Warn,
+        KernelLog::Info => log::Level::Info,
+        KernelLog::Debug => log::Level::Debug,
+        KernelLog::Trace => log::Level::Trace,
+    });
     Ok(Trace {
         selection: resolve_whom(whom)?,
         duration,

@@ -18,6 +18,7 @@ use crate::{
     outcome::Outcome,
     output::{outputs::Outputs, progress::Progress},
     profiles::{self, Numbered},
+    text::printable,
 };
 
 /// How long nothing may happen before signals and the deadline are looked at again.
@@ -72,8 +73,13 @@ impl Run {
     /// If a ring cannot be read or events cannot be written.
     pub(super) fn go_on(&mut self, deadline: Option<time::BootNanos>) -> Result<bool> {
         let read = time::BootNanos::now();
-        let left = deadline.map_or(PAUSE, |deadline| deadline.since(read));
-        for observation in self.supervisor.next(left.min(PAUSE))? {
+        let pause = if self.pipeline.holds_back() {
+            Options::WINDOW
+        } else {
+            PAUSE
+        };
+        let left = deadline.map_or(pause, |deadline| deadline.since(read));
+        for observation in self.supervisor.next(left.min(pause))? {
             self.pipeline.push(observation);
         }
         let sets = self
@@ -83,6 +89,9 @@ impl Run {
             // The process may have ended meanwhile; its set is then of no use to anyone.
             self.supervisor
                 .put_set(set.pid.0, set.set.number().into(), &set.values)?;
+        }
+        for line in self.supervisor.kernel_log() {
+            let _ = writeln!(io::stderr(), "kernel: {}", printable(&line));
         }
         self.mention_loneliness(read);
         Ok(!self.supervisor.is_finished())

@@ -15,6 +15,7 @@ use crate::{
         meant::{self, level_name},
         quantity::typed_duration,
     },
+    consent::journal,
     profiles,
 };
 
@@ -72,6 +73,7 @@ impl Settings {
             level: self.arguments.level,
             deadline,
             govern: self.arguments.govern,
+            kernel_log: self.arguments.kernel_log,
             ..Config::new(self.profiles.clone())
         }
     }
@@ -88,6 +90,29 @@ fn read_policy(path: &Path) -> Result<Policy> {
     );
     let text = fs::read_to_string(path).with_context(|| format!("read the policy {name}"))?;
     Policy::parse(&text).with_context(|| format!("read the policy {name}"))
+}
+
+impl Settings {
+    /// The entry that a capture of content leaves in the host's log before its first event.
+    pub(crate) fn journal_entry(&self) -> String {
+        let meant::Trace {
+            selection,
+            duration,
+            level,
+            outputs,
+            ..
+        } = &self.arguments;
+        let outputs: Vec<String> = outputs.iter().map(typed_output).collect();
+        format!(
+            "capture at level {} begins: by {}; of {}; for at most {}; to {}; policy {}",
+            level_name(*level),
+            journal::caller(),
+            typed_selection(selection),
+            duration.map_or_else(|| "ever".to_owned(), typed_duration),
+            outputs.join(", "),
+            self.policy.digest(),
+        )
+    }
 }
 
 /// The settings as TOML, every default included.
@@ -110,23 +135,13 @@ impl fmt::Display for Settings {
             print_only: _,
         } = arguments;
         writeln!(f, "[trace]")?;
-        match selection {
-            Selection::Everything => writeln!(f, "selection = \"everything\"")?,
-            Selection::Pids(pids) => writeln!(f, "selection = {{ pid = {pids:?} }}")?,
-            Selection::Runtime(name) => {
-                writeln!(f, "selection = {{ runtime = {} }}", quoted(name))?;
-            }
-            Selection::Exe(path) => writeln!(f, "selection = {{ exe = {} }}", quoted_path(path))?,
-            Selection::Cgroup(path) => {
-                writeln!(f, "selection = {{ cgroup = {} }}", quoted_path(path))?;
-            }
-        }
+        writeln!(f, "selection = {}", typed_selection(selection))?;
         let duration = duration.map_or_else(|| "until stopped".to_owned(), typed_duration);
         writeln!(f, "duration = {}", quoted(&duration))?;
         writeln!(f, "capture = {}", quoted(level_name(*level)))?;
         writeln!(f, "govern = {govern}")?;
-        let kernel_log = kernel_log.map_or("off", |level| level.name());
-        writeln!(f, "kernel_log = {}", quoted(kernel_log))?;
+        let kernel_log = kernel_log.map_or("off".to_owned(), |level| level.as_str().to_lowercase());
+        writeln!(f, "kernel_log = {}", quoted(&kernel_log))?;
         writeln!(f, "ring_bytes = {}", Config::RING_BYTES)?;
         let outputs: Vec<String> = outputs
             .iter()
@@ -142,6 +157,17 @@ impl fmt::Display for Settings {
             f,
             "\n# The redaction policy, as --policy reads it.\n{policy}"
         )
+    }
+}
+
+/// A selection as TOML.
+fn typed_selection(selection: &Selection) -> String {
+    match selection {
+        Selection::Everything => quoted("everything"),
+        Selection::Pids(pids) => format!("{{ pid = {pids:?} }}"),
+        Selection::Runtime(name) => format!("{{ runtime = {} }}", quoted(name)),
+        Selection::Exe(path) => format!("{{ exe = {} }}", quoted_path(path)),
+        Selection::Cgroup(path) => format!("{{ cgroup = {} }}", quoted_path(path)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Brings the kernel half into the kernel: its maps, its rings, its programs.
 
+mod diagnostics;
 mod object;
 mod programs;
 
@@ -23,6 +24,7 @@ use crate::{
     table::Table,
 };
 
+pub(crate) use diagnostics::Diagnostics;
 use object::OBJECT;
 pub(crate) use programs::CallPrograms;
 use programs::{Lifecycle, Relocated};
@@ -103,13 +105,19 @@ pub(crate) struct KernelHalf {
     pub(crate) calls: CallPrograms,
     /// How many event rings there are, for [`Control::rings`].
     pub(crate) ring_count: u32,
+    /// The programs' own log, if one was asked for.
+    pub(crate) diagnostics: Option<Diagnostics>,
     _lifecycle: Lifecycle,
 }
 
 impl KernelHalf {
     /// Loads the kernel half with event rings of `ring_bytes` together. `means` forces a way of
-    /// attaching.
-    pub(crate) fn load(ring_bytes: usize, means: Option<Means>) -> Result<Self, LoadError> {
+    /// attaching; `log` makes the programs write a log from that level on.
+    pub(crate) fn load(
+        ring_bytes: usize,
+        means: Option<Means>,
+        log: Option<log::Level>,
+    ) -> Result<Self, LoadError> {
         if let Some(obstacle) = Host::read().obstacle() {
             return Err(obstacle.into());
         }
@@ -122,10 +130,13 @@ impl KernelHalf {
         for (name, value) in &globals.values {
             loader.override_global(name, value, true);
         }
-        loader.override_global("AYA_LOG_LEVEL", &0_u8, false);
+        // aya-log's levels are numbered as log's are; 0 lets the verifier drop the code.
+        let log_level = log.map_or(0_u8, |level| level as u8);
+        loader.override_global("AYA_LOG_LEVEL", &log_level, false);
         loader.map_max_entries("SCRATCH", cpu_count as u32 * SCRATCH_SLOTS);
-        let loaded = loader.load(OBJECT).map_err(|error| maps_error(&error))?;
-        let mut maps = Maps::take(loaded)?;
+        let mut loaded = loader.load(OBJECT).map_err(|error| maps_error(&error))?;
+        let mut maps = Maps::of(&loaded)?;
+        let diagnostics = log.map(|_| Diagnostics::open(&mut loaded)).transpose()?;
 
         let ring_count = (cpu_count as u32).min(MAX_RINGS);
         let object = Relocated::new(&maps)?;
@@ -141,6 +152,7 @@ impl KernelHalf {
             rings,
             calls,
             ring_count,
+            diagnostics,
             _lifecycle: lifecycle,
         })
     }
@@ -186,8 +198,8 @@ impl Globals {
 pub(crate) struct Maps(Vec<(String, OwnedFd)>);
 
 impl Maps {
-    /// Keeps the maps and drops the rest: programs are loaded by `programs`.
-    fn take(loaded: aya::Ebpf) -> Result<Self, LoadError> {
+    /// The maps alone: programs are loaded by `programs`.
+    fn of(loaded: &aya::Ebpf) -> Result<Self, LoadError> {
         let mut maps = Vec::new();
         for (name, map) in loaded.maps() {
             let fd = map_fd(map)
@@ -312,7 +324,7 @@ mod tests {
 
     /// Skips by name where programs cannot be loaded, except in CI.
     fn loaded(test: &str, means: Option<Means>) -> Option<KernelHalf> {
-        match KernelHalf::load(1 << 20, means) {
+        match KernelHalf::load(1 << 20, means, Some(log::Level::Debug)) {
             Err(LoadError::Obstacle(obstacle)) if std::env::var_os("CI").is_none() => {
                 eprintln!("skipped {test}: {obstacle}");
                 None

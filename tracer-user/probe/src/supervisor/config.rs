@@ -30,6 +30,9 @@ pub struct Config {
     pub govern: bool,
     /// How to attach; none for the best that works.
     pub means: Option<Means>,
+    /// From which level on the programs write a log of their own, for people who develop them;
+    /// none for no log, and no code for it in the kernel.
+    pub kernel_log: Option<log::Level>,
 }
 
 impl Config {
@@ -47,6 +50,7 @@ impl Config {
             ring_bytes: Self::RING_BYTES,
             govern: true,
             means: None,
+            kernel_log: None,
         }
     }
 }

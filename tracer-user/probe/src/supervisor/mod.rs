@@ -33,7 +33,7 @@ use crate::{
     attach::Links,
     features,
     govern::Prices,
-    load::KernelHalf,
+    load::{Diagnostics, KernelHalf},
     observation::{Means, Observation, ProbeId, RecordBatch, SiteCost},
     target::{TargetError, Targets},
     watch::Watch,
@@ -91,10 +91,11 @@ impl Supervisor {
             ring_bytes,
             govern,
             means,
+            kernel_log,
         } = config;
         let profiles = select_profiles(profiles, &selection)?;
         config::check_selection(&selection)?;
-        let kernel = KernelHalf::load(ring_bytes, means)?;
+        let kernel = KernelHalf::load(ring_bytes, means, kernel_log)?;
         let probes = load_specs(&profiles, &kernel)?;
         let targets = Targets::grant(
             &selection,
@@ -229,6 +230,12 @@ impl Supervisor {
     #[must_use]
     pub fn means(&self) -> Means {
         self.kernel.calls.means()
+    }
+
+    /// What the programs said about themselves since the last call, if [`Config::kernel_log`] asked
+    /// for it.
+    pub fn kernel_log(&mut self) -> Vec<String> {
+        self.kernel.diagnostics.as_mut().map(Diagnostics::take).unwrap_or_default()
     }
 
     /// Whether everything that was selected has ended, so that nothing more can come.
