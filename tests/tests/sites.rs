@@ -297,3 +297,39 @@ fn the_new_decode_call_ends_where_its_two_tail_calls_end() -> Result<()> {
     ensure!(ends == expected, "{ends:?}");
     Ok(())
 }
+
+#[test]
+fn stripped_builds_can_be_found_by_the_strings_their_functions_refer_to() -> Result<()> {
+    // Anchors as in the facts of the design, tried where symbols tell what the answer must be.
+    for path in llama_builds()? {
+        let image = Image::parse(File::open(&path)?)?;
+        for (text, name) in [
+            (&b"%s: failed to decode, ret = %d"[..], "llama_decode"),
+            (b"process_ubatch\0", PROCESS_UBATCH),
+        ] {
+            let function = image
+                .exported(name)?
+                .with_context(|| format!("no {name}"))?
+                .vaddr;
+            let found = image.functions_referring_to(text)?;
+            ensure!(
+                found.contains(&function),
+                "{}: {name} is not in {found:x?}",
+                path.display()
+            );
+            ensure!(
+                found.len() == 1,
+                "{}: {name} is one of {found:x?}",
+                path.display()
+            );
+        }
+        let version = image
+            .exported("llama_version")?
+            .context("no llama_version")?;
+        let version = image
+            .returned_string(version.vaddr)?
+            .context("no version")?;
+        ensure!(version.ends_with("-dev"), "{version}");
+    }
+    Ok(())
+}

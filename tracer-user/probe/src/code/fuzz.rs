@@ -25,6 +25,10 @@ pub fn image(bytes: &[u8]) {
         image.debuglink(),
     ));
     drop(image.symbols(&["llama_decode", "main", ""]));
+    drop((
+        image.functions_referring_to(b"work\0"),
+        image.returned_string(0x1000),
+    ));
     drop(image.functions_with_prefix("_Z", FUNCTIONS));
 
     let mut requests = Vec::new();

@@ -7,6 +7,7 @@
 //!
 //! Start at [`Image`] to read a file and at [`Planner`] to choose sites.
 
+mod anchor;
 pub mod elf;
 mod error;
 pub mod flow;

@@ -306,9 +306,8 @@ impl Body {
             }
         }
         let mut entered = true;
-        for index in 0..self.instructions.len() {
-            let decoded = &mut self.instructions[index];
-            if !entered && !jumped_to[index] && is_nop(&decoded.instruction) {
+        for (decoded, jumped_to) in self.instructions.iter_mut().zip(jumped_to) {
+            if !entered && !jumped_to && is_nop(&decoded.instruction) {
                 decoded.step = Step::Trap;
             }
             entered = decoded.step.falls_through();

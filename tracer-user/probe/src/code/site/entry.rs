@@ -71,7 +71,7 @@ pub(super) fn choose<R: ReadAt>(
         }
     }
 
-    let (index, class, frame_offset) = best.ok_or_else(|| match refused {
+    let (index, class, frame_offset) = best.ok_or(match refused {
         Some(refused) => NoEntry::Refused { refused },
         None => NoEntry::FrameUnknown,
     })?;
