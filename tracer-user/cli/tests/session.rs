@@ -13,6 +13,11 @@ use tempfile::TempDir;
 
 /// User and group `nobody`, the same number on every distribution.
 const NOBODY: &str = "65534";
+/// A recorded run; see the README beside it.
+const RECORDED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/recorded/node-llama-cpp.ndjson"
+);
 
 /// `tracer!("diff", "a", "b")`: runs the binary and gives what it said.
 macro_rules! tracer {
@@ -213,6 +218,93 @@ fn a_doctor_without_root_still_reports() {
     let said = Shared::new().as_nobody(&["doctor", "-o", "json"]);
     assert_eq!(said.status, Some(1), "{said:?}");
     serde_json::from_str::<serde_json::Value>(&said.out).expect("the report is JSON");
+}
+
+#[test]
+fn two_loads_are_told_apart_by_what_was_asked_for() {
+    let recorded = fs::read_to_string(RECORDED).expect("the run was recorded");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let other = folder.path().join("other.ndjson");
+    let changed = recorded.replace("\"context_length\":512,", "\"context_length\":256,");
+    assert_ne!(changed, recorded);
+    fs::write(&other, changed).expect("the folder is ours");
+
+    let said = tracer!(
+        "diff",
+        RECORDED,
+        path(&other),
+        "--pick-a",
+        "2",
+        "--pick-b",
+        "2"
+    );
+    assert_eq!(said.status, Some(1), "{said:?}");
+    let rows: Vec<&str> = said
+        .out
+        .lines()
+        .filter(|line| line.contains("parameters"))
+        .collect();
+    let words: Vec<Vec<&str>> = rows
+        .iter()
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        words,
+        [["contexts[0].parameters.context_length", "512", "256"]],
+        "{said:?}"
+    );
+
+    let json = tracer!(
+        "diff",
+        RECORDED,
+        path(&other),
+        "--pick-a=2",
+        "--pick-b=2",
+        "-o",
+        "json"
+    );
+    let json: serde_json::Value = serde_json::from_str(&json.out).expect("the report is JSON");
+    assert_eq!(json["differences"][0]["b"], 256);
+}
+
+#[test]
+fn equal_loads_do_not_differ_and_unseen_ones_are_no_difference() {
+    let same = tracer!("diff", RECORDED, RECORDED, "--pick-a", "2", "--pick-b", "2");
+    assert_eq!(same.status, Some(0), "{same:?}");
+    let unseen = tracer!("diff", RECORDED, RECORDED, "--pick-a", "1", "--pick-b", "2");
+    assert_eq!(unseen.status, Some(0), "{unseen:?}");
+    assert!(
+        unseen
+            .out
+            .contains("known on one side only: contexts[0].created"),
+        "{unseen:?}"
+    );
+}
+
+#[test]
+fn a_file_with_several_loads_lists_them() {
+    let said = tracer!("diff", RECORDED, RECORDED);
+    assert_eq!((said.status, said.out.as_str()), (Some(2), ""), "{said:?}");
+    assert!(
+        said.err.contains("--pick-a") && said.err.contains("  2: process"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_file_without_a_load_says_how_to_record_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let empty = folder.path().join("empty.ndjson");
+    fs::write(&empty, "{\"kind\":\"loss\"}\n").expect("the folder is ours");
+    let said = tracer!("diff", path(&empty), RECORDED, "--pick-b", "1");
+    assert_eq!(said.status, Some(2), "{said:?}");
+    assert!(
+        said.err.contains("sudo tracer trace -o ndjson:FILE"),
+        "{said:?}"
+    );
+    fs::write(&empty, "no json").expect("the folder is ours");
+    let said = tracer!("diff", path(&empty), RECORDED, "--pick-b", "1");
+    assert!(said.err.contains("line 1 column"), "{said:?}");
 }
 
 #[test]

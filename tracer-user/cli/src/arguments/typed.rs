@@ -107,7 +107,8 @@ pub(crate) struct Trace {
 /// Compare two model.loaded snapshots
 ///
 /// Each file is what `tracer trace -o json` or `-o ndjson` wrote; anything else in it is skipped.
-/// Exit status: 0 nothing differs, 1 something does, 2 error.
+/// What only one side knows, because the load was not seen on the other, is named and is no
+/// difference. Exit status: 0 nothing differs, 1 something does, 2 error.
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// File with the first snapshot, or - for standard input

@@ -23,6 +23,8 @@ use crate::text::{Palette, Tone, count, counted, short_duration};
 
 /// Equal failures of one process are shown once in this time, and counted in between.
 const QUIET: Nanos = Nanos(1_000_000_000);
+/// Lines after which the request table's heading is shown again.
+const HEADING_EVERY: u32 = 40;
 /// Token ids of a prompt that are shown.
 const SHOWN_TOKENS: usize = 12;
 
@@ -39,8 +41,8 @@ pub(crate) struct Pretty {
     shown: HashSet<Pid>,
     /// Probes and libraries attached since the last pause.
     attached: Attaching,
-    /// The last line was one of the request table's.
-    in_table: bool,
+    /// Lines that may follow before the request table needs its heading again.
+    heading_holds: u32,
     /// When a failing step of a process was last shown, and how many were not since.
     failures: HashMap<(Pid, i64), (Nanos, u64)>,
 }
@@ -60,7 +62,7 @@ impl Pretty {
             found: Vec::new(),
             shown: HashSet::new(),
             attached: Attaching::default(),
-            in_table: false,
+            heading_holds: 0,
             failures: HashMap::new(),
         }
     }
@@ -91,18 +93,20 @@ impl Pretty {
             }
             Body::NotAttachable(refusal) => self.not_attachable(event, refusal),
             Body::ModelLoaded(snapshot) | Body::ModelLoadFailed(snapshot) => {
-                self.in_table = false;
+                self.heading_holds = 0;
                 let loaded = matches!(event.body, Body::ModelLoaded(_));
                 model::block(snapshot, loaded, &self.whose(pid), self.palette)
             }
             Body::Request(request) if request.warm_up => String::new(),
             Body::Request(request) => {
-                let heading = if self.in_table {
-                    String::new()
-                } else {
-                    request::heading(self.palette)
+                let heading = match self.heading_holds {
+                    0 => request::heading(self.palette),
+                    _ => String::new(),
                 };
-                self.in_table = true;
+                if self.heading_holds == 0 {
+                    self.heading_holds = HEADING_EVERY;
+                }
+                self.heading_holds -= 1;
                 heading + &request::line(request, event, self.palette)
             }
             Body::Step(step) => self.step(event, step),
@@ -158,7 +162,6 @@ impl Pretty {
             lines.push_str(&self.palette.paint(Tone::Faint, &text));
             lines.push('\n');
         }
-        self.in_table &= lines.is_empty();
         lines
     }
 
@@ -207,7 +210,7 @@ impl Pretty {
 
     /// A line of its own: time, whose, what.
     fn note<C>(&mut self, event: &Event<C>, tone: Tone, what: &str) -> String {
-        self.in_table = false;
+        self.heading_holds = self.heading_holds.saturating_sub(1);
         let time = self
             .palette
             .paint(Tone::Faint, &time_of_day(event.time.wall));
@@ -223,9 +226,7 @@ impl Pretty {
         if self.shown.contains(&pid) || self.found.iter().any(|(known, _)| *known == pid) {
             return String::new();
         }
-        let was_in_table = self.in_table;
         let line = self.note(event, Tone::Plain, &format!("runs {}", found.runtime));
-        self.in_table = was_in_table;
         self.found.push((pid, line));
         String::new()
     }
@@ -389,4 +390,75 @@ pub(crate) fn time_of_day(wall: WallNanos) -> String {
     let (seconds, rest) = (milliseconds / 1_000, milliseconds % 1_000);
     let (hours, minutes) = (seconds / 3_600 % 24, seconds / 60 % 60);
     format!("{hours:02}:{minutes:02}:{:02}.{rest:03}", seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_event::Recorded;
+
+    use super::*;
+
+    const RUN: &str = include_str!("../../tests/recorded/node-llama-cpp.ndjson");
+
+    fn events() -> Vec<Event<Recorded>> {
+        RUN.lines()
+            .map(|line| serde_json::from_str(line).expect("the run was recorded"))
+            .collect()
+    }
+
+    #[test]
+    fn a_recorded_run_reads_as_people_were_promised() {
+        let mut pretty = Pretty::new(Palette::PLAIN);
+        let mut closing = super::super::closing::Closing::default();
+        let mut text = String::new();
+        for event in events() {
+            closing.count(&event);
+            text.push_str(&pretty.event(&event));
+        }
+        text.push_str(&pretty.end(&closing.text(), closing.is_incomplete()));
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_process_that_ends_at_once_is_not_worth_a_line() {
+        let mut events = events();
+        let found = events
+            .iter()
+            .position(|event| matches!(event.body, Body::RuntimeFound(_)));
+        let found = events.swap_remove(found.expect("the run found a runtime"));
+        let exited = events
+            .iter()
+            .find(|event| matches!(event.body, Body::ProcessExited(_)));
+        let mut exited = exited.expect("a process of the run ended").clone();
+        exited.place.pid = found.place.pid;
+        let mut pretty = Pretty::new(Palette::PLAIN);
+        assert_eq!(
+            pretty.event(&found) + &pretty.event(&exited) + &pretty.pause(),
+            ""
+        );
+    }
+
+    #[test]
+    fn a_failure_that_repeats_is_counted_instead_of_shown() {
+        let mut events = events();
+        let failed = events.iter().position(|event| {
+            matches!(&event.body, Body::Step(step) if step.outcome == Outcome::Returned(-1))
+        });
+        let mut step = events.swap_remove(failed.expect("a step of the run failed"));
+        let mut pretty = Pretty::new(Palette::PLAIN);
+        assert!(
+            pretty
+                .event(&step)
+                .ends_with("a step failed with result -1\n")
+        );
+        for _ in 0..3 {
+            assert_eq!(pretty.event(&step), "");
+        }
+        step.time.boot.0 += QUIET.0;
+        assert!(
+            pretty
+                .event(&step)
+                .ends_with("result -1, and 3 times before\n")
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! A model as it was loaded, in a block.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tracer_event::{
     Known, Nanos,
@@ -46,8 +46,8 @@ pub(crate) fn block<C: Shown>(
     for context in &snapshot.contexts {
         block.line("context", &context_line(context));
     }
-    for backend in &snapshot.backends {
-        block.line("library", &backend_line(backend));
+    for (folder, libraries) in by_folder(&snapshot.backends) {
+        block.line("libraries", &format!("{folder}: {}", libraries.join(", ")));
     }
     block.line("template", &template(snapshot));
     let environment: Vec<String> = snapshot
@@ -169,15 +169,20 @@ fn load_parameters(parameters: &LoadParameters) -> String {
         check_tensors,
     } = parameters;
     pairs([
-        ("GPU layers", text(gpu_layers)),
+        (
+            "GPU layers",
+            gpu_layers
+                .value()
+                .map(|&layers| or_word(layers, layers < 0, "all")),
+        ),
         ("split mode", text(split_mode)),
         ("main GPU", text(main_gpu)),
         ("load mode", text(load_mode)),
-        ("mmap", text(use_mmap)),
-        ("mlock", text(use_mlock)),
-        ("direct I/O", text(use_direct_io)),
-        ("vocabulary only", text(vocabulary_only)),
-        ("check tensors", text(check_tensors)),
+        ("mmap", yes(use_mmap)),
+        ("mlock", yes(use_mlock)),
+        ("direct I/O", yes(use_direct_io)),
+        ("vocabulary only", yes(vocabulary_only)),
+        ("check tensors", yes(check_tensors)),
     ])
 }
 
@@ -197,18 +202,33 @@ fn context_line(context: &ContextSnapshot) -> String {
         rope_frequency_base,
     } = &context.parameters;
     let parameters = pairs([
-        ("length", text(context_length)),
+        (
+            "length",
+            context_length
+                .value()
+                .map(|&length| or_word(length, length == 0, "the model's own")),
+        ),
         ("batch", text(batch_size)),
         ("ubatch", text(micro_batch_size)),
         ("sequences", text(sequence_limit)),
         ("threads", text(threads)),
         ("batch threads", text(batch_threads)),
-        ("flash attention", text(flash_attention)),
+        (
+            "flash attention",
+            flash_attention
+                .value()
+                .map(|&wanted| or_word(wanted, wanted < 0, "automatic")),
+        ),
         ("K type", text(key_type)),
         ("V type", text(value_type)),
-        ("embeddings", text(embeddings)),
-        ("offload KV", text(offload_cache)),
-        ("rope base", text(rope_frequency_base)),
+        ("embeddings", yes(embeddings)),
+        ("offload KV", yes(offload_cache)),
+        (
+            "rope base",
+            rope_frequency_base
+                .value()
+                .map(|&base| or_word(base, base == 0.0, "the model's own")),
+        ),
     ]);
     match context.created {
         LoadSeen::Seen => parameters,
@@ -219,15 +239,22 @@ fn context_line(context: &ContextSnapshot) -> String {
     }
 }
 
-fn backend_line<C: Shown>(backend: &Backend<C>) -> String {
-    let mut text = backend.path.shown();
-    if let Some(build_id) = backend.build_id.value() {
-        text.push_str(&format!(" (build-id {})", short(&build_id.to_string())));
+/// Libraries with their build-ids, by folder.
+fn by_folder<C: Shown>(backends: &[Backend<C>]) -> BTreeMap<String, Vec<String>> {
+    let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for backend in backends {
+        let path = backend.path.shown();
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let mut text = name.to_owned();
+        if let Some(build_id) = backend.build_id.value() {
+            text.push_str(&format!(" ({})", short(&build_id.to_string())));
+        }
+        if backend.deleted {
+            text.push_str(" replaced or removed since");
+        }
+        folders.entry(folder.to_owned()).or_default().push(text);
     }
-    if backend.deleted {
-        text.push_str(", replaced or removed since");
-    }
-    text
+    folders
 }
 
 fn template<C>(snapshot: &ModelSnapshot<C>) -> String {
@@ -266,6 +293,20 @@ fn limits(limits: &CgroupLimits) -> String {
         ("CPUs", text(cpus)),
         ("tasks", at(tasks_max).map(count)),
     ])
+}
+
+/// A number, or the word that stands for it.
+fn or_word(number: impl ToString, is_special: bool, word: &str) -> String {
+    if is_special {
+        word.to_owned()
+    } else {
+        number.to_string()
+    }
+}
+
+/// A switch that is on; one that is off says nothing.
+fn yes(known: &Known<bool>) -> Option<String> {
+    known.value().filter(|&&on| on).map(|_| "yes".to_owned())
 }
 
 fn text<T: ToString>(known: &Known<T>) -> Option<String> {
