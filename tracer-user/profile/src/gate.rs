@@ -83,17 +83,6 @@ pub struct VersionRange {
 }
 
 impl VersionRange {
-    fn and(self, other: Self) -> Self {
-        let below = match (self.below, other.below) {
-            (Some(one), Some(two)) => Some(one.min(two)),
-            (one, two) => one.or(two),
-        };
-        Self {
-            from: self.from.max(other.from),
-            below,
-        }
-    }
-
     /// Whether a version lies in the range.
     #[must_use]
     pub fn contains(&self, version: Version) -> bool {
@@ -166,25 +155,6 @@ impl fmt::Display for GateRefusal {
 }
 
 impl Gate {
-    /// Both gates.
-    #[must_use]
-    pub(crate) fn and(mut self, other: Self) -> Self {
-        self.present.extend(other.present);
-        self.absent.extend(other.absent);
-        self.version = match (self.version, other.version) {
-            (Some((tellers, one)), Some((_, two))) => Some((tellers, one.and(two))),
-            (one, two) => one.or(two),
-        };
-        self.build_ids = match (self.build_ids, other.build_ids) {
-            (Some(mut one), Some(two)) => {
-                one.retain(|id| two.contains(id));
-                Some(one)
-            }
-            (one, two) => one.or(two),
-        };
-        self
-    }
-
     /// Whether the gate opens for `library`.
     ///
     /// # Errors

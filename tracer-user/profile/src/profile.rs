@@ -42,8 +42,8 @@ impl Profile {
     /// The probes that hold for a library, and the reason for each that does not.
     ///
     /// Of several variants of one name the first that fits is taken; if none does, the last one's
-    /// reason is given. A probe without any function in the library is left out silently: most
-    /// libraries of a runtime hold only some of its functions.
+    /// reason is given. A probe that does not apply is left out silently, as is one without any
+    /// function in the library: most libraries of a runtime hold only some of its functions.
     #[must_use]
     pub fn probes_for(&self, library: &dyn Library) -> Selection<'_> {
         let mut selection = Selection::default();
@@ -52,6 +52,7 @@ impl Profile {
             let chosen = variants
                 .iter()
                 .filter(|probe| probe.symbols.iter().any(|symbol| library.defines(symbol)))
+                .filter(|probe| probe.applies.check(library).is_ok())
                 .find(|probe| match probe.gate.check(library) {
                     Ok(()) => true,
                     Err(reason) => {
@@ -105,7 +106,10 @@ pub struct Probe {
     pub expected_rate: u32,
     /// Functions to try, the first that exists is taken.
     pub symbols: Vec<SymbolPattern>,
-    /// When the layout holds.
+    /// For which libraries the probe is meant at all, `when` in the profile: where another probe
+    /// serves better, this one is not missed.
+    pub applies: Gate,
+    /// For which builds the layout holds.
     pub gate: Gate,
     /// What the probe needs of the function's end.
     pub exit: ExitWanted,

@@ -106,7 +106,7 @@ fn probe(
     let (mode, emission) = emission(source, &mut table)?;
     let limits = limits(source, &mut table, emission)?;
     let critical = table.boolean("critical")?.unwrap_or(false);
-    let gate = match table.table("when")? {
+    let applies = match table.table("when")? {
         Some(when) => gate(source, when, version_symbols)?,
         None => Gate::default(),
     };
@@ -141,10 +141,10 @@ fn probe(
             items.extend(locals_of(source, locals)?);
         }
         layout.finish()?;
-        variants.push((at, gate.clone().and(when), items));
+        variants.push((at, when, items));
     }
     if !only_known_layouts {
-        variants.push((at, gate, items));
+        variants.push((at, Gate::default(), items));
     }
     variants
         .into_iter()
@@ -167,6 +167,7 @@ fn probe(
                 enabled,
                 expected_rate,
                 symbols: symbols.clone(),
+                applies: applies.clone(),
                 gate,
                 exit: program.exit,
                 wanted_arguments: program.wanted_arguments,
