@@ -1,7 +1,10 @@
 //! The choice of sites, on functions assembled for each rule. They are real libraries, made by the
 //! system's assembler and linker, so the unwind table is what `.cfi` directives say.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up fails where it stands"
+)]
 
 use std::{fs::File, path::PathBuf, process::Command};
 
@@ -241,6 +244,20 @@ fn an_indirect_tail_jump_has_no_exit() {
         "f",
         "test %rdi, %rdi\n je 1f\n mov (%rdi), %rax\n jmp *8(%rax)\n1: ret",
     ));
+    assert!(matches!(
+        library.plan_of("f").exits,
+        Err(NoExit::IndirectTailJump { .. })
+    ));
+}
+
+#[test]
+fn a_tail_jump_to_what_a_resolver_chooses_has_no_exit() {
+    let resolver = function("chosen_when_loaded", PROTECTED).replace(
+        "chosen_when_loaded,@function",
+        "chosen_when_loaded,@gnu_indirect_function",
+    );
+    let body = "test %edi, %edi\n je 1f\n jmp chosen_when_loaded@PLT\n1: ret";
+    let library = Library::assemble(&(resolver + &function("f", body)));
     assert!(matches!(
         library.plan_of("f").exits,
         Err(NoExit::IndirectTailJump { .. })

@@ -16,7 +16,7 @@ use tracer_abi::Register;
 
 pub use self::why::{NoEntry, NoExit, PlanError};
 use super::{
-    Image,
+    Image, SymbolKind,
     flow::{Body, Step, TailTarget},
     instruction::SiteClass,
     read::ReadAt,
@@ -281,7 +281,9 @@ impl<'image, R: ReadAt> Planner<'image, R> {
                 Step::Next if is_filler(&decoded.instruction) => {}
                 Step::TailJump(TailTarget::Function(target)) => return Ok(Some(*target)),
                 Step::TailJump(TailTarget::Import(symbol)) => {
-                    return Ok(self.image.exported(symbol)?.map(|symbol| symbol.vaddr));
+                    let here = self.image.exported(symbol)?;
+                    let here = here.filter(|symbol| symbol.kind == SymbolKind::Function);
+                    return Ok(here.map(|symbol| symbol.vaddr));
                 }
                 _ => return Ok(None),
             }
@@ -310,7 +312,9 @@ impl<'image, R: ReadAt> Planner<'image, R> {
                 TailTarget::Indirect => return Err(NoExit::IndirectTailJump { at: from }),
                 TailTarget::Function(target) => *target,
                 TailTarget::Import(symbol) => match self.image.exported(symbol)? {
-                    Some(here) => here.vaddr,
+                    Some(here) if here.kind == SymbolKind::Function => here.vaddr,
+                    // The loader binds whatever the resolver at that address chooses.
+                    Some(_) => return Err(NoExit::IndirectTailJump { at: from }),
                     None => {
                         let symbol = symbol.clone();
                         gathered
