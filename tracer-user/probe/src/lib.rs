@@ -10,6 +10,7 @@
 //! [`survey`](survey::survey).
 
 mod attach;
+pub mod bench;
 mod btf;
 pub mod code;
 pub mod features;

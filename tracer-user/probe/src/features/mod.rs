@@ -23,7 +23,7 @@ use crate::{
 
 pub(crate) use host::has_user_shadow_stacks;
 pub use host::{Host, Lockdown, Obstacle};
-pub(crate) use own_site::descriptor_path;
+pub(crate) use own_site::{OwnSite, descriptor_path, link};
 
 /// `bpf_get_attach_cookie`.
 const GET_ATTACH_COOKIE: i32 = 174;

@@ -5,7 +5,7 @@ use std::{
     ffi::CString,
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -45,16 +45,16 @@ unsafe extern "C" {
 
 /// A probed function of this program.
 #[derive(Clone, Copy)]
-pub(super) struct OwnSite(unsafe extern "C" fn());
+pub(crate) struct OwnSite(unsafe extern "C" fn());
 
 impl OwnSite {
     /// Its first instruction is emulated.
-    pub(super) const EMULATED: Self = Self(tracer_probe_emulated_site);
+    pub(crate) const EMULATED: Self = Self(tracer_probe_emulated_site);
     /// Its first instruction is single-stepped.
     pub(super) const STEPPED: Self = Self(tracer_probe_stepped_site);
 
     /// Calls it.
-    pub(super) fn call(self) {
+    pub(crate) fn call(self) {
         // SAFETY: both functions are the instructions above: they touch no memory.
         unsafe { (self.0)() }
     }
@@ -78,14 +78,24 @@ pub(super) fn attach(
         instructions,
     )
     .map_err(|(error, _)| error)?;
+    link(site, program.as_fd(), 0, own)
+}
+
+/// Attaches a loaded program to `site` with `uprobe_multi`, for this process only if `own`.
+pub(crate) fn link(
+    site: OwnSite,
+    program: BorrowedFd<'_>,
+    cookie: u64,
+    own: bool,
+) -> io::Result<OwnedFd> {
     let FileOffset { path, offset } = site.file_offset()?;
     let file = File::open(path)?;
     bpf::link_uprobes(
-        program.as_fd(),
+        program,
         &UprobeLink {
             path: &descriptor_path(&file),
             offsets: &[offset],
-            cookies: &[0],
+            cookies: &[cookie],
             pid: if own { std::process::id() } else { 0 },
         },
     )

@@ -45,13 +45,11 @@ impl Log for Lines {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = format!(
-            "{} {}: {}",
-            record.level(),
-            record.target(),
-            record.args()
-        );
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        let line = format!("{} {}: {}", record.level(), record.target(), record.args());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
     }
 
     fn flush(&self) {}

@@ -118,6 +118,35 @@ impl KernelHalf {
         means: Option<Means>,
         log: Option<log::Level>,
     ) -> Result<Self, LoadError> {
+        Self::load_with(ring_bytes, means, log, |_| Ok(())).map(|(half, ())| half)
+    }
+
+    /// Loads the kernel half and one of the programs that measure.
+    pub(crate) fn load_with_measure(
+        ring_bytes: usize,
+        program: &str,
+    ) -> Result<(Self, OwnedFd), LoadError> {
+        Self::load_with(ring_bytes, Some(Means::UprobeMulti), None, |object| {
+            let sleepable = if features::sleepable().is_ok() {
+                bpf::SLEEPABLE
+            } else {
+                0
+            };
+            object.load(
+                program,
+                bpf::PROGRAM_KPROBE,
+                bpf::ATTACH_UPROBE_MULTI,
+                sleepable,
+            )
+        })
+    }
+
+    fn load_with<T>(
+        ring_bytes: usize,
+        means: Option<Means>,
+        log: Option<log::Level>,
+        more: impl FnOnce(&Relocated) -> Result<T, LoadError>,
+    ) -> Result<(Self, T), LoadError> {
         if let Some(obstacle) = Host::read().obstacle() {
             return Err(obstacle.into());
         }
@@ -142,19 +171,21 @@ impl KernelHalf {
         let object = Relocated::new(&maps)?;
         let calls = CallPrograms::load(&object, globals.sleepable, means)?;
         let lifecycle = Lifecycle::attach(&object)?;
+        let more = more(&object)?;
         let rings =
             make_rings(&mut maps, ring_count, ring_bytes).map_err(|source| LoadError::Rings {
                 bytes: ring_bytes,
                 source,
             })?;
-        Ok(Self {
+        let half = Self {
             tables: maps.into_tables()?,
             rings,
             calls,
             ring_count,
             diagnostics,
             _lifecycle: lifecycle,
-        })
+        };
+        Ok((half, more))
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Rings {
     epoll: Epoll,
     interval: Duration,
     newest: Instant,
+    /// Without a record for so long the reader goes to sleep.
+    awake: Duration,
 }
 
 impl Rings {
@@ -61,6 +63,7 @@ impl Rings {
             epoll: Epoll::new()?,
             interval: SHORTEST_INTERVAL,
             newest: Instant::now(),
+            awake: AWAKE,
         })
     }
 
@@ -123,7 +126,7 @@ impl Rings {
     /// has passed.
     pub(crate) fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         self.arm();
-        if self.newest.elapsed() < AWAKE {
+        if self.newest.elapsed() < self.awake {
             return self.epoll.wait(timeout.min(self.interval));
         }
         self.set_asleep(1);
@@ -138,6 +141,11 @@ impl Rings {
         self.set_asleep(0);
         self.interval = SHORTEST_INTERVAL;
         slept
+    }
+
+    /// Goes to sleep after another time without a record than usual.
+    pub(crate) fn stay_awake_for(&mut self, awake: Duration) {
+        self.awake = awake;
     }
 
     /// Lets the producer that fills a quarter of a ring end the wait: it disarms when it does.

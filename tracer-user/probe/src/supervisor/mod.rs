@@ -235,7 +235,11 @@ impl Supervisor {
     /// What the programs said about themselves since the last call, if [`Config::kernel_log`] asked
     /// for it.
     pub fn kernel_log(&mut self) -> Vec<String> {
-        self.kernel.diagnostics.as_mut().map(Diagnostics::take).unwrap_or_default()
+        self.kernel
+            .diagnostics
+            .as_mut()
+            .map(Diagnostics::take)
+            .unwrap_or_default()
     }
 
     /// Whether everything that was selected has ended, so that nothing more can come.

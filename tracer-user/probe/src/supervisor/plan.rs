@@ -1,8 +1,7 @@
 //! From a file to the sites that a profile's probes get in it.
 
-use std::{cell::RefCell, collections::HashMap, fs::File, os::unix::fs::FileExt};
+use std::{cell::RefCell, collections::HashMap, fs::File};
 
-use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind, Register as Iced};
 use tracer_abi::{Register, Site, SiteRole};
 use tracer_profile::{Argument, ExitWanted, Library, Probe, Profile, SymbolPattern};
 
@@ -32,7 +31,6 @@ pub(crate) struct Recognised {
     /// The profile, by its place.
     pub(crate) profile: usize,
     pub(crate) build_id: Option<Vec<u8>>,
-    file: File,
     image: Image<File>,
 }
 
@@ -71,15 +69,12 @@ pub(crate) fn recognise(
     file: &MappedFile,
     profiles: &[Profile],
 ) -> Result<Option<Recognised>, ImageError> {
-    let duplicate = || {
-        let failed = |source| ImageError::Read {
-            offset: 0,
-            length: 0,
-            source,
-        };
-        file.file().try_clone().map_err(failed)
-    };
-    let image = Image::parse(duplicate()?)?;
+    let duplicate = file.file().try_clone().map_err(|source| ImageError::Read {
+        offset: 0,
+        length: 0,
+        source,
+    })?;
+    let image = Image::parse(duplicate)?;
     let Some(profile) = recognising(&image, profiles)? else {
         return Ok(None);
     };
@@ -87,7 +82,6 @@ pub(crate) fn recognise(
     Ok(Some(Recognised {
         profile,
         build_id,
-        file: duplicate()?,
         image,
     }))
 }
@@ -100,7 +94,10 @@ fn recognising(image: &Image<File>, profiles: &[Profile]) -> Result<Option<usize
     let found = image.symbols(&names)?;
     let knows = |profile: &Profile| {
         profile.recognise.iter().any(|pattern| match pattern {
-            SymbolPattern::Exact(name) => found.contains_key(name),
+            // A program that calls the runtime may have a variable of the function's name.
+            SymbolPattern::Exact(name) => found
+                .get(name)
+                .is_some_and(|symbol| symbol.kind == SymbolKind::Function),
             SymbolPattern::Prefix(prefix) => image
                 .functions_with_prefix(prefix, 1)
                 .is_ok_and(|found| !found.is_empty()),
@@ -282,15 +279,15 @@ struct Functions<'a> {
 impl<'a> Functions<'a> {
     fn new(library: &'a Recognised, profile: &Profile) -> Self {
         let gates = profile.probes.iter().flat_map(|probe| {
-            let versions = probe.gate.version.iter().flat_map(|(symbols, _)| symbols);
-            let patterns = probe
-                .symbols
-                .iter()
-                .chain(&probe.gate.present)
-                .chain(&probe.gate.absent);
-            patterns
-                .filter_map(exact_name)
-                .chain(versions.map(String::as_str))
+            let gates = [&probe.applies, &probe.gate];
+            let asked = gates.into_iter().flat_map(|gate| {
+                let versions = gate.version.iter().flat_map(|(symbols, _)| symbols);
+                let patterns = gate.present.iter().chain(&gate.absent);
+                patterns
+                    .filter_map(exact_name)
+                    .chain(versions.map(String::as_str))
+            });
+            probe.symbols.iter().filter_map(exact_name).chain(asked)
         });
         let mut names: Vec<&str> = gates.collect();
         names.sort_unstable();
@@ -332,36 +329,6 @@ impl<'a> Functions<'a> {
         // `name.cold` and the like are parts of the function, not another one.
         found.into_iter().find(|symbol| !symbol.name.contains('.'))
     }
-
-    /// The string that a function returns which does nothing else: `lea string(%rip), %rax; ret`.
-    fn returned_string(&self, function: &Symbol) -> Option<String> {
-        let image = &self.library.image;
-        let read = |vaddr: u64, bytes: &mut [u8]| {
-            image
-                .file_offset(vaddr)
-                .map(|offset| self.library.file.read_at(bytes, offset))
-        };
-        let mut code = [0; 32];
-        let length = read(function.vaddr, &mut code)?.ok()?;
-        let mut decoder = Decoder::with_ip(
-            64,
-            code.get(..length)?,
-            function.vaddr,
-            DecoderOptions::NONE,
-        );
-        let address = decoder.iter().take(4).find_map(|instruction| {
-            (instruction.mnemonic() == Mnemonic::Lea
-                && instruction.op0_register() == Iced::RAX
-                && instruction.op1_kind() == OpKind::Memory
-                && instruction.is_ip_rel_memory_operand())
-            .then(|| instruction.ip_rel_memory_address())
-        })?;
-        let mut text = [0; 64];
-        let length = read(address, &mut text)?.ok()?;
-        let text = text.get(..length)?;
-        let end = text.iter().position(|&byte| byte == 0)?;
-        String::from_utf8(text[..end].to_vec()).ok()
-    }
 }
 
 impl Library for Functions<'_> {
@@ -370,7 +337,8 @@ impl Library for Functions<'_> {
     }
 
     fn version(&self, symbol: &str) -> Option<String> {
-        self.returned_string(self.exact.get(symbol)?)
+        let function = self.exact.get(symbol)?;
+        self.library.image.returned_string(function.vaddr).ok()?
     }
 
     fn build_id(&self) -> Option<&[u8]> {
