@@ -1,6 +1,9 @@
 //! Images that are damaged, cut short or no images at all: each ends in an answer or an error.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up fails where it stands"
+)]
 
 use std::{path::PathBuf, process::Command, sync::LazyLock};
 
