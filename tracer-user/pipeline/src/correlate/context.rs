@@ -1,15 +1,18 @@
 //! One inference context: its steps, its sequences and their requests.
 
+mod changes;
+
 use std::collections::BTreeMap;
 
 use tracer_event::{
-    BootNanos, Content, ContextId, Known, ModelId, Position, Raw, RequestId, SequenceId,
-    inference::{Direction, EndReason, Outcome, Request, Step, StepKind, Tokens},
+    BootNanos, ContextId, Known, ModelId, Nanos, Position,
+    inference::{Direction, EndReason, Outcome, Step, StepKind},
 };
 
 use super::{
-    action::{Change, Input, Inputs, Sample},
-    request::{Hole, Open, Owner, Sequence},
+    action::{Input, Inputs, Sample},
+    ledger::{BatchOfTokens, Fact, Ledger},
+    request::{Open, Owner, Sequence},
 };
 
 /// Sequences of one context; llama.cpp's own limit is 256.
@@ -19,64 +22,6 @@ const MOST_ORDERED: usize = 1 << 16;
 /// Nanoseconds without a call after which a request is taken as ended: a caller that goes on
 /// later opens another.
 const IDLE: u64 = 5_000_000_000;
-
-/// What a context produces.
-#[derive(Debug)]
-pub(super) enum Fact {
-    Step(Box<Step>),
-    Request(Box<Request>),
-    Tokens(BatchOfTokens),
-}
-
-/// Tokens of one sequence, as numbers until the event is made.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BatchOfTokens {
-    direction: Direction,
-    context: ContextId,
-    request: Option<RequestId>,
-    sequence: i32,
-    tokens: Vec<i32>,
-    positions: Vec<Position>,
-    truncated: bool,
-}
-
-impl BatchOfTokens {
-    pub(super) fn into_event(self) -> Tokens<Raw<Content>> {
-        let Self {
-            direction,
-            context,
-            request,
-            sequence,
-            tokens,
-            positions,
-            truncated,
-        } = self;
-        Tokens {
-            direction,
-            context: Known::Known(context),
-            request: request.into(),
-            sequence: Known::Known(SequenceId(sequence)),
-            positions: (!positions.is_empty()).then_some(positions).into(),
-            tokens: Raw::new(Content::Tokens(tokens)),
-            truncated,
-        }
-    }
-}
-
-/// Facts with their times, and the numbers of requests.
-#[derive(Debug, Default)]
-pub(super) struct Ledger {
-    pub(super) facts: Vec<(BootNanos, Fact)>,
-    pub(super) next_request: u64,
-    pub(super) given_up: u64,
-}
-
-impl Ledger {
-    fn request(&mut self) -> RequestId {
-        self.next_request += 1;
-        RequestId(self.next_request)
-    }
-}
 
 /// A step whose end has not been seen.
 #[derive(Debug)]
@@ -291,7 +236,7 @@ impl Context {
     fn end_step(
         &mut self,
         time: BootNanos,
-        duration: Option<tracer_event::Nanos>,
+        duration: Option<Nanos>,
         outcome: Outcome,
         ledger: &mut Ledger,
     ) {
@@ -346,117 +291,6 @@ impl Context {
             approximate,
         };
         ledger.facts.push((time, Fact::Step(Box::new(step))));
-    }
-
-    /// The cache is changed.
-    pub(super) fn change(&mut self, change: Change, ledger: &mut Ledger) {
-        match change {
-            Change::Remove { sequence, from, to } => {
-                for number in self.meant(sequence) {
-                    self.remove(number, from, to, ledger);
-                }
-            }
-            Change::Copy { to } => self.forget(to, ledger),
-            Change::Keep { sequence } => {
-                for number in self.meant(-1) {
-                    if number != sequence {
-                        self.forget(number, ledger);
-                    }
-                }
-            }
-            Change::Shift {
-                sequence,
-                from,
-                delta,
-            } => {
-                for number in self.meant(sequence) {
-                    self.shift(number, from, delta, ledger);
-                }
-            }
-            Change::Clear => {
-                for number in self.meant(-1) {
-                    self.forget(number, ledger);
-                }
-            }
-        }
-        if !matches!(change, Change::Shift { .. }) {
-            self.close_blind(EndReason::Stopped, ledger);
-        }
-    }
-
-    /// A saved state is put back into a sequence, or into all.
-    pub(super) fn restored(&mut self, sequence: Option<i32>, ledger: &mut Ledger) {
-        for number in self.meant(sequence.unwrap_or(-1)) {
-            self.forget(number, ledger);
-        }
-        self.close_blind(EndReason::Stopped, ledger);
-    }
-
-    fn meant(&self, sequence: i32) -> Vec<i32> {
-        if sequence >= 0 {
-            return vec![sequence];
-        }
-        self.sequences.keys().copied().collect()
-    }
-
-    fn remove(&mut self, number: i32, from: i32, to: i32, ledger: &mut Ledger) {
-        let Some(sequence) = self.sequences.get_mut(&number) else {
-            return;
-        };
-        if sequence.hole.take().is_some() {
-            self.close(number, EndReason::Stopped, ledger);
-        }
-        let Some(sequence) = self.sequences.get_mut(&number) else {
-            return;
-        };
-        let from = from.max(0);
-        let reaches_end = to < 0 || to >= sequence.next;
-        let Some(open) = &sequence.open else {
-            if reaches_end {
-                sequence.next = sequence.next.min(from);
-            }
-            return;
-        };
-        if !reaches_end {
-            if to > from {
-                sequence.hole = Some(Hole { to });
-            }
-            return;
-        }
-        // Callers cut off what lies beyond the cached prefix before each part of a prompt too:
-        // nothing is there, and nothing ends.
-        let nothing = from >= sequence.next;
-        if open.is_draft(from) || nothing && !open.prompt_is_over() {
-            sequence.next = sequence.next.min(from);
-            return;
-        }
-        self.close(number, EndReason::Stopped, ledger);
-        if let Some(sequence) = self.sequences.get_mut(&number) {
-            sequence.next = sequence.next.min(from);
-        }
-    }
-
-    fn shift(&mut self, number: i32, from: i32, delta: Option<i32>, ledger: &mut Ledger) {
-        let Some(sequence) = self.sequences.get_mut(&number) else {
-            return;
-        };
-        if let Some(Hole { to }) = sequence.hole.take()
-            && from > to
-        {
-            // What moves does not follow the hole: the removal meant the end.
-            self.close(number, EndReason::Stopped, ledger);
-        }
-        if let Some(sequence) = self.sequences.get_mut(&number)
-            && sequence.next > from
-        {
-            sequence.next = sequence.next.saturating_add(delta.unwrap_or(0));
-        }
-    }
-
-    /// What a sequence held is gone or replaced.
-    fn forget(&mut self, number: i32, ledger: &mut Ledger) {
-        self.close(number, EndReason::Stopped, ledger);
-        self.sequences.remove(&number);
     }
 
     /// A token was chosen from the last step's outputs. Gives back whether its sequence is known.

@@ -12,7 +12,8 @@ use tracer_event::{
 
 use super::{
     action::{Action, Sample, Target, What},
-    context::{Context, Ledger, StepEnd},
+    context::{Context, StepEnd},
+    ledger::Ledger,
 };
 
 /// Contexts of one process.

@@ -7,6 +7,7 @@
 mod action;
 mod context;
 mod inference;
+mod ledger;
 mod models;
 mod request;
 
@@ -23,8 +24,9 @@ use tracer_profile::{FieldName, Profile, Signal};
 
 use self::{
     action::{Action, What},
-    context::{Context, Fact, Ledger},
+    context::Context,
     inference::Inference,
+    ledger::{Fact, Ledger},
     models::{Models, Surroundings, truth},
 };
 use crate::{

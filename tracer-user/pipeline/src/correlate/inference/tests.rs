@@ -9,7 +9,7 @@ use tracer_event::{
 use super::*;
 use crate::correlate::{
     action::{Change, Input, Inputs},
-    context::Fact,
+    ledger::Fact,
 };
 
 const CONTEXT: u64 = 0x1000;

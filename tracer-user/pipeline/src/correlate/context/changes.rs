@@ -1,0 +1,119 @@
+//! Changes of a context's cache: which of them end a request, and which do not.
+
+use tracer_event::inference::EndReason;
+
+use super::Context;
+use crate::correlate::{action::Change, ledger::Ledger, request::Hole};
+
+impl Context {
+    /// The cache is changed.
+    pub(in crate::correlate) fn change(&mut self, change: Change, ledger: &mut Ledger) {
+        match change {
+            Change::Remove { sequence, from, to } => {
+                for number in self.meant(sequence) {
+                    self.remove(number, from, to, ledger);
+                }
+            }
+            Change::Copy { to } => self.forget(to, ledger),
+            Change::Keep { sequence } => {
+                for number in self.meant(-1) {
+                    if number != sequence {
+                        self.forget(number, ledger);
+                    }
+                }
+            }
+            Change::Shift {
+                sequence,
+                from,
+                delta,
+            } => {
+                for number in self.meant(sequence) {
+                    self.shift(number, from, delta, ledger);
+                }
+            }
+            Change::Clear => {
+                for number in self.meant(-1) {
+                    self.forget(number, ledger);
+                }
+            }
+        }
+        if !matches!(change, Change::Shift { .. }) {
+            self.close_blind(EndReason::Stopped, ledger);
+        }
+    }
+
+    /// A saved state is put back into a sequence, or into all.
+    pub(in crate::correlate) fn restored(&mut self, sequence: Option<i32>, ledger: &mut Ledger) {
+        for number in self.meant(sequence.unwrap_or(-1)) {
+            self.forget(number, ledger);
+        }
+        self.close_blind(EndReason::Stopped, ledger);
+    }
+
+    pub(super) fn meant(&self, sequence: i32) -> Vec<i32> {
+        if sequence >= 0 {
+            return vec![sequence];
+        }
+        self.sequences.keys().copied().collect()
+    }
+
+    fn remove(&mut self, number: i32, from: i32, to: i32, ledger: &mut Ledger) {
+        let Some(sequence) = self.sequences.get_mut(&number) else {
+            return;
+        };
+        if sequence.hole.take().is_some() {
+            self.close(number, EndReason::Stopped, ledger);
+        }
+        let Some(sequence) = self.sequences.get_mut(&number) else {
+            return;
+        };
+        let from = from.max(0);
+        let reaches_end = to < 0 || to >= sequence.next;
+        let Some(open) = &sequence.open else {
+            if reaches_end {
+                sequence.next = sequence.next.min(from);
+            }
+            return;
+        };
+        if !reaches_end {
+            if to > from {
+                sequence.hole = Some(Hole { to });
+            }
+            return;
+        }
+        // Callers cut off what lies beyond the cached prefix before each part of a prompt too:
+        // nothing is there, and nothing ends.
+        let nothing = from >= sequence.next;
+        if open.is_draft(from) || nothing && !open.prompt_is_over() {
+            sequence.next = sequence.next.min(from);
+            return;
+        }
+        self.close(number, EndReason::Stopped, ledger);
+        if let Some(sequence) = self.sequences.get_mut(&number) {
+            sequence.next = sequence.next.min(from);
+        }
+    }
+
+    fn shift(&mut self, number: i32, from: i32, delta: Option<i32>, ledger: &mut Ledger) {
+        let Some(sequence) = self.sequences.get_mut(&number) else {
+            return;
+        };
+        if let Some(Hole { to }) = sequence.hole.take()
+            && from > to
+        {
+            // What moves does not follow the hole: the removal meant the end.
+            self.close(number, EndReason::Stopped, ledger);
+        }
+        if let Some(sequence) = self.sequences.get_mut(&number)
+            && sequence.next > from
+        {
+            sequence.next = sequence.next.saturating_add(delta.unwrap_or(0));
+        }
+    }
+
+    /// What a sequence held is gone or replaced.
+    fn forget(&mut self, number: i32, ledger: &mut Ledger) {
+        self.close(number, EndReason::Stopped, ledger);
+        self.sequences.remove(&number);
+    }
+}
