@@ -8,11 +8,13 @@ use aya_ebpf::{
     macros::uprobe,
     programs::ProbeContext,
 };
-use tracer_abi::{Phase, RecordHeader, RecordKind};
+use tracer_abi::{LossReason, Phase, RecordHeader, RecordKind};
 
 use crate::{
     kernel::{F_LOOP, boot_time, cpu, has},
+    loss,
     ring::Ring,
+    scratch::Scratch,
     target::CONTROL,
 };
 
@@ -25,35 +27,37 @@ pub(crate) fn empty(_: ProbeContext) -> u32 {
 /// Emits as many 64-byte call records as the cookie says.
 #[uprobe(sleepable)]
 pub(crate) fn generate(ctx: ProbeContext) -> u32 {
-    if has(&F_LOOP) {
-        // SAFETY: the context is the one that the kernel passed; the callback has the type that
-        // bpf_loop calls and uses no context.
-        unsafe {
-            let count = bpf_get_attach_cookie(ctx.as_ptr()) as u32;
-            let mut nothing = 0_u64;
-            bpf_loop(
-                count,
-                generate_one as *mut c_void,
-                (&raw mut nothing).cast(),
-                0,
-            );
-        }
+    if !has(&F_LOOP) {
+        return 0;
     }
+    let Some(mut scratch) = Scratch::claim(cpu()) else {
+        loss::count(LossReason::NoScratch, boot_time());
+        return 0;
+    };
+    // SAFETY: the context is the one that the kernel passed; the callback has the type that bpf_loop
+    // calls, and its context outlives the loop.
+    unsafe {
+        let count = bpf_get_attach_cookie(ctx.as_ptr()) as u32;
+        bpf_loop(
+            count,
+            generate_one as *mut c_void,
+            (&raw mut scratch).cast(),
+            0,
+        );
+    }
+    scratch.release();
     0
 }
 
-/// A record with one slot.
-#[repr(C)]
-struct Generated {
-    header: [u64; 7],
-    value: u64,
-}
-
-unsafe extern "C" fn generate_one(index: u32, _: *mut c_void) -> i64 {
-    let cpu = cpu();
+/// Emits one record: a header and a slot.
+unsafe extern "C" fn generate_one(index: u32, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the pointer to the scratch slot that the loop was given; nothing else uses
+    // the slot before the loop has ended.
+    let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
     let Some(control) = CONTROL.get(0) else {
         return 1;
     };
+    let cpu = cpu();
     let header = RecordHeader {
         kind: RecordKind::Call as u8,
         phase: Phase::Entry as u8,
@@ -63,13 +67,18 @@ unsafe extern "C" fn generate_one(index: u32, _: *mut c_void) -> i64 {
         value_count: 1,
         ..RecordHeader::default()
     };
-    let mut record = Generated {
-        header: header.to_words(),
-        value: u64::from(index),
-    };
+    for (place, word) in scratch.record.iter_mut().zip(header.to_words()) {
+        *place = word;
+    }
+    scratch.record[size_of::<RecordHeader>() / 8] = u64::from(index);
     if let Some(mut ring) = Ring::of_cpu(cpu, control.rings) {
-        // SAFETY: the record is initialised and on our own stack.
-        unsafe { ring.emit((&raw mut record).cast(), size_of::<Generated>()) }
+        // SAFETY: the record is initialised, and the slot is our own.
+        unsafe {
+            ring.emit(
+                (&raw mut scratch.record).cast(),
+                size_of::<RecordHeader>() + 8,
+            );
+        }
     }
     0
 }

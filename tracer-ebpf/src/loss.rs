@@ -9,7 +9,7 @@ use crate::atomic;
 static LOSSES: PerCpuArray<LossCell, { LossReason::COUNT as usize }> = PerCpuArray::new();
 
 /// Counts one loss at boot time `now`.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn count(reason: LossReason, now: u64) {
     if let Some(cell) = LOSSES.get_ptr_mut(reason as u32) {
         // SAFETY: the lookup returned this CPU's cell, which lives as long as the program runs.

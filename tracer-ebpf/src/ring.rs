@@ -103,7 +103,7 @@ impl Ring {
         self.wake_if_needed();
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn wake_if_needed(&mut self) {
         // SAFETY: plain reads of our own map's memory; volatile because the reader writes it.
         let (asleep, threshold) = unsafe {
@@ -120,7 +120,7 @@ impl Ring {
     }
 
     /// Wakes the reader, unless another producer took that upon itself.
-    #[inline(always)]
+    #[inline(never)]
     fn wake(&mut self, crossed: bool) {
         // SAFETY: `map` is a ring buffer; the size is constant.
         let entry = unsafe { bpf_ringbuf_reserve(self.map, 8, 0) };

@@ -7,7 +7,9 @@
 //! of its own CPU.
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
-use tracer_abi::{Chunk, MAX_CHUNK, MAX_TAIL, RecordHeader, SCRATCH_SLOTS, Stashed};
+use tracer_abi::{
+    Chunk, MAX_CHUNK, MAX_TAIL, RecordHeader, SCRATCH_SLOTS, SetKey, StashKey, Stashed,
+};
 
 use crate::{atomic, call::REGISTERS};
 
@@ -77,6 +79,10 @@ pub(crate) struct Scratch {
     pub(crate) level: Held<u8>,
     /// Register of the result, at an exit.
     pub(crate) result: Held<u8>,
+    /// Key for the stash; here and not on the stack, as all that is larger than a word.
+    pub(crate) key: StashKey,
+    /// Key for the sets.
+    pub(crate) set_key: SetKey,
     /// Frame of the thread's innermost open call.
     pub(crate) innermost: Held<u64>,
     /// Frame below which open calls are abandoned.
@@ -131,7 +137,7 @@ pub(crate) struct Gathering {
 
 impl Scratch {
     /// Claims a slot of this CPU, or `None` if all are taken.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn claim(cpu: u32) -> Option<&'static mut Self> {
         for slot in 0..SCRATCH_SLOTS {
             let index = cpu * SCRATCH_SLOTS + slot;
@@ -157,7 +163,7 @@ impl Scratch {
     }
 
     /// Begins a call in `open`, with a name of its own and all slots zero.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn open_call(&mut self) {
         self.calls += 1;
         let open = &mut self.open;

@@ -10,7 +10,7 @@ use crate::{
     scratch::{Scratch, load},
 };
 
-#[inline(always)]
+#[inline(never)]
 pub(super) fn enter(spec: &Spec, scratch: &mut Scratch) {
     let mut head = None;
     if load(&spec.flags) & (SpecFlags::EMIT_EXIT | SpecFlags::HISTOGRAM) != 0 {
@@ -18,7 +18,10 @@ pub(super) fn enter(spec: &Spec, scratch: &mut Scratch) {
             return;
         };
         // Entering here proves that calls at this frame and below are over.
-        stash::unwind(spec, scratch, found, scratch.frame.get().wrapping_add(1));
+        scratch
+            .unwind_limit
+            .set(scratch.frame.get().wrapping_add(1));
+        stash::unwind(spec, scratch, found);
         head = Some(found);
     }
     scratch.open_call();

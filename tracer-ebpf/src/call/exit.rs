@@ -15,13 +15,14 @@ use crate::{
 #[btf_map]
 static HISTOGRAMS: PerCpuArray<Histogram, { MAX_SPECS as usize }> = PerCpuArray::new();
 
-#[inline(always)]
+#[inline(never)]
 pub(super) fn leave(spec: &Spec, scratch: &mut Scratch) {
     let Some(head) = Head::find(spec, scratch) else {
         return;
     };
     // Inner calls that are still open were left by an exception that this one caught.
-    stash::unwind(spec, scratch, head, scratch.frame.get());
+    scratch.unwind_limit.set(scratch.frame.get());
+    stash::unwind(spec, scratch, head);
     if !stash::close(spec, scratch, head) {
         return;
     }
@@ -42,7 +43,7 @@ pub(super) fn leave(spec: &Spec, scratch: &mut Scratch) {
 }
 
 /// Adds a duration to the spec's histogram.
-#[inline(always)]
+#[inline(never)]
 fn add(spec: u16, duration: u64) {
     let Some(histogram) = HISTOGRAMS.get_ptr_mut(u32::from(spec)) else {
         return;

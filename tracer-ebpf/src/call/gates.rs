@@ -20,7 +20,7 @@ static SAMPLES: PerCpuArray<u64, { MAX_SPECS as usize }> = PerCpuArray::new();
 const ATTEMPTS: u32 = 4;
 
 /// Whether the spec's limits let this call through.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn pass(spec: &Spec, scratch: &Scratch) -> bool {
     let index = u32::from(scratch.spec.get());
     let now = scratch.now.get();
@@ -35,7 +35,7 @@ pub(super) fn pass(spec: &Spec, scratch: &Scratch) -> bool {
     true
 }
 
-#[inline(always)]
+#[inline(never)]
 fn is_sampled(index: u32, every: u32) -> bool {
     let Some(count) = SAMPLES.get_ptr_mut(index) else {
         return false;
@@ -45,7 +45,7 @@ fn is_sampled(index: u32, every: u32) -> bool {
     seen % u64::from(every) == 0
 }
 
-#[inline(always)]
+#[inline(never)]
 fn take_token(index: u32, spec: &Spec, now: u64) -> bool {
     let Some(full_at) = BUCKETS.get_ptr_mut(index) else {
         return false;

@@ -3,6 +3,15 @@
 //!
 //! The gates stand in the order of their cost: who (target, deadline), where (site, spec), whether
 //! (predicates, sampling, token bucket), how much (level, per operation).
+//!
+//! # Frames of at most 48 bytes
+//!
+//! From 6.13 on the kernel gives a BPF function of this type whose frame has 64 bytes or more a
+//! *private stack*, one per CPU (`bpf_enable_priv_stack`, kernel/bpf/verifier.c), in the belief that
+//! it does not run twice at a time on a CPU. Uprobe programs do: they are pre-empted, and they sleep.
+//! The second run then overwrites the first one's spilled registers, pointers among them; on 7.3 that
+//! crashed the kernel. So what is larger than a word lies in the scratch slot, and the work is cut
+//! into functions that are not inlined and whose frames stay below the limit.
 
 mod entry;
 mod exit;
@@ -28,7 +37,7 @@ pub(crate) use registers::REGISTERS;
 use crate::{
     atomic, kernel, loss,
     scratch::Scratch,
-    target::{self, CONTROL},
+    target::{self, CONTROL, Grant},
 };
 
 #[btf_map]
@@ -58,51 +67,64 @@ struct Turn<'a> {
     scratch: &'a mut Scratch,
 }
 
-/// Passes the gates of who and where, claims a scratch slot for `body`, and releases it.
+/// Passes the gates of who and where, and runs `body` on a scratch slot.
 #[inline(always)]
-fn handle(ctx: &ProbeContext, role: SiteRole, body: impl FnOnce(&Spec, &mut Scratch)) {
-    let _ = try_handle(ctx, role, body);
+fn handle(ctx: &ProbeContext, role: SiteRole, body: fn(&Spec, &mut Scratch)) {
+    let Some(scratch) = admit() else {
+        return;
+    };
+    if let Some(spec) = arrive(ctx, role, scratch) {
+        body(spec, scratch);
+    }
+    scratch.release();
 }
 
-#[inline(always)]
-fn try_handle(
-    ctx: &ProbeContext,
-    role: SiteRole,
-    body: impl FnOnce(&Spec, &mut Scratch),
-) -> Option<()> {
+/// Passes the gate of who, and claims a scratch slot for the hit.
+#[inline(never)]
+fn admit() -> Option<&'static mut Scratch> {
     let control = CONTROL.get(0)?;
     let pid_tgid = bpf_get_current_pid_tgid();
-    let grant = target::admit(control, (pid_tgid >> 32) as u32)?;
+    let mut grant = Grant::default();
+    if !target::find(control, (pid_tgid >> 32) as u32, &mut grant) {
+        return None;
+    }
+    let now = kernel::boot_time();
+    if now >= grant.deadline {
+        loss::count(LossReason::Expired, now);
+        return None;
+    }
+    let cpu = kernel::cpu();
+    let Some(scratch) = Scratch::claim(cpu) else {
+        loss::count(LossReason::NoScratch, now);
+        return None;
+    };
+    scratch.now.set(now);
+    scratch.pid_tgid.set(pid_tgid);
+    scratch.cpu.set(cpu);
+    scratch.rings.set(control.rings);
+    scratch.level.set(grant.level as u8);
+    Some(scratch)
+}
+
+/// Passes the gate of where: the spec of the site, if the site is on.
+#[inline(always)]
+fn arrive(ctx: &ProbeContext, role: SiteRole, scratch: &mut Scratch) -> Option<&'static Spec> {
     // SAFETY: the context is the one that the kernel passed.
-    let site_index = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
-    if let Some(hits) = SITE_HITS.get_ptr_mut(site_index) {
+    let index = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
+    if let Some(hits) = SITE_HITS.get_ptr_mut(index) {
         // SAFETY: the lookup returned this CPU's counter.
         atomic::add(unsafe { &mut *hits }, 1);
     }
-    let site = SITES.get(site_index)?;
+    let site = SITES.get(index)?;
     if site.role != role as u8 {
         return None;
     }
-    let spec_index = site.spec;
-    let spec = SPECS.get(u32::from(spec_index))?;
-    let cpu = kernel::cpu();
-    let Some(scratch) = Scratch::claim(cpu) else {
-        loss::count(LossReason::NoScratch, grant.now);
-        return None;
-    };
     registers::copy(ctx, &mut scratch.registers);
     // Under frame 0 lies the head of a thread's open calls: no call may take that name.
     let frame = registers::frame(&scratch.registers, site.frame_offset).max(1);
-    scratch.now.set(grant.now);
-    scratch.pid_tgid.set(pid_tgid);
     scratch.frame.set(frame);
-    scratch.cpu.set(cpu);
-    scratch.rings.set(control.rings);
-    scratch.spec.set(spec_index);
-    scratch.site.set(site_index as u16);
-    scratch.level.set(grant.level);
+    scratch.site.set(index as u16);
+    scratch.spec.set(site.spec);
     scratch.result.set(site.result);
-    body(spec, scratch);
-    scratch.release();
-    Some(())
+    SPECS.get(u32::from(site.spec))
 }

@@ -9,7 +9,7 @@
 //! its removal has shown that it was still there: only its own thread adds and removes it, hence what
 //! was copied before a successful removal is its own.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
     bindings::BPF_ANY, btf_maps::LruHashMap, helpers::generated::bpf_loop, macros::btf_map,
@@ -40,23 +40,24 @@ const MAX_UNWOUND: u32 = 8;
 
 /// The head of a thread's open calls of a function: its `outer_frame` is the frame of the innermost.
 #[derive(Clone, Copy)]
-pub(super) struct Head(*mut Stashed);
+pub(super) struct Head(NonNull<Stashed>);
 
 impl Head {
     /// The head of the hit's thread and function, if the thread has one.
     #[inline(always)]
-    pub(super) fn find(spec: &Spec, scratch: &Scratch) -> Option<Self> {
-        STASH.get_ptr_mut(key(spec, scratch, 0)).map(Self)
+    pub(super) fn find(spec: &Spec, scratch: &mut Scratch) -> Option<Self> {
+        set_key(spec, scratch, 0);
+        NonNull::new(STASH.get_ptr_mut(&scratch.key)?).map(Self)
     }
 
     /// The head, made if the thread has none; `None`, and counted, if the stash refuses it.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn find_or_make(spec: &Spec, scratch: &mut Scratch) -> Option<Self> {
         if let Some(head) = Self::find(spec, scratch) {
             return Some(head);
         }
         scratch.open_call();
-        let _ = STASH.insert(key(spec, scratch, 0), &scratch.open, u64::from(BPF_ANY));
+        let _ = STASH.insert(&scratch.key, &scratch.open, u64::from(BPF_ANY));
         let head = Self::find(spec, scratch);
         if head.is_none() {
             loss::count(LossReason::StashFull, scratch.now.get());
@@ -69,25 +70,30 @@ impl Head {
     pub(super) fn innermost(self) -> u64 {
         // SAFETY: the lookup returned map memory. If it was evicted meanwhile, the word is another
         // thread's frame address, for which this thread has no entry.
-        unsafe { (&raw const (*self.0).outer_frame).read_volatile() }
+        unsafe { (&raw const (*self.0.as_ptr()).outer_frame).read_volatile() }
     }
 
     #[inline(always)]
     fn set_innermost(self, frame: u64) {
         // SAFETY: as above; a stray store changes one thread's link, which then leads nowhere.
-        unsafe { (&raw mut (*self.0).outer_frame).write_volatile(frame) }
+        unsafe { (&raw mut (*self.0.as_ptr()).outer_frame).write_volatile(frame) }
     }
 }
 
-/// Tells the open calls below `limit` as unwound, innermost first.
+/// Tells the open calls below `scratch.unwind_limit` as unwound, innermost first.
 #[inline(always)]
-pub(super) fn unwind(spec: &Spec, scratch: &mut Scratch, head: Head, limit: u64) {
+pub(super) fn unwind(spec: &Spec, scratch: &mut Scratch, head: Head) {
     let innermost = head.innermost();
-    if !is_abandoned(innermost, limit) || !has(&F_LOOP) {
+    if !is_abandoned(innermost, scratch.unwind_limit.get()) || !has(&F_LOOP) {
         return;
     }
     scratch.innermost.set(innermost);
-    scratch.unwind_limit.set(limit);
+    unwind_loop(spec, scratch);
+    head.set_innermost(scratch.innermost.get());
+}
+
+#[inline(never)]
+fn unwind_loop(spec: &Spec, scratch: &mut Scratch) {
     let mut turn = Turn { spec, scratch };
     // SAFETY: the callback has the type that bpf_loop calls, and its context outlives the loop.
     unsafe {
@@ -98,7 +104,6 @@ pub(super) fn unwind(spec: &Spec, scratch: &mut Scratch, head: Head, limit: u64)
             0,
         );
     }
-    head.set_innermost(turn.scratch.innermost.get());
 }
 
 /// Whether an open call at `frame` cannot return any more, with the stack at `limit`.
@@ -133,10 +138,10 @@ unsafe extern "C" fn unwind_one(_: u32, context: *mut c_void) -> i64 {
 /// Stashes `scratch.open` as the thread's innermost call of the function.
 #[inline(always)]
 pub(super) fn open(spec: &Spec, scratch: &mut Scratch, head: Head) {
-    let key = key(spec, scratch, scratch.frame.get());
+    set_key(spec, scratch, scratch.frame.get());
     scratch.open.outer_frame = head.innermost();
     if STASH
-        .insert(key, &scratch.open, u64::from(BPF_ANY))
+        .insert(&scratch.key, &scratch.open, u64::from(BPF_ANY))
         .is_err()
     {
         loss::count(LossReason::StashFull, scratch.now.get());
@@ -160,15 +165,16 @@ pub(super) fn close(spec: &Spec, scratch: &mut Scratch, head: Head) -> bool {
 
 /// Forgets a call that is not followed, or its exit would pair with an older call of the same frame.
 #[inline(always)]
-pub(super) fn forget(spec: &Spec, scratch: &Scratch) {
-    let _ = STASH.remove(key(spec, scratch, scratch.frame.get()));
+pub(super) fn forget(spec: &Spec, scratch: &mut Scratch) {
+    set_key(spec, scratch, scratch.frame.get());
+    let _ = STASH.remove(&scratch.key);
 }
 
 /// Moves an entry to `scratch.open`; false if there is none.
-#[inline(always)]
+#[inline(never)]
 fn take(spec: &Spec, scratch: &mut Scratch, frame: u64) -> bool {
-    let key = key(spec, scratch, frame);
-    let Some(entry) = STASH.get_ptr(key) else {
+    set_key(spec, scratch, frame);
+    let Some(entry) = STASH.get_ptr(&scratch.key) else {
         return false;
     };
     // SAFETY: the lookup returned map memory of this size; whether it was still this call's is what
@@ -183,15 +189,15 @@ fn take(spec: &Spec, scratch: &mut Scratch, frame: u64) -> bool {
             scratch.open.values[slot] = (&raw const (*entry).values[slot]).read_volatile();
         }
     }
-    STASH.remove(key).is_ok()
+    STASH.remove(&scratch.key).is_ok()
 }
 
 #[inline(always)]
-fn key(spec: &Spec, scratch: &Scratch, frame: u64) -> StashKey {
-    StashKey {
+fn set_key(spec: &Spec, scratch: &mut Scratch, frame: u64) {
+    scratch.key = StashKey {
         pid_tgid: scratch.pid_tgid.get(),
         frame,
         function: spec.function,
         reserved: 0,
-    }
+    };
 }
