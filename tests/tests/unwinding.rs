@@ -74,7 +74,8 @@ fn outcomes(trace: &Trace, pid: u32) -> BTreeMap<String, Counts> {
         let (Body::Step(step), Some(probe)) = (&line.body, &line.probe) else {
             continue;
         };
-        let counts = outcomes.entry(probe.as_str().to_owned()).or_default();
+        let function = probe.as_str().rsplit('/').next().unwrap_or_default();
+        let counts = outcomes.entry(function.to_owned()).or_default();
         counts.entered += 1;
         match step.outcome {
             Outcome::Returned(_) => counts.returned += 1,

@@ -65,6 +65,7 @@ fn above(function: fn(u64, bool) -> u64, n: u64) -> u64 {
 }
 
 /// Calls with and without a panic below, then a panic above; returns (entered, returned, unwound).
+#[inline(never)]
 fn call_in_every_way(function: fn(u64, bool) -> u64, n: u64, catches: bool) -> (u64, u64, u64) {
     let (mut returned, mut unwound) = (0, 0);
     for panics in [false, true] {
@@ -111,6 +112,11 @@ fn main() {
             let (entered, returned, unwound) = call_in_every_way(*function, n, *catches);
             *count = (count.0 + entered, count.1 + returned, count.2 + unwound);
         }
+    }
+    // A call that was left is known to be over when its function is called from farther up the stack.
+    for ((_, function, _), count) in functions.iter().zip(&mut counts) {
+        black_box(black_box(*function)(1, false));
+        *count = (count.0 + 1, count.1 + 1, count.2);
     }
     let dropped = DROPPED.load(Ordering::Relaxed);
     if dropped != counts[0].0 + counts[1].0 {

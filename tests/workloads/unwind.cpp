@@ -14,6 +14,9 @@
 
 enum class Mode { returns, throws_object, throws_int, jumps };
 
+// What exit_two_rets returns at once for; its assembler has the number.
+static constexpr uint64_t EARLY = 1000000;
+
 static Mode    mode;
 static jmp_buf landing;
 
@@ -68,7 +71,7 @@ exit_ret:
     .cfi_endproc
     .size exit_ret, . - exit_ret
 
-    # Returns from two depths of the stack: without a frame when n is 0.
+    # Returns from two depths of the stack: without a frame when n is EARLY.
     .globl exit_two_rets
     .type exit_two_rets, @function
 exit_two_rets:
@@ -76,7 +79,7 @@ exit_two_rets:
     pushq %rbx
     .cfi_def_cfa_offset 16
     .cfi_offset %rbx, -16
-    testq %rdi, %rdi
+    cmpq $1000000, %rdi
     jne 1f
     .cfi_remember_state
     popq %rbx
@@ -209,17 +212,20 @@ __attribute__((noipa)) uint64_t catches_itself(uint64_t n) {
     }
 }
 
-// Calls itself; what is thrown at the bottom is caught half way up. Each level must stay a call: without
-// the barrier the compiler makes a loop of the outer ones.
+// Calls itself; what is thrown at the bottom is caught half way up. Without the barrier the compiler
+// would make a loop of it.
 __attribute__((noipa)) uint64_t recurses(uint64_t depth, uint64_t catch_at) {
     if (depth == 0) return below(1);
+    uint64_t inner;
     if (depth != catch_at) {
-        uint64_t result = recurses(depth - 1, catch_at);
-        __asm__ volatile("" : "+r"(result));
-        return result + 1;
+        inner = recurses(depth - 1, catch_at);
+        __asm__ volatile("" : "+r"(inner));
+        return inner + 1;
     }
     try {
-        return recurses(depth - 1, catch_at) + 1;
+        inner = recurses(depth - 1, catch_at);
+        __asm__ volatile("" : "+r"(inner));
+        return inner + 1;
     } catch (const std::runtime_error &) {
         return 100;
     }
@@ -289,6 +295,13 @@ static void call_in_every_way(const char *name, Function function, uint64_t n, u
     counts[name].unwound++;
 }
 
+// A call that was left is known to be over when its function is called again as far up the stack.
+static void call_once_more(const char *name, Function function) {
+    mode = Mode::returns;
+    counts[name].entered++, counts[name].returned++;
+    checksum += through(function, 1);
+}
+
 static void recurse_in_every_way(uint64_t depth, uint64_t catch_at) {
     Counts &count = counts["recurses"];
     mode          = Mode::returns;
@@ -302,25 +315,35 @@ static void recurse_in_every_way(uint64_t depth, uint64_t catch_at) {
     count.returned += depth + 1 - catch_at;
 }
 
+static const struct {
+    const char *name;
+    Function    function;
+    bool        is_tail_jump, catches;
+} FUNCTIONS[] = {
+    { "exit_ret", exit_ret, false, false },
+    { "exit_two_rets", exit_two_rets, false, false },
+    { "exit_leave", exit_leave, false, false },
+    { "exit_tail", exit_tail, true, false },
+    { "exit_jcc", exit_jcc, false, false },
+    { "exit_cold", exit_cold, false, false },
+    { "throws_itself", throws_itself, false, false },
+    { "catches_itself", catches_itself, false, true },
+};
+
 int main(int argc, char **argv) {
     uint64_t rounds = number_argument(argc, argv, 1, 100);
     report_start();
     report_and_wait("unwind");
     for (uint64_t n = 1; n <= rounds; n++) {
-        uint64_t result = 3 * n + 1;
-        call_in_every_way("exit_ret", exit_ret, n, result, false);
-        call_in_every_way("exit_two_rets", exit_two_rets, n, result, false);
-        call_in_every_way("exit_leave", exit_leave, n, result, false);
-        call_in_every_way("exit_tail", exit_tail, n, result + 7, false);
-        call_in_every_way("exit_jcc", exit_jcc, n, result, false);
-        call_in_every_way("exit_cold", exit_cold, n, result, false);
-        call_in_every_way("throws_itself", throws_itself, n, result, false);
-        call_in_every_way("catches_itself", catches_itself, n, result, true);
+        for (const auto &[name, function, is_tail_jump, catches] : FUNCTIONS) {
+            call_in_every_way(name, function, n, 3 * n + 1 + (is_tail_jump ? 7 : 0), catches);
+        }
         recurse_in_every_way(6, 3);
         mode = Mode::returns;
-        checksum += exit_two_rets(0);
+        checksum += exit_two_rets(EARLY);
         counts["exit_two_rets"].entered++, counts["exit_two_rets"].returned++;
     }
+    for (const auto &each : FUNCTIONS) call_once_more(each.name, each.function);
     std::string functions;
     for (const auto &[name, count] : counts) {
         functions += (functions.empty() ? "\"" : ",\"") + name + "\":{\"entered\":" + std::to_string(count.entered) +

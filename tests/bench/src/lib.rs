@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod row;
+pub mod served;
 pub mod statistics;
