@@ -5,8 +5,11 @@ mod view;
 
 use std::io::{self, Write};
 
-use anyhow::{Context, Result, bail};
-use tracer_probe::survey::{Survey, survey};
+use anyhow::{Context, Result, anyhow, bail};
+use tracer_probe::{
+    features::{Host, Obstacle},
+    survey::{Survey, survey},
+};
 use tracer_profile::Profile;
 
 use self::listing::list;
@@ -32,6 +35,9 @@ pub(crate) fn run(arguments: &meant::Ps) -> Result<Outcome> {
         profiles,
     } = arguments;
     let profiles = profiles::load(profiles)?;
+    if !Host::read().initial_pid_namespace {
+        return Err(anyhow!(Obstacle::PidNamespace).context("cannot list the host's processes"));
+    }
     let found = survey(&profiles, *pid, *verbose);
     if let (Some(pid), 0, Some((_, reason))) = (pid, found.processes, found.unreadable.first()) {
         bail!("cannot look at process {pid}: {reason}");

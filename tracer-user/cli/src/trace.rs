@@ -6,7 +6,6 @@ mod settings;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result, anyhow};
-use tracer_abi::CaptureLevel;
 use tracer_probe::{features::Host, time::BootNanos};
 
 use self::{run::Run, settings::Settings};
@@ -34,10 +33,9 @@ pub(crate) fn run(arguments: meant::Trace) -> Result<Outcome> {
     if let Some(obstacle) = Host::read().obstacle() {
         return Err(anyhow!(obstacle).context("cannot trace"));
     }
-    let captures_content = level > CaptureLevel::Shape;
-    let outputs = Outputs::open(&settings.arguments.outputs, captures_content)?;
+    let outputs = Outputs::open(&settings.arguments.outputs, settings.captures_content())?;
     let stop = StopRequest::listen()?;
-    if !captures_content {
+    if !settings.captures_content() {
         return trace(&settings, outputs, &stop);
     }
     let log = journal::record(&settings.journal_entry())?;
@@ -56,11 +54,17 @@ pub(crate) fn run(arguments: meant::Trace) -> Result<Outcome> {
 }
 
 fn trace(settings: &Settings, outputs: Outputs, stop: &StopRequest) -> Result<Outcome> {
+    let asked = BootNanos::now();
     let mut run = Run::start(settings, outputs)?;
+    let from = if settings.captures_content() {
+        asked
+    } else {
+        BootNanos::now()
+    };
     let deadline = settings
         .arguments
         .duration
-        .map(|duration| BootNanos::now().after(duration));
+        .map(|duration| from.after(duration));
     while !stop.is_made() && deadline.is_none_or(|deadline| BootNanos::now() < deadline) {
         if !run.go_on(deadline)? {
             break;

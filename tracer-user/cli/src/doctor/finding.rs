@@ -89,8 +89,8 @@ pub(crate) fn findings(features: &Features) -> Vec<Finding> {
         Finding {
             name: "kernel types (BTF)",
             what: "say where the kernel keeps what the programs read",
-            needed: false,
-            cost: "start times of processes are not checked, and their start and end is not seen",
+            needed: true,
+            cost: "nothing can be traced",
             remedy: "use a kernel with CONFIG_DEBUG_INFO_BTF, so that /sys/kernel/btf/vmlinux exists",
             ..tried(types)
         },

@@ -72,16 +72,17 @@ impl Run {
     /// # Errors
     /// If a ring cannot be read or events cannot be written.
     pub(super) fn go_on(&mut self, deadline: Option<time::BootNanos>) -> Result<bool> {
-        let read = time::BootNanos::now();
+        // What the pipeline holds back should wait no longer than its window.
         let pause = if self.pipeline.holds_back() {
             Options::WINDOW
         } else {
             PAUSE
         };
-        let left = deadline.map_or(pause, |deadline| deadline.since(read));
-        for observation in self.supervisor.next(left.min(pause))? {
-            self.pipeline.push(observation);
-        }
+        let left = deadline.map_or(pause, |deadline| deadline.since(time::BootNanos::now()));
+        self.take(left.min(pause))?;
+        // The rings are read once more, so that `read` is not as old as the pause.
+        let read = time::BootNanos::now();
+        self.take(Duration::ZERO)?;
         let sets = self
             .pipeline
             .advance(BootNanos(read.0), &self.probes, &mut self.outputs)?;
@@ -95,6 +96,13 @@ impl Run {
         }
         self.mention_loneliness(read);
         Ok(!self.supervisor.is_finished())
+    }
+
+    fn take(&mut self, timeout: Duration) -> Result<()> {
+        for observation in self.supervisor.next(timeout)? {
+            self.pipeline.push(observation);
+        }
+        Ok(())
     }
 
     /// Detaches, and writes what is left.

@@ -21,8 +21,9 @@ use crate::{
 
 /// Bytes that a policy file may have.
 const LARGEST_POLICY: u64 = 1 << 20;
-/// From the end of a run to the kernel's deadline, where no content is captured.
-const GRACE: Duration = Duration::from_secs(5);
+/// From the end of a run to the kernel's deadline, where no content is captured: longer than
+/// attaching takes on a loaded machine.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// A run's arguments with their files read.
 #[derive(Debug)]
@@ -55,17 +56,9 @@ impl Settings {
     }
 
     /// What the probe crate is asked to do, its deadline counted from now.
-    ///
-    /// Content stops at the deadline to the nanosecond. Else the kernel's deadline only guards
-    /// against a tracer that hangs: the calls until the probes are gone are no loss to speak of.
     pub(crate) fn probe_config(&self) -> Config {
-        let grace = if self.arguments.level > CaptureLevel::Shape {
-            Duration::ZERO
-        } else {
-            GRACE
-        };
         let deadline = match self.arguments.duration {
-            Some(duration) => BootNanos::now().after(duration).after(grace),
+            Some(duration) => BootNanos::now().after(duration).after(self.grace()),
             None => BootNanos::NEVER,
         };
         Config {
@@ -76,6 +69,24 @@ impl Settings {
             kernel_log: self.arguments.kernel_log,
             ..Config::new(self.profiles.clone())
         }
+    }
+
+    /// How long after the run's own end the kernel's deadline lies.
+    ///
+    /// Content stops at the deadline to the nanosecond, however long attaching took. Else the
+    /// kernel's deadline only guards against a tracer that hangs, and must not cut short a run
+    /// whose time is counted from the first probe.
+    fn grace(&self) -> Duration {
+        if self.captures_content() {
+            Duration::ZERO
+        } else {
+            GRACE
+        }
+    }
+
+    /// Whether what is captured can tell what a user typed.
+    pub(crate) fn captures_content(&self) -> bool {
+        self.arguments.level > CaptureLevel::Shape
     }
 }
 
