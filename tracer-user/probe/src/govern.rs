@@ -218,8 +218,7 @@ mod tests {
 
     #[test]
     fn a_site_above_five_percent_of_a_core_goes_after_one_second() {
-        let mut governor = governor();
-        let decisions = governor.look(
+        let decisions = governor().look(
             BootNanos(SECOND),
             &[reading(7, 0, SiteCost::SingleStepped, 5000)],
         );
@@ -227,7 +226,7 @@ mod tests {
             matches!(decisions[..], [Decision::Runaway { probe: (0, 7), share, .. }]
             if (share - 0.07).abs() < 1e-9)
         );
-        let mut other = super::tests::governor();
+        let mut other = governor();
         assert!(
             other
                 .look(

@@ -6,10 +6,7 @@ mod workload;
 use std::{fs, io::Read, time::Duration};
 
 use tracer_abi::Phase;
-use tracer_probe::{
-    Config, Observation, Selection,
-    observation::{AttachReport, Means},
-};
+use tracer_probe::{Config, Observation, Selection, observation::AttachReport};
 
 use workload::{BOTH, Running, Seen, alone, compile, config, start};
 

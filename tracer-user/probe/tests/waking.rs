@@ -1,7 +1,5 @@
 //! Records that come one by one, just when the reader may be falling asleep. Needs root and BPF.
 
-mod workload;
-
 use std::{
     thread,
     time::{Duration, Instant},
@@ -27,7 +25,6 @@ fn records() -> u32 {
 
 #[test]
 fn no_record_waits_for_the_next_one_however_the_reader_sleeps() {
-    let _alone = workload::alone();
     let mut generator = match Generator::load(1 << 20) {
         Ok(generator) => generator,
         Err(LoadError::Obstacle(obstacle)) if std::env::var_os("CI").is_none() => {

@@ -139,7 +139,7 @@ pub(crate) fn sleepable() -> io::Result<OwnedFd> {
 }
 
 pub(crate) fn uprobe_multi() -> io::Result<OwnedFd> {
-    own_site::attach(own_site::OwnSite::EMULATED, assembly::EMPTY, true)
+    own_site::attach(OwnSite::EMULATED, assembly::EMPTY, true)
 }
 
 pub(crate) fn process_filter() -> Support {

@@ -140,7 +140,13 @@ impl Relocated {
         Ok(Self { object, types })
     }
 
-    pub(super) fn load(&self, name: &str, kind: u32, attach: u32, flags: u32) -> Result<OwnedFd, LoadError> {
+    pub(super) fn load(
+        &self,
+        name: &str,
+        kind: u32,
+        attach: u32,
+        flags: u32,
+    ) -> Result<OwnedFd, LoadError> {
         let missing = || LoadError::Object(format!("it has no program {name}"));
         let program = self.object.programs.get(name).ok_or_else(missing)?;
         let function = self
