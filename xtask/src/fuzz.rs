@@ -5,6 +5,7 @@
 //! `target/fuzz/crashes/TARGET`, the corpus grows in the cache folder.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -82,6 +83,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
                 .with_context(|| format!("making the folder {}", folder.display()))?;
         }
         let seeds = workspace.root.join("tests/fuzz/seeds").join(target);
+        plant(&seeds, &corpus)?;
         let mut command = Command::new(build_folder.join(HOST).join("release").join(target));
         command
             .arg(format!("-max_total_time={}", options.seconds))
@@ -95,9 +97,6 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
             ])
             .args(["-print_final_stats=1"])
             .arg(&corpus);
-        if seeds.is_dir() {
-            command.arg(seeds);
-        }
         let log = build_folder.join(format!("{target}.log"));
         let log_file =
             fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
@@ -129,6 +128,32 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Puts the checked-in seeds of a target into its corpus, C sources as the shared library that they
+/// compile to.
+fn plant(seeds: &Path, corpus: &Path) -> Result<()> {
+    if !seeds.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(seeds).with_context(|| format!("listing {}", seeds.display()))? {
+        let seed = entry
+            .with_context(|| format!("listing {}", seeds.display()))?
+            .path();
+        let name = seed.file_stem().context("a seed has no name")?;
+        let planted = corpus.join(name);
+        if seed.extension().is_some_and(|extension| extension == "c") {
+            let mut compiler = Command::new("cc");
+            compiler
+                .args(["-shared", "-fPIC", "-O2", "-nostdlib", "-o"])
+                .arg(&planted)
+                .arg(&seed);
+            process::run(&mut compiler)?;
+        } else {
+            fs::copy(&seed, &planted).with_context(|| format!("copying {}", seed.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// One target a file in `tests/fuzz/targets`.

@@ -165,7 +165,7 @@ impl Runner<'_> {
                 command.current_dir(&self.workspace.root);
                 command
             }
-            Step::Check(_) | Step::Tests { .. } | Step::DocumentationTests => {
+            Step::Prepare(_) | Step::Check(_) | Step::Tests { .. } | Step::DocumentationTests => {
                 cargo::command(self.workspace)
             }
         };
@@ -183,7 +183,7 @@ impl Runner<'_> {
         let is_whole = match step {
             Step::Check(_) => true,
             Step::Xtask(..) => counted == Totals::default(),
-            Step::Tests { .. } | Step::DocumentationTests => false,
+            Step::Prepare(_) | Step::Tests { .. } | Step::DocumentationTests => false,
         };
         if is_whole && succeeded {
             counted.passed += 1;

@@ -15,6 +15,8 @@ pub(crate) struct Suite {
 /// One command of a suite.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
+    /// `cargo ARGUMENTS`, without which the next steps cannot run; counted only when it fails.
+    Prepare(&'static [&'static str]),
     /// `cargo ARGUMENTS`, which passes or fails as a whole.
     Check(&'static [&'static str]),
     /// The tests that these arguments select, with cargo-nextest where it is installed.
@@ -39,6 +41,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "build",
         share: minutes(12),
         steps: &[
+            Step::Xtask(&["build-ebpf"], &["build-ebpf"]),
             Step::Check(&["fmt", "--all", "--check"]),
             Step::Check(&["build", "--workspace", "--all-targets"]),
             Step::Check(&[
@@ -87,10 +90,13 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "runtimes",
         share: minutes(8),
-        steps: &[Step::Tests {
-            selection: &["--package", "tracer-tests", "--test", "*"],
-            alone: true,
-        }],
+        steps: &[
+            Step::Prepare(&["build", "--package", "tracer-cli"]),
+            Step::Tests {
+                selection: &["--package", "tracer-tests", "--test", "*"],
+                alone: true,
+            },
+        ],
     },
     Suite {
         name: "vm",
@@ -106,7 +112,7 @@ impl Step {
     /// The words after `cargo`, or after this program's name for [`Step::Xtask`].
     pub(crate) fn arguments(self, nextest: bool, full: bool) -> Vec<&'static str> {
         match self {
-            Self::Check(arguments) => arguments.to_vec(),
+            Self::Prepare(arguments) | Self::Check(arguments) => arguments.to_vec(),
             Self::Xtask(short, long) => if full { long } else { short }.to_vec(),
             Self::DocumentationTests => vec!["test", "--workspace", "--doc"],
             Self::Tests { selection, alone } => {

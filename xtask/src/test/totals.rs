@@ -3,6 +3,10 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+/// How cargo test and cargo-nextest begin their closing lines.
+const RESULT: &str = "test result: ";
+const SUMMARY: &str = "Summary [";
+
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Totals {
@@ -45,7 +49,12 @@ impl fmt::Display for Totals {
 pub(crate) fn count(output: &str) -> Totals {
     let mut totals = Totals::default();
     let mut announced = 0;
+    // Under nextest every test is a run of its own, and what it prints has a result line too.
+    let is_nextest = output.lines().any(|line| line.trim().starts_with(SUMMARY));
     for line in output.lines().map(str::trim) {
+        if is_nextest && line.starts_with(RESULT) {
+            continue;
+        }
         if let Some(counted) = closing_line(line) {
             totals += counted;
         } else if is_announced_skip(line) {
@@ -73,9 +82,9 @@ fn is_announced_skip(line: &str) -> bool {
 }
 
 fn closing_line(line: &str) -> Option<Totals> {
-    let cargo = line.strip_prefix("test result: ").map(|rest| (rest, true));
+    let cargo = line.strip_prefix(RESULT).map(|rest| (rest, true));
     let nextest = line
-        .strip_prefix("Summary [")
+        .strip_prefix(SUMMARY)
         .and_then(|rest| rest.split_once("run: "))
         .map(|(_, rest)| (rest, false));
     let own = line
@@ -134,6 +143,14 @@ mod tests {
         assert_eq!(count(good), totals(26, 0, 0));
         let bad = "     Summary [   1.0s] 9/10 tests run: 6 passed (1 slow), 2 failed, 1 timed out, 0 skipped";
         assert_eq!(count(bad), totals(6, 3, 0));
+    }
+
+    #[test]
+    fn result_lines_of_single_tests_under_nextest_are_not_counted_again() {
+        let output = "        PASS [   0.019s] (1/1) xtask::bin/xtask one\n  stdout\n    \
+                      test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 30 filtered out\n\
+                      \x20    Summary [   0.019s] 1 test run: 1 passed, 0 skipped";
+        assert_eq!(count(output), totals(1, 0, 0));
     }
 
     #[test]
