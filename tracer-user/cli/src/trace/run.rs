@@ -160,7 +160,10 @@ impl Run {
 
     fn say(&self, what: &str) {
         let looked_for = profiles::looked_for(&self.probes.0);
-        let _ = io::stderr().write_all(format!("tracer: {what}\n{looked_for}").as_bytes());
+        let text = format!(
+            "tracer: {what}\n{looked_for}  tracer ps -v names libraries that look like a stripped one\n"
+        );
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 }
 
