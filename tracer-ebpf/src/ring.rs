@@ -103,7 +103,7 @@ impl Ring {
         self.wake_if_needed();
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn wake_if_needed(&mut self) {
         // SAFETY: plain reads of our own map's memory; volatile because the reader writes it.
         let (asleep, threshold) = unsafe {

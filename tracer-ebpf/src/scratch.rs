@@ -137,7 +137,7 @@ pub(crate) struct Gathering {
 
 impl Scratch {
     /// Claims a slot of this CPU, or `None` if all are taken.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn claim(cpu: u32) -> Option<&'static mut Self> {
         for slot in 0..SCRATCH_SLOTS {
             let index = cpu * SCRATCH_SLOTS + slot;
@@ -163,7 +163,7 @@ impl Scratch {
     }
 
     /// Begins a call in `open`, with a name of its own and all slots zero.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn open_call(&mut self) {
         self.calls += 1;
         let open = &mut self.open;

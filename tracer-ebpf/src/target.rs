@@ -36,7 +36,7 @@ pub(crate) fn is_watched(control: &Control, tgid: u32) -> bool {
 }
 
 /// Finds the grant of the running process; false if it is not watched.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn find(control: &Control, tgid: u32, grant: &mut Grant) -> bool {
     let mode = control.mode;
     if mode == TargetMode::Nobody as u32 {

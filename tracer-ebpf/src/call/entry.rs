@@ -10,7 +10,7 @@ use crate::{
     scratch::{Scratch, load},
 };
 
-#[inline(never)]
+#[inline(always)]
 pub(super) fn enter(spec: &Spec, scratch: &mut Scratch) {
     let mut head = None;
     if load(&spec.flags) & (SpecFlags::EMIT_EXIT | SpecFlags::HISTOGRAM) != 0 {

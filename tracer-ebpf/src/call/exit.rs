@@ -15,7 +15,7 @@ use crate::{
 #[btf_map]
 static HISTOGRAMS: PerCpuArray<Histogram, { MAX_SPECS as usize }> = PerCpuArray::new();
 
-#[inline(never)]
+#[inline(always)]
 pub(super) fn leave(spec: &Spec, scratch: &mut Scratch) {
     let Some(head) = Head::find(spec, scratch) else {
         return;

@@ -20,7 +20,7 @@ static SAMPLES: PerCpuArray<u64, { MAX_SPECS as usize }> = PerCpuArray::new();
 const ATTEMPTS: u32 = 4;
 
 /// Whether the spec's limits let this call through.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn pass(spec: &Spec, scratch: &Scratch) -> bool {
     let index = u32::from(scratch.spec.get());
     let now = scratch.now.get();

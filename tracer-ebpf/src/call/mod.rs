@@ -69,7 +69,7 @@ struct Turn<'a> {
 
 /// Passes the gates of who and where, and runs `body` on a scratch slot.
 #[inline(always)]
-fn handle(ctx: &ProbeContext, role: SiteRole, body: fn(&Spec, &mut Scratch)) {
+fn handle(ctx: &ProbeContext, role: SiteRole, body: impl FnOnce(&Spec, &mut Scratch)) {
     let Some(scratch) = admit() else {
         return;
     };

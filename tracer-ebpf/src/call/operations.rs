@@ -43,7 +43,7 @@ pub(super) fn run(spec: &Spec, scratch: &mut Scratch, side: u8) -> bool {
 }
 
 /// Runs the operations from `scratch.next_op` to `end`; false if a predicate dropped the call.
-#[inline(never)]
+#[inline(always)]
 fn run_until(spec: &Spec, scratch: &mut Scratch, end: u32) -> bool {
     if !has(&F_LOOP) {
         return true;
@@ -76,7 +76,7 @@ unsafe extern "C" fn run_next(_: u32, context: *mut c_void) -> i64 {
     0
 }
 
-#[inline(never)]
+#[inline(always)]
 fn run_one(scratch: &mut Scratch, op: &Op) -> bool {
     if load(&op.kind) == OpKind::Keep as u8 {
         return load(&op.level) > scratch.level.get() || compares(scratch, op);
@@ -105,7 +105,7 @@ fn is_number(op: &Op) -> bool {
 
 /// Goes from the source through the offsets, to a number or to the address of bytes, in
 /// `scratch.found`; false if a read on the way faults.
-#[inline(never)]
+#[inline(always)]
 fn follow(scratch: &mut Scratch, op: &Op) -> bool {
     let mut step = 0;
     while step < MAX_OFFSETS {
@@ -132,7 +132,7 @@ fn follow(scratch: &mut Scratch, op: &Op) -> bool {
 }
 
 /// Writes the number that was found to its slot.
-#[inline(never)]
+#[inline(always)]
 fn number(scratch: &mut Scratch, op: &Op, is_found: bool) {
     let target = load(&op.slot);
     if !is_found {
@@ -154,7 +154,7 @@ fn number(scratch: &mut Scratch, op: &Op, is_found: bool) {
 }
 
 /// Appends the chunk whose address was found.
-#[inline(never)]
+#[inline(always)]
 fn chunk(scratch: &mut Scratch, op: &Op, is_found: bool) {
     let kind = load(&op.kind);
     if kind != OpKind::Bytes as u8 && kind != OpKind::CString as u8 && kind != OpKind::Gather as u8
@@ -176,7 +176,7 @@ fn chunk(scratch: &mut Scratch, op: &Op, is_found: bool) {
     record::append(scratch, load(&op.slot));
 }
 
-#[inline(never)]
+#[inline(always)]
 fn source(scratch: &Scratch, op: &Op) -> u64 {
     let kind = load(&op.source);
     let index = load(&op.index);
@@ -237,7 +237,7 @@ fn cut(value: u64, width: u8, is_signed: bool) -> u64 {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn compares(scratch: &Scratch, op: &Op) -> bool {
     let left = slot(scratch, load(&op.slot)).cast_signed();
     let right = load(&op.operand);
@@ -315,7 +315,7 @@ fn lower_bound(scratch: &mut Scratch, to: u64) {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn bytes(scratch: &mut Scratch, op: &Op) {
     want(scratch, op);
     bound(scratch, op, 1);
@@ -334,7 +334,7 @@ fn bytes(scratch: &mut Scratch, op: &Op) {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn string(scratch: &mut Scratch, op: &Op) {
     bound(scratch, op, 1);
     let Some(to) = record::end(scratch) else {

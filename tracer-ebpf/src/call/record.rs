@@ -69,7 +69,7 @@ pub(super) fn emit(spec: &Spec, scratch: &mut Scratch, phase: Phase, duration: u
 
 /// Copies the carried slots behind the header. Written out, and with the count loaded each time: a
 /// loop would be proved once for each count, and its copy is byte-wise in the compiler's hands.
-#[inline(never)]
+#[inline(always)]
 fn copy_values(scratch: &mut Scratch) {
     macro_rules! copy {
         ($($slot:literal)*) => {
@@ -94,7 +94,7 @@ pub(super) fn room(scratch: &Scratch) -> u64 {
 }
 
 /// Begins a chunk, as yet a faulted one; false, and counted, if the record is full.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn make_room(scratch: &mut Scratch) -> bool {
     if scratch.length.get() > TAIL_LIMIT as u64 {
         loss::count(LossReason::Truncated, scratch.now.get());
@@ -137,7 +137,7 @@ pub(super) fn fill(scratch: &mut Scratch) {
 }
 
 /// Appends the begun chunk to the record.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn append(scratch: &mut Scratch, field: u8) {
     let Some(bytes) = end(scratch) else {
         return;

@@ -171,7 +171,7 @@ pub(super) fn forget(spec: &Spec, scratch: &mut Scratch) {
 }
 
 /// Moves an entry to `scratch.open`; false if there is none.
-#[inline(never)]
+#[inline(always)]
 fn take(spec: &Spec, scratch: &mut Scratch, frame: u64) -> bool {
     set_key(spec, scratch, frame);
     let Some(entry) = STASH.get_ptr(&scratch.key) else {
