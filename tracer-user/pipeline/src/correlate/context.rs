@@ -19,6 +19,11 @@ use super::{
 const MOST_SEQUENCES: usize = 1024;
 /// Tokens of one step whose order is remembered for sampling.
 const MOST_ORDERED: usize = 1 << 16;
+/// Tokens of a step, and steps, that a warm-up has at most.
+const WARM_UP_TOKENS: u32 = 2;
+const WARM_UP_STEPS: usize = 2;
+/// Nanoseconds after which a held step is told as it is.
+const HOLD: u64 = 100_000_000;
 /// Nanoseconds without a call after which a request is taken as ended: a caller that goes on
 /// later opens another.
 const IDLE: u64 = 5_000_000_000;
@@ -46,6 +51,10 @@ pub(super) struct Context {
     /// Tokens that it holds.
     pub(super) length: Option<u64>,
     pub(super) warming: bool,
+    /// Whether nothing but what may be a warm-up has happened yet.
+    fresh: bool,
+    /// Steps that may be a warm-up: what comes next decides.
+    held: Vec<(BootNanos, Box<Step>)>,
     step: Option<OpenStep>,
     /// The last step whose inputs were told.
     last_step: Option<u64>,
@@ -63,6 +72,15 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// A context that was there before the probes: what it does first is no warm-up.
+    pub(super) fn found(id: ContextId, model: Option<ModelId>) -> Self {
+        Self {
+            fresh: false,
+            ..Self::new(id, model)
+        }
+    }
+
+    /// A context that has just been made.
     pub(super) fn new(id: ContextId, model: Option<ModelId>) -> Self {
         Self {
             id,
@@ -70,6 +88,8 @@ impl Context {
             memory: None,
             length: None,
             warming: false,
+            fresh: true,
+            held: Vec::new(),
             step: None,
             last_step: None,
             nested: None,
@@ -290,7 +310,46 @@ impl Context {
             warm_up: self.warming,
             approximate,
         };
+        let is_small = matches!(step.tokens, Known::Known(..=WARM_UP_TOKENS));
+        if self.fresh && is_small && self.held.len() < WARM_UP_STEPS {
+            self.held.push((time, Box::new(step)));
+            return;
+        }
+        self.serves(ledger);
         ledger.facts.push((time, Fact::Step(Box::new(step))));
+    }
+
+    /// What was held back was no warm-up.
+    fn serves(&mut self, ledger: &mut Ledger) {
+        self.fresh = false;
+        let held = self.held.drain(..);
+        ledger
+            .facts
+            .extend(held.map(|(time, step)| (time, Fact::Step(step))));
+    }
+
+    /// Whether only what may be a warm-up has happened.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The cache is emptied right after a context's first steps: they only warmed caches up.
+    ///
+    /// llama.cpp's own programs decode one or two tokens so; the call that once announced it,
+    /// `llama_set_warmup`, has no effect since 2026.
+    fn was_warm_up(&mut self, ledger: &mut Ledger) {
+        if !self.fresh || self.held.is_empty() {
+            return;
+        }
+        for (time, mut step) in self.held.drain(..) {
+            step.warm_up = true;
+            ledger.facts.push((time, Fact::Step(step)));
+        }
+        let sequences = self.sequences.values_mut();
+        let requests = sequences.filter_map(|sequence| sequence.open.as_mut());
+        for request in requests.chain(self.blind.as_mut()) {
+            request.warm_up = true;
+        }
     }
 
     /// A token was chosen from the last step's outputs. Gives back whether its sequence is known.
@@ -300,6 +359,7 @@ impl Context {
         time: BootNanos,
         ledger: &mut Ledger,
     ) -> bool {
+        self.serves(ledger);
         let Some(number) = self.sampled_sequence(sample) else {
             let Some(blind) = &mut self.blind else {
                 return false;
@@ -381,6 +441,10 @@ impl Context {
         if self.step.is_some() {
             return;
         }
+        let since = self.held.last().map(|(time, _)| now.since(*time).0);
+        if since.is_some_and(|since| since > HOLD) {
+            self.serves(ledger);
+        }
         let idle = |open: &Option<Open>| {
             open.as_ref()
                 .is_some_and(|open| now.since(open.active).0 > IDLE)
@@ -403,6 +467,7 @@ impl Context {
         if self.step.is_some() {
             self.end_step(time, None, Outcome::NotSeen, ledger);
         }
+        self.serves(ledger);
         for number in self.meant(-1) {
             self.close(number, why, ledger);
         }

@@ -23,7 +23,7 @@ use tracer_probe::observation::Runtime;
 use tracer_profile::{FieldName, Profile, Signal};
 
 use self::{
-    action::{Action, What},
+    action::Action,
     context::Context,
     inference::Inference,
     ledger::{Fact, Ledger},
@@ -50,7 +50,32 @@ pub struct Correlator {
 struct Process {
     inference: Inference,
     models: Models,
+    /// Whether the profile's word on snapshots is known.
     is_found: bool,
+    /// Whether models that were there before have been looked for.
+    is_searched: bool,
+}
+
+impl Process {
+    /// Looks for models whose load was not seen, once.
+    fn search(
+        &mut self,
+        pid: Pid,
+        runtime: &Name,
+        time: BootNanos,
+        next_model: &mut u64,
+        output: &mut Output,
+    ) {
+        if self.is_searched {
+            return;
+        }
+        self.is_searched = true;
+        let mut next = || {
+            *next_model += 1;
+            ModelId(*next_model)
+        };
+        self.models.discover(pid, runtime, time, &mut next, output);
+    }
 }
 
 impl Correlator {
@@ -125,22 +150,27 @@ impl Correlator {
                 let Some(action) = Action::of(call) else {
                     return;
                 };
-                adopt_context(
-                    process,
-                    &action,
-                    call,
-                    &mut self.next_context,
-                    &mut self.ledger,
-                    output,
-                );
-                if matches!(action.what, What::Step { .. } | What::Batch { .. })
-                    && let Some(context) = action.context()
-                    && let Some(context) = process.inference.context(context)
+                if let Some(address) = action.context()
+                    && address != 0
+                    && !process.inference.knows(address)
+                {
+                    // Whoever's context was made unseen loaded its model unseen.
+                    if process.models.is_empty() {
+                        let runtime = &call.probe.runtime;
+                        let next = &mut self.next_model;
+                        process.search(call.pid(), runtime, call.time(), next, output);
+                    }
+                    let next = &mut self.next_context;
+                    adopt_context(process, address, call, next, &mut self.ledger, output);
+                }
+                process.inference.act(&action, &mut self.ledger);
+                if let Some(address) = action.context()
+                    && let Some(context) = process.inference.context(address)
                     && !context.warming
+                    && !context.is_fresh()
                 {
                     process.models.serves(call.pid(), context.model, output);
                 }
-                process.inference.act(&action, &mut self.ledger);
                 emit_facts(&mut self.ledger, Some(call), call.pid(), output);
             }
             Signal::InputToken | Signal::Tokenize | Signal::TokenPiece | Signal::Operation => {}
@@ -158,14 +188,9 @@ impl Correlator {
         process.is_found = true;
         process.models.surroundings(pid, Surroundings::of(profile));
         if runtime.load_may_be_missed {
-            let next = &mut self.next_model;
-            let mut next = || {
-                *next += 1;
-                ModelId(*next)
-            };
             let name = Name::new(&profile.runtime);
             let time = BootNanos(runtime.time.0);
-            process.models.discover(pid, &name, time, &mut next, output);
+            process.search(pid, &name, time, &mut self.next_model, output);
         }
     }
 
@@ -263,24 +288,18 @@ fn create_context(
 /// A context that was there before the probes is known from its first call on.
 fn adopt_context(
     process: &mut Process,
-    action: &Action,
+    address: u64,
     call: &Call<'_>,
     next: &mut u64,
     ledger: &mut Ledger,
     output: &mut Output,
 ) {
-    let Some(address) = action.context().filter(|address| *address != 0) else {
-        return;
-    };
-    if process.inference.knows(address) {
-        return;
-    }
     *next += 1;
     let id = ContextId(*next);
     let model = process.models.only();
     process
         .inference
-        .add(address, Context::new(id, model), ledger);
+        .add(address, Context::found(id, model), ledger);
     emit_facts(ledger, Some(call), call.pid(), output);
     let snapshot = ContextSnapshot {
         context: id,

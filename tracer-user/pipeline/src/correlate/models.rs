@@ -283,10 +283,8 @@ impl Models {
 
     /// The model of an address; one that was there before, if it is the only one.
     pub(super) fn at(&mut self, address: Option<u64>) -> Option<ModelId> {
-        let known = self
-            .models
-            .iter()
-            .find(|model| address.is_some() && model.address == address);
+        let address = Some(address.filter(|address| *address != 0)?);
+        let known = self.models.iter().find(|model| model.address == address);
         if let Some(known) = known {
             return Some(known.id);
         }
@@ -301,6 +299,11 @@ impl Models {
             }
             _ => None,
         }
+    }
+
+    /// Whether no model of the process is known.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.models.is_empty()
     }
 
     /// The only model of the process that serves.

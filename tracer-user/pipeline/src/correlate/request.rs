@@ -50,7 +50,7 @@ pub(super) struct Open {
     /// Result of the last step, if it failed.
     pub(super) failure: Option<i64>,
     pub(super) approximate: bool,
-    warm_up: bool,
+    pub(super) warm_up: bool,
 }
 
 /// What is the same for all requests of a context.

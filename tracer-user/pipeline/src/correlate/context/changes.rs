@@ -8,6 +8,11 @@ use crate::correlate::{action::Change, ledger::Ledger, request::Hole};
 impl Context {
     /// The cache is changed.
     pub(in crate::correlate) fn change(&mut self, change: Change, ledger: &mut Ledger) {
+        if change == Change::Clear {
+            self.was_warm_up(ledger);
+        } else {
+            self.serves(ledger);
+        }
         match change {
             Change::Remove { sequence, from, to } => {
                 for number in self.meant(sequence) {
@@ -44,6 +49,7 @@ impl Context {
 
     /// A saved state is put back into a sequence, or into all.
     pub(in crate::correlate) fn restored(&mut self, sequence: Option<i32>, ledger: &mut Ledger) {
+        self.serves(ledger);
         for number in self.meant(sequence.unwrap_or(-1)) {
             self.forget(number, ledger);
         }

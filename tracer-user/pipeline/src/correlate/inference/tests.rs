@@ -515,6 +515,24 @@ fn warm_up_is_marked() {
 }
 
 #[test]
+fn a_first_step_whose_cache_is_emptied_at_once_was_a_warm_up() {
+    let mut caller = Caller::new();
+    for _ in 0..2 {
+        caller.prompt(0, 2);
+        caller.change(Change::Clear);
+    }
+    caller.prompt(0, 2);
+    caller.sample(1, true);
+    caller.prompt(0, 2);
+    caller.change(Change::Clear);
+    let requests = caller.end();
+    let marks: Vec<bool> = requests.iter().map(|request| request.warm_up).collect();
+    assert_eq!(marks, [true, true, false, false]);
+    let marks: Vec<bool> = caller.steps().iter().map(|step| step.warm_up).collect();
+    assert_eq!(marks, [true, true, false, false]);
+}
+
+#[test]
 fn contexts_are_told_apart_by_address_and_cache() {
     let mut caller = Caller::new();
     caller.make_context(0x9000, 0x9900, 2);
