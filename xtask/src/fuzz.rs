@@ -60,6 +60,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         Command::new("cargo")
             .current_dir(&workspace.root)
             .env("RUSTFLAGS", INSTRUMENTATION)
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .args([
                 "build",

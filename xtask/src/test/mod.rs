@@ -63,7 +63,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     }
     println!();
     for one in &ended {
-        println!("{}", one.closing_line());
+        println!("{}", one.closing_lines());
     }
     if options.full {
         write_full_result(workspace, &ended)?;
@@ -98,13 +98,20 @@ impl Ended {
         self.totals.failed == 0 && self.complaint.is_none()
     }
 
-    fn closing_line(&self) -> String {
-        let minutes = self.took.as_secs_f64() / 60.0;
-        let mut line = format!("{}: {} ({minutes:.1} min)", self.suite.name, self.totals);
-        if let Some(complaint) = &self.complaint {
-            let _ = write!(line, ": {complaint}");
+    /// The totals alone on a line, as tools that read test output expect them, then the rest.
+    fn closing_lines(&self) -> String {
+        let Self {
+            suite,
+            totals,
+            took,
+            complaint,
+        } = self;
+        let minutes = took.as_secs_f64() / 60.0;
+        let mut lines = format!("{}: {totals}\n    in {minutes:.1} min", suite.name);
+        if let Some(complaint) = complaint {
+            let _ = write!(lines, "; {complaint}");
         }
-        line
+        lines
     }
 }
 
@@ -152,7 +159,7 @@ impl Runner<'_> {
             took: begun.elapsed(),
             complaint,
         };
-        println!("{}", ended.closing_line());
+        println!("{}", ended.closing_lines());
         Ok(ended)
     }
 

@@ -118,6 +118,16 @@ pub(crate) const TESTS: &[Test] = &[
         ..traced_workload("counts")
     },
     Test {
+        name: "a-killed-tracer-leaves-no-probe",
+        arguments: &["a_killed_tracer_leaves_no_probe_and_the_target_runs_on"],
+        ..traced_workload("leaving")
+    },
+    Test {
+        name: "a-stalled-reader-leaks-nothing",
+        arguments: &["a_record_of_a_stalled_reader"],
+        ..traced_workload("flood")
+    },
+    Test {
         name: "exceptions-pass-unharmed",
         ..traced_workload("unwinding")
     },
