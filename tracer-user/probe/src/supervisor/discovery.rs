@@ -53,7 +53,7 @@ impl Supervisor {
         }
         let told: HashSet<ProcessId> = self.known.runtimes().map(|(process, _)| process).collect();
         for process in told.into_iter().filter(|process| !process.is_alive()) {
-            self.forget_process(process.pid);
+            self.forget_process(process.pid, BootNanos::NEVER);
         }
     }
 
@@ -84,6 +84,7 @@ impl Supervisor {
         if pid == std::process::id() {
             return;
         }
+        let looked = BootNanos::now();
         let Ok(mappings) = executable_mappings(pid) else {
             return;
         };
@@ -99,6 +100,7 @@ impl Supervisor {
                     mapping,
                     library,
                     is_new || noticed == Noticed::Afterwards,
+                    looked,
                 );
             }
         }
@@ -106,11 +108,12 @@ impl Supervisor {
 
     /// A process mapped a library that is known.
     fn meet(&mut self, pid: u32, file: FileId, library: LibraryId) {
+        let looked = BootNanos::now();
         let Ok(mappings) = executable_mappings(pid) else {
             return;
         };
         if let Some(mapping) = mappings.iter().find(|mapping| mapping.file == file) {
-            self.tell_runtime(pid, mapping, library, false);
+            self.tell_runtime(pid, mapping, library, false, looked);
         }
     }
 
@@ -243,11 +246,18 @@ impl Supervisor {
         Process::read(pid).is_ok_and(|process| self.targets.includes(&process))
     }
 
-    fn tell_runtime(&mut self, pid: u32, mapping: &Mapping, id: LibraryId, is_late: bool) {
+    fn tell_runtime(
+        &mut self,
+        pid: u32,
+        mapping: &Mapping,
+        id: LibraryId,
+        is_late: bool,
+        looked: BootNanos,
+    ) {
         let Ok(process) = Process::read(pid) else {
             return;
         };
-        if !self.targets.includes(&process) || !self.known.is_new(process.id, id) {
+        if !self.targets.includes(&process) || !self.known.is_new(process.id, id, looked) {
             return;
         }
         let library = &self.libraries[id.0 as usize];

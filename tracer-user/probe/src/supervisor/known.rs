@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     observation::LibraryId,
     process::{FileId, InodeKey, MappedFile, ProcessId},
+    time::BootNanos,
 };
 
 /// Files that are no runtime's are remembered up to this many; then all are forgotten.
@@ -19,8 +20,8 @@ pub(super) struct Known {
     mapped_as: HashMap<FileId, LibraryId>,
     /// Files that are nothing to us, with what tells whether the number still means that file.
     passed_over: HashSet<InodeKey>,
-    /// Runtimes that were told of.
-    runtimes: HashMap<ProcessId, HashSet<LibraryId>>,
+    /// Runtimes that were told of, and since when the process is known to map the library.
+    runtimes: HashMap<ProcessId, HashMap<LibraryId, BootNanos>>,
 }
 
 /// What a file turned out to be.
@@ -78,30 +79,43 @@ impl Known {
         self.passed_over.insert(stamp);
     }
 
-    /// Whether this process and library were not told of before.
-    pub(super) fn is_new(&mut self, process: ProcessId, library: LibraryId) -> bool {
-        self.runtimes.entry(process).or_default().insert(library)
+    /// Whether this process and library were not told of before. The process mapped the library at
+    /// `looked`.
+    pub(super) fn is_new(
+        &mut self,
+        process: ProcessId,
+        library: LibraryId,
+        looked: BootNanos,
+    ) -> bool {
+        let libraries = self.runtimes.entry(process).or_default();
+        libraries.insert(library, looked).is_none()
     }
 
-    /// Forgets the processes with this pid; what they ran.
-    pub(super) fn forget(&mut self, pid: u32) -> Vec<(ProcessId, LibraryId)> {
-        let gone: Vec<ProcessId> = self
-            .runtimes
-            .keys()
-            .filter(|process| process.pid == pid)
-            .copied()
-            .collect();
-        let libraries = |process: ProcessId| {
-            let libraries = self.runtimes.remove(&process).unwrap_or_default();
-            libraries.into_iter().map(move |library| (process, library))
-        };
-        gone.into_iter().flat_map(libraries).collect()
+    /// Forgets what processes with this pid mapped before `time`; what that was.
+    ///
+    /// Mappings are announced on another way than lifecycle, and may be noticed before the `exec`
+    /// that preceded them.
+    pub(super) fn forget(&mut self, pid: u32, time: BootNanos) -> Vec<(ProcessId, LibraryId)> {
+        let mut gone = Vec::new();
+        self.runtimes.retain(|&process, libraries| {
+            if process.pid == pid {
+                libraries.retain(|&library, looked| {
+                    let stays = *looked >= time;
+                    if !stays {
+                        gone.push((process, library));
+                    }
+                    stays
+                });
+            }
+            !libraries.is_empty()
+        });
+        gone
     }
 
     /// Every process and library that was told of.
     pub(super) fn runtimes(&self) -> impl Iterator<Item = (ProcessId, LibraryId)> {
         self.runtimes.iter().flat_map(|(&process, libraries)| {
-            libraries.iter().map(move |&library| (process, library))
+            libraries.keys().map(move |&library| (process, library))
         })
     }
 }

@@ -36,9 +36,9 @@ impl Supervisor {
     /// Keeps what is known about processes in step.
     fn follow(&mut self, observation: &Observation) {
         match observation {
-            Observation::ProcessExec { pid, .. } => self.forget_process(*pid),
+            Observation::ProcessExec { pid, time, .. } => self.forget_process(*pid, *time),
             Observation::ProcessExit { pid, .. } => {
-                self.forget_process(*pid);
+                self.forget_process(*pid, BootNanos::NEVER);
                 self.targets.forget(*pid);
             }
             Observation::ProcessFork {
@@ -51,9 +51,13 @@ impl Supervisor {
         }
     }
 
-    /// Forgets what a process ran.
-    pub(super) fn forget_process(&mut self, pid: u32) {
-        for (process, library) in self.known.forget(pid) {
+    /// Forgets what a process ran before `before`.
+    pub(super) fn forget_process(&mut self, pid: u32, before: BootNanos) {
+        let gone = self.known.forget(pid, before);
+        if gone.is_empty() {
+            return;
+        }
+        for (process, library) in gone {
             let time = BootNanos::now();
             self.pending.push_back(Observation::RuntimeGone {
                 process,
