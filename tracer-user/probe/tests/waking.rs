@@ -11,8 +11,10 @@ use tracer_probe::{LoadError, bench::Generator, time::BootNanos};
 /// The reader falls asleep after so long without a record, instead of 100 ms, so that it does it
 /// many times.
 const AWAKE: Duration = Duration::from_micros(300);
-/// Generous: a lost wake-up waits until the reader's own limit of a second.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// How long the reader sleeps if nobody wakes it: far above what a busy machine delays a thread.
+const SLEEP: Duration = Duration::from_secs(20);
+/// A record that waited so long was there while the reader slept on: its wake-up was lost.
+const LOST: Duration = Duration::from_secs(10);
 
 /// How many records; `TRACER_FULL=1` for the million of a full run.
 fn records() -> u32 {
@@ -53,7 +55,7 @@ fn no_record_waits_for_the_next_one_however_the_reader_sleeps() {
     let mut waits = Vec::new();
     let mut received = 0;
     while received < count {
-        generator.wait(Duration::from_secs(1)).expect("epoll works");
+        generator.wait(SLEEP).expect("epoll works");
         let batches = generator.drain();
         let now = BootNanos::now();
         for record in batches.iter().flat_map(|batch| batch.iter()) {
@@ -71,5 +73,5 @@ fn no_record_waits_for_the_next_one_however_the_reader_sleeps() {
         waits[waits.len() / 2],
         waits[waits.len() * 999 / 1000]
     );
-    assert!(longest < LONGEST_WAIT, "{longest:?}");
+    assert!(longest < LOST, "{longest:?}");
 }
