@@ -126,7 +126,6 @@ fn several_sequences_and_contexts_are_told_apart() -> Result<()> {
             "load",
             "context",
             "parallel=4",
-            "shared",
             "copy",
             "context",
             "generate",
@@ -149,6 +148,33 @@ fn several_sequences_and_contexts_are_told_apart() -> Result<()> {
         let trace = tracing.interrupt()?;
         trace.assert_nothing_lost()?;
         assert_exact(&account, &trace, pid)?;
+    }
+    Ok(())
+}
+
+/// Only the first sequence of a token is read from the batch, so what is not certain must say so.
+#[test]
+fn a_prompt_that_two_sequences_share_is_told_as_approximate() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n", "4", "wait", "load", "context", "shared", "free", "unload",
+        ];
+        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        let pid = running.pid();
+        let account = Account::of(&running.finish()?)?;
+        let trace = tracing.interrupt()?;
+        trace.assert_nothing_lost()?;
+        assert_eq!(trace.steps(pid).len(), account.calls.len());
+        assert!(
+            trace
+                .requests(pid)
+                .iter()
+                .any(|request| request.approximate)
+        );
     }
     Ok(())
 }
@@ -269,6 +295,83 @@ fn a_load_that_fails_is_told_with_its_path() -> Result<()> {
             "{:?}",
             failed.files
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_model_that_was_there_before_is_told_from_the_live_process() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n", "4", "load", "context", "wait", "generate", "free", "unload",
+        ];
+        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
+        let tracing = start_tracing(&running)?;
+        running.go()?;
+        let pid = running.pid();
+        running.finish()?;
+        let trace = tracing.interrupt()?;
+        let snapshots: Vec<_> = trace
+            .of(pid)
+            .filter_map(|line| match &line.body {
+                Body::ModelLoaded(snapshot) => Some(snapshot),
+                _ => None,
+            })
+            .collect();
+        let [snapshot] = snapshots.as_slice() else {
+            anyhow::bail!("{} snapshots of one model", snapshots.len())
+        };
+        assert_eq!(snapshot.load, LoadSeen::NotSeen);
+        assert!(
+            snapshot
+                .files
+                .iter()
+                .any(|file| file.path.to_string().ends_with("tiny.gguf")),
+            "{:?}",
+            snapshot.files
+        );
+        assert_eq!(snapshot.header.vocabulary_size, Known::Known(32_000));
+        assert_eq!(snapshot.header.tensor_count, Known::Known(21));
+        assert!(
+            snapshot
+                .backends
+                .iter()
+                .any(|backend| backend.build_id != Known::Unknown),
+            "{:?}",
+            snapshot.backends
+        );
+        assert_eq!(snapshot.load_parameters.gpu_layers, Known::Unknown);
+    }
+    Ok(())
+}
+
+#[test]
+fn at_the_default_level_neither_tokens_nor_text_leave_the_process() -> Result<()> {
+    requires_root!();
+    const PROMPT: &str = "xylophone quartz";
+    let cache = Cache::open()?;
+    for runtime in BOTH {
+        let steps = [
+            "--n", "8", "--prompt", PROMPT, "wait", "load", "context", "generate", "free", "unload",
+        ];
+        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
+        let pid = running.pid();
+        let mut tracing = Tracing::start(&[])?;
+        tracing.until_attached(pid)?;
+        running.go()?;
+        running.finish()?;
+        let trace = tracing.interrupt()?;
+        assert_eq!(trace.requests(pid).len(), 1, "{}", trace.stderr);
+        assert!(trace.tokens(pid).is_empty(), "{:?}", trace.tokens(pid));
+        for line in trace.of(pid) {
+            let written = serde_json::to_string(line)?;
+            assert!(
+                !PROMPT.split(' ').any(|word| written.contains(word)),
+                "{written}"
+            );
+        }
     }
     Ok(())
 }
