@@ -57,24 +57,27 @@ struct Process {
 }
 
 impl Process {
-    /// Looks for models whose load was not seen, once.
+    /// Looks for models whose load was not seen, once with success. Only a process that
+    /// `is_serving` has loaded what its command line names: another may be about to.
     fn search(
         &mut self,
         pid: Pid,
         runtime: &Name,
         time: BootNanos,
+        is_serving: bool,
         next_model: &mut u64,
         output: &mut Output,
     ) {
         if self.is_searched {
             return;
         }
-        self.is_searched = true;
         let mut next = || {
             *next_model += 1;
             ModelId(*next_model)
         };
-        self.models.discover(pid, runtime, time, &mut next, output);
+        self.models
+            .discover(pid, runtime, time, is_serving, &mut next, output);
+        self.is_searched = is_serving || !self.models.is_empty();
     }
 }
 
@@ -158,7 +161,7 @@ impl Correlator {
                     if process.models.is_empty() {
                         let runtime = &call.probe.runtime;
                         let next = &mut self.next_model;
-                        process.search(call.pid(), runtime, call.time(), next, output);
+                        process.search(call.pid(), runtime, call.time(), true, next, output);
                     }
                     let next = &mut self.next_context;
                     adopt_context(process, address, call, next, &mut self.ledger, output);
@@ -190,7 +193,7 @@ impl Correlator {
         if runtime.load_may_be_missed {
             let name = Name::new(&profile.runtime);
             let time = BootNanos(runtime.time.0);
-            process.search(pid, &name, time, &mut self.next_model, output);
+            process.search(pid, &name, time, false, &mut self.next_model, output);
         }
     }
 

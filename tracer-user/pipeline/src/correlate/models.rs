@@ -143,12 +143,14 @@ impl Models {
         }
     }
 
-    /// Models that a process had before the probes: what it maps, or what its command line names.
+    /// Models that a process had before the probes: what it maps, or, if it is serving, what its
+    /// command line names.
     pub(super) fn discover(
         &mut self,
         pid: Pid,
         runtime: &Name,
         time: BootNanos,
+        is_serving: bool,
         next: &mut impl FnMut() -> ModelId,
         output: &mut Output,
     ) {
@@ -176,7 +178,7 @@ impl Models {
                 None => groups.push(vec![file]),
             }
         }
-        if groups.is_empty() {
+        if groups.is_empty() && is_serving {
             let named = CommandLine::read(pid.0, &self.surroundings.options).model;
             let named = named.and_then(|path| files::named(pid.0, &path));
             groups.extend(named.map(|first| {
