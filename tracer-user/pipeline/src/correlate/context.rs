@@ -53,8 +53,8 @@ pub(super) struct Context {
     pub(super) warming: bool,
     /// Whether nothing but what may be a warm-up has happened yet.
     fresh: bool,
-    /// Steps that may be a warm-up: what comes next decides.
-    held: Vec<(BootNanos, Box<Step>)>,
+    /// Steps and requests that may be a warm-up: what comes next decides.
+    held: Vec<(BootNanos, Fact)>,
     step: Option<OpenStep>,
     /// The last step whose inputs were told.
     last_step: Option<u64>,
@@ -311,21 +311,23 @@ impl Context {
             approximate,
         };
         let is_small = matches!(step.tokens, Known::Known(..=WARM_UP_TOKENS));
-        if self.fresh && is_small && self.held.len() < WARM_UP_STEPS {
-            self.held.push((time, Box::new(step)));
+        let steps = self.held.iter();
+        let steps = steps
+            .filter(|(_, fact)| matches!(fact, Fact::Step(_)))
+            .count();
+        let fact = (time, Fact::Step(Box::new(step)));
+        if self.fresh && is_small && steps < WARM_UP_STEPS {
+            self.held.push(fact);
             return;
         }
         self.serves(ledger);
-        ledger.facts.push((time, Fact::Step(Box::new(step))));
+        ledger.facts.push(fact);
     }
 
     /// What was held back was no warm-up.
     fn serves(&mut self, ledger: &mut Ledger) {
         self.fresh = false;
-        let held = self.held.drain(..);
-        ledger
-            .facts
-            .extend(held.map(|(time, step)| (time, Fact::Step(step))));
+        ledger.facts.append(&mut self.held);
     }
 
     /// Whether only what may be a warm-up has happened.
@@ -335,16 +337,21 @@ impl Context {
 
     /// The cache is emptied right after a context's first steps: they only warmed caches up.
     ///
-    /// llama.cpp's own programs decode one or two tokens so; the call that once announced it,
+    /// llama.cpp's own programs decode one or two tokens so, first to touch the weights and then to
+    /// find out whether the cache can forget a part of a sequence; the call that once announced it,
     /// `llama_set_warmup`, has no effect since 2026.
     fn was_warm_up(&mut self, ledger: &mut Ledger) {
         if !self.fresh || self.held.is_empty() {
             return;
         }
-        for (time, mut step) in self.held.drain(..) {
-            step.warm_up = true;
-            ledger.facts.push((time, Fact::Step(step)));
+        for (_, fact) in &mut self.held {
+            match fact {
+                Fact::Step(step) => step.warm_up = true,
+                Fact::Request(request) => request.warm_up = true,
+                Fact::Tokens(_) => {}
+            }
         }
+        ledger.facts.append(&mut self.held);
         let sequences = self.sequences.values_mut();
         let requests = sequences.filter_map(|sequence| sequence.open.as_mut());
         for request in requests.chain(self.blind.as_mut()) {
@@ -491,7 +498,12 @@ impl Context {
         sequence.hole = None;
         if let Some(open) = sequence.open.take() {
             let (time, request) = open.close(owner, Some(number), sequence.next, why);
-            ledger.facts.push((time, Fact::Request(Box::new(request))));
+            let fact = (time, Fact::Request(Box::new(request)));
+            if self.held.is_empty() {
+                ledger.facts.push(fact);
+            } else {
+                self.held.push(fact);
+            }
         }
     }
 

@@ -8,10 +8,10 @@ use crate::correlate::{action::Change, ledger::Ledger, request::Hole};
 impl Context {
     /// The cache is changed.
     pub(in crate::correlate) fn change(&mut self, change: Change, ledger: &mut Ledger) {
-        if change == Change::Clear {
-            self.was_warm_up(ledger);
-        } else {
-            self.serves(ledger);
+        match change {
+            Change::Clear => self.was_warm_up(ledger),
+            Change::Remove { .. } => {}
+            Change::Copy { .. } | Change::Keep { .. } | Change::Shift { .. } => self.serves(ledger),
         }
         match change {
             Change::Remove { sequence, from, to } => {

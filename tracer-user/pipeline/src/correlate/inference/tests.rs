@@ -517,10 +517,12 @@ fn warm_up_is_marked() {
 #[test]
 fn a_first_step_whose_cache_is_emptied_at_once_was_a_warm_up() {
     let mut caller = Caller::new();
-    for _ in 0..2 {
-        caller.prompt(0, 2);
-        caller.change(Change::Clear);
-    }
+    caller.prompt(0, 2);
+    caller.change(Change::Clear);
+    // Can the cache forget the last token?
+    caller.prompt(0, 2);
+    caller.remove(0, 1, -1);
+    caller.change(Change::Clear);
     caller.prompt(0, 2);
     caller.sample(1, true);
     caller.prompt(0, 2);
