@@ -1,7 +1,8 @@
 //! The project's own build steps: `build-ebpf` compiles the kernel half, `vm` runs tests on other
-//! kernels, `fuzz` feeds the parsers, `test` runs every suite.
+//! kernels, `fuzz` feeds the parsers, `bench` measures, `test` runs every suite.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod bpf;
 mod cargo;
 mod digest;
@@ -26,6 +27,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Step {
+    /// Measure every claim about speed
+    Bench(bench::Options),
     /// Compile the BPF programs into target/bpf
     BuildEbpf(bpf::Options),
     /// Fuzz everything that reads bytes from outside
@@ -39,6 +42,7 @@ enum Step {
 fn main() -> ExitCode {
     let Arguments { step } = Arguments::parse();
     let outcome = Workspace::locate().and_then(|workspace| match step {
+        Step::Bench(options) => bench::run(&workspace, &options),
         Step::BuildEbpf(options) => bpf::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Step::Fuzz(options) => fuzz::run(&workspace, &options),
         Step::Test(options) => test::run(&workspace, &options),

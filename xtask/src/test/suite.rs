@@ -106,6 +106,11 @@ pub(crate) const SUITES: &[Suite] = &[
             &["vm", "--kernel", "all"],
         )],
     },
+    Suite {
+        name: "bench",
+        share: minutes(4),
+        steps: &[Step::Xtask(&["bench", "--quick"], &["bench"])],
+    },
 ];
 
 impl Step {

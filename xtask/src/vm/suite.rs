@@ -103,6 +103,16 @@ pub(crate) const TESTS: &[Test] = &[
         ..on_every_kernel(TRACER)
     },
     Test {
+        name: "the-verifier-has-no-more-work",
+        kernels: SUPPORTED,
+        // What it counts is printed, so that a new kernel can be added to the snapshot.
+        arguments: &["--nocapture", "--test-threads=1"],
+        ..on_every_kernel(Program::Integration {
+            package: "tracer-tests",
+            name: "verifier",
+        })
+    },
+    Test {
         name: "llama-cpp-runs-untraced",
         arguments: &["both_decode_calls_run_the_same_steps_to_the_same_tokens"],
         ..traced_workload("workloads")
