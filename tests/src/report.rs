@@ -102,6 +102,13 @@ pub enum Event {
         functions: BTreeMap<String, Counts>,
         checksum: u64,
     },
+    /// The CPU time of `calls` calls; `warm_up` calls before them were not measured.
+    Measured {
+        calls: u64,
+        warm_up: u64,
+        cpu_ns: u64,
+        checksum: u64,
+    },
     /// The end, after the last call.
     Done { calls: u64 },
 }

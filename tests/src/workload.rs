@@ -83,6 +83,8 @@ pub enum Target {
     Unwind,
     /// Rust panics.
     Panic,
+    /// Measures what its own calls cost.
+    Cost,
 }
 
 impl Target {
@@ -96,6 +98,7 @@ impl Target {
             Self::Flood => compiled(cache, &["flood.c", "report.h"], &c),
             Self::Stall => compiled(cache, &["stall.c", "report.h"], &c),
             Self::Unwind => compiled(cache, &["unwind.cpp", "report.h"], &c),
+            Self::Cost => compiled(cache, &["cost.c", "report.h"], &c),
             Self::Panic => compiled(
                 cache,
                 &["panic.rs"],

@@ -76,11 +76,12 @@ fn four_concurrent_clients_with_a_shared_prefix_and_one_that_leaves_are_told_apa
         .iter()
         .find(|request| request.cancelled)
         .context("the server noticed no client that left")?;
-    let same = requests
-        .iter()
-        .find(|request| request.sequence == Known::Known(SequenceId(left.slot)));
+    // A slot serves one request after the other; what was cached tells them apart.
+    let same = requests.iter().find(|request| {
+        request.sequence == Known::Known(SequenceId(left.slot))
+            && request.cached_tokens == Known::Known(left.cached.into())
+    });
     let same = same.with_context(|| format!("{left:?} was not traced: {requests:?}"))?;
-    assert_eq!(same.cached_tokens, Known::Known(left.cached.into()));
     assert!(
         matches!(same.end, EndReason::Stopped | EndReason::Cancelled),
         "{same:?}"
@@ -95,6 +96,25 @@ fn four_concurrent_clients_with_a_shared_prefix_and_one_that_leaves_are_told_apa
         [0, 1].contains(&(prompt + generated - u64::from(left.held))),
         "{same:?} {left:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_server_that_only_warmed_up_has_served_nothing() -> Result<()> {
+    requires_root!();
+    let mut tracing = Tracing::start(&[])?;
+    tracing.until(|line| matches!(line.body, Body::SessionStarted(_)))?;
+    let server = Server::start(&Cache::open()?, TINY, &OPTIONS)?;
+    let pid = server.pid();
+    server.stop()?;
+    let trace = tracing.interrupt()?;
+    let computed = trace
+        .of(pid)
+        .filter(|line| matches!(line.body, Body::Step(_)))
+        .count();
+    assert!(computed > 0, "llama-server warms up: {}", trace.stderr);
+    assert!(trace.steps(pid).is_empty(), "{:?}", trace.steps(pid));
+    assert!(trace.requests(pid).is_empty(), "{:?}", trace.requests(pid));
     Ok(())
 }
 

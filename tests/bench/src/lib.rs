@@ -2,6 +2,10 @@
 //! the speed of the machine cancels out; `cargo xtask bench` runs them.
 #![forbid(unsafe_code)]
 
+pub mod drain;
+pub mod machine;
+pub mod probe_cost;
+pub mod report;
 pub mod row;
 pub mod served;
 pub mod statistics;

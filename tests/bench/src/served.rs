@@ -41,8 +41,20 @@ pub struct Extent {
 /// If the workload or the tracer cannot be run.
 pub fn measure(extent: Extent, nanoseconds_per_pair: f64) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    rows.extend(of_model("58 M parameters", SMALL, extent, nanoseconds_per_pair, true)?);
-    rows.extend(of_model("toy of 4 M parameters", TINY, extent, nanoseconds_per_pair, false)?);
+    rows.extend(of_model(
+        "58 M parameters",
+        SMALL,
+        extent,
+        nanoseconds_per_pair,
+        true,
+    )?);
+    rows.extend(of_model(
+        "toy of 4 M parameters",
+        TINY,
+        extent,
+        nanoseconds_per_pair,
+        false,
+    )?);
     Ok(rows)
 }
 
@@ -75,7 +87,14 @@ fn of_model(
     let pairs = format!("{} pairs, {} tokens each", extent.pairs, extent.tokens);
     let computed = "records per token, each taken as an entry with its exit and a record";
     Ok(vec![
-        Row::judge(GROUP, format!("{name}: step, untraced"), "ms", steps, Bar::None, &pairs)?,
+        Row::judge(
+            GROUP,
+            format!("{name}: step, untraced"),
+            "ms",
+            steps,
+            Bar::None,
+            &pairs,
+        )?,
         Row::judge(
             GROUP,
             format!("{name}: tokens/s, traced ÷ untraced"),
@@ -151,5 +170,7 @@ fn speed(report: &[Line]) -> Result<Speed> {
     let calls = u32::try_from(ends.len() - 1).context("more calls than were asked for")?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let seconds = (last - first) as f64 / 1e9;
-    Ok(Speed { tokens_per_second: f64::from(calls) / seconds })
+    Ok(Speed {
+        tokens_per_second: f64::from(calls) / seconds,
+    })
 }
