@@ -7,7 +7,9 @@
 //!   and toolchain, so that a change of it is seen where it is made and not on somebody's kernel.
 //! * **Frames.** A uprobe program is pre-empted and sleeps, and a private stack, which kernels from
 //!   6.13 on give to functions with large frames, does not survive that: the next run on the same CPU
-//!   overwrites it. A frame that is too large crashes the kernel, rarely, and only under load.
+//!   overwrites it. A frame that is too large crashes the kernel, rarely, and only under load. The
+//!   lifecycle programs may have larger ones: a raw tracepoint does not run a program that is already
+//!   running on the CPU (`__bpf_trace_run`, kernel/trace/bpf_trace.c).
 //!
 //! `TRACER_UPDATE_SNAPSHOT=1` writes what this kernel says into the snapshot. A guest cannot: it
 //! prints the lines to be added.

@@ -26,6 +26,7 @@ mod sys;
 mod table;
 mod target;
 pub mod time;
+pub mod verifier;
 mod watch;
 
 pub use load::LoadError;

@@ -3,6 +3,7 @@
 mod diagnostics;
 mod object;
 mod programs;
+mod verified;
 
 use std::{
     io,
@@ -28,6 +29,7 @@ pub(crate) use diagnostics::Diagnostics;
 use object::OBJECT;
 pub(crate) use programs::CallPrograms;
 use programs::{Lifecycle, Relocated};
+pub use verified::{Purpose, Verified};
 
 /// Why the kernel half could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,14 @@ pub enum LoadError {
         /// What happened.
         source: io::Error,
         /// The end of what the verifier wrote.
+        log: String,
+    },
+    /// The verifier took a program and left out what that cost it.
+    #[error("the verifier's statistics of {program} are not as expected: {log:?}")]
+    Verifier {
+        /// Its name.
+        program: String,
+        /// What the verifier wrote.
         log: String,
     },
     /// A tracepoint could not be attached.
@@ -139,6 +149,11 @@ impl KernelHalf {
                 sleepable,
             )
         })
+    }
+
+    /// Loads every program and says what that took the verifier.
+    pub(crate) fn verify(ring_bytes: usize) -> Result<Vec<Verified>, LoadError> {
+        Self::load_with(ring_bytes, None, None, Relocated::verify_all).map(|(_, verified)| verified)
     }
 
     fn load_with<T>(

@@ -10,7 +10,7 @@ use std::{
 
 use aya_obj::{Object, ProgramSection};
 
-use super::{LoadError, Maps, OBJECT};
+use super::{LoadError, Maps, OBJECT, Purpose, Verified};
 use crate::{
     features::{self, Support},
     observation::Means,
@@ -147,6 +147,56 @@ impl Relocated {
         attach: u32,
         flags: u32,
     ) -> Result<OwnedFd, LoadError> {
+        self.with_program(name, kind, attach, flags, bpf::load_program)
+    }
+
+    /// Loads each program in the way in which it would be attached here, and says what that took.
+    pub(super) fn verify_all(&self) -> Result<Vec<Verified>, LoadError> {
+        let attach_uprobe = match features::uprobe_multi() {
+            Ok(_) => bpf::ATTACH_UPROBE_MULTI,
+            Err(_) => 0,
+        };
+        let sleepable = if features::sleepable().is_ok() {
+            bpf::SLEEPABLE
+        } else {
+            0
+        };
+        let mut verified = Vec::new();
+        for (name, program) in &self.object.programs {
+            let (purpose, kind, attach, flags) = match &program.section {
+                ProgramSection::UProbe { .. } => {
+                    let kind = bpf::PROGRAM_KPROBE;
+                    (Purpose::Uprobe, kind, attach_uprobe, sleepable)
+                }
+                ProgramSection::RawTracePoint => {
+                    (Purpose::Tracepoint, bpf::PROGRAM_RAW_TRACEPOINT, 0, 0)
+                }
+                other => {
+                    return Err(LoadError::Object(format!(
+                        "program {name} is of the unexpected kind {other:?}"
+                    )));
+                }
+            };
+            let log = self.with_program(name, kind, attach, flags, bpf::verifier_statistics)?;
+            verified.push(Verified::parse(name, purpose, &log).ok_or_else(|| {
+                LoadError::Verifier {
+                    program: name.clone(),
+                    log,
+                }
+            })?);
+        }
+        verified.sort_by(|one, other| one.program.cmp(&other.program));
+        Ok(verified)
+    }
+
+    fn with_program<T>(
+        &self,
+        name: &str,
+        kind: u32,
+        attach: u32,
+        flags: u32,
+        load: impl FnOnce(&Program<'_>) -> Result<T, (io::Error, String)>,
+    ) -> Result<T, LoadError> {
         let missing = || LoadError::Object(format!("it has no program {name}"));
         let program = self.object.programs.get(name).ok_or_else(missing)?;
         let function = self
@@ -168,7 +218,7 @@ impl Relocated {
             (ProgramSection::UProbe { .. }, bpf::PROGRAM_KPROBE)
                 | (ProgramSection::RawTracePoint, bpf::PROGRAM_RAW_TRACEPOINT)
         ));
-        bpf::load_program(&Program {
+        load(&Program {
             name,
             kind,
             attach,

@@ -218,7 +218,7 @@ pub(crate) fn load_types(btf: &[u8]) -> io::Result<OwnedFd> {
 /// one: the whole can be many megabytes.
 pub(crate) fn load_program(program: &Program<'_>) -> Result<OwnedFd, (io::Error, String)> {
     let mut log = Vec::new();
-    let refused = match load_program_with_log(program, &mut log) {
+    let refused = match load_program_with_log(program, LOG_NOTHING, &mut log) {
         Ok(fd) => return Ok(fd),
         Err(error) => error,
     };
@@ -226,11 +226,31 @@ pub(crate) fn load_program(program: &Program<'_>) -> Result<OwnedFd, (io::Error,
         return Err((refused, String::new()));
     }
     log.resize(LOG_BYTES, 0);
-    match load_program_with_log(program, &mut log) {
+    match load_program_with_log(program, LOG_STEPS, &mut log) {
         Ok(fd) => Ok(fd),
         Err(error) => Err((error, end_of_log(&log))),
     }
 }
+
+/// Loads a program and drops it again; returns what the verifier says it took.
+///
+/// # Minimum kernel version
+/// 5.2.
+pub(crate) fn verifier_statistics(program: &Program<'_>) -> Result<String, (io::Error, String)> {
+    let mut log = vec![0; STATISTICS_BYTES];
+    match load_program_with_log(program, LOG_STATISTICS, &mut log) {
+        Ok(_) => Ok(end_of_log(&log)),
+        Err(error) => Err((error, end_of_log(&log))),
+    }
+}
+
+/// Values of `log_level`: `BPF_LOG_LEVEL1` and `BPF_LOG_STATS` of `include/linux/bpf_verifier.h`.
+const LOG_NOTHING: u32 = 0;
+const LOG_STEPS: u32 = 1;
+const LOG_STATISTICS: u32 = 4;
+
+/// The statistics are a few lines.
+const STATISTICS_BYTES: usize = 64 << 10;
 
 /// Enough for the log of every program that we have; a longer one makes the kernel return ENOSPC,
 /// and its beginning is still there.
@@ -256,7 +276,11 @@ pub(crate) fn shorten_log(log: &str) -> String {
     }
 }
 
-fn load_program_with_log(program: &Program<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+fn load_program_with_log(
+    program: &Program<'_>,
+    log_level: u32,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attributes {
         kind: u32,
@@ -305,7 +329,7 @@ fn load_program_with_log(program: &Program<'_>, log: &mut [u8]) -> io::Result<Ow
         instruction_count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
         instructions: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,
-        log_level: u32::from(!log.is_empty()),
+        log_level,
         log_size: u32::try_from(log.len()).map_err(io::Error::other)?,
         log_buffer: if log.is_empty() {
             0
