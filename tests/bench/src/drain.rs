@@ -8,8 +8,9 @@ use rustix::{
     thread::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
 };
+use tracer_event::BootNanos;
 use tracer_pipeline::{Decoder, Merge, Merged, Options, ProbeSource, What};
-use tracer_probe::{Config, bench::Generator, observation::ProbeId, time::BootNanos};
+use tracer_probe::{Config, bench::Generator, observation::ProbeId};
 use tracer_profile::{FieldName, Probe, Profile};
 
 use crate::row::{Bar, Row};

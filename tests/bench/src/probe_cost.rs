@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     iter,
     path::PathBuf,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -258,7 +259,7 @@ impl Bench {
 }
 
 /// Attaches the probe of `condition` to the process `pid`.
-fn supervise(condition: Condition, pid: u32) -> Result<(Supervisor, AttachReport)> {
+fn supervise(condition: Condition, pid: u32) -> Result<(Supervisor, Arc<AttachReport>)> {
     let probe = condition
         .probe()
         .with_context(|| format!("{condition:?} has no profile"))?;
