@@ -166,9 +166,8 @@ impl Runner<'_> {
     fn command(&self, step: Step) -> Result<Command> {
         let mut command = match step {
             Step::Xtask(..) => {
-                let mut command = Command::new(
-                    std::env::current_exe().context("finding this program to run a step of it")?,
-                );
+                // By this link and not by its path: building the workspace may replace the file.
+                let mut command = Command::new("/proc/self/exe");
                 command.current_dir(&self.workspace.root);
                 command
             }
