@@ -4,16 +4,16 @@
 use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
-use rustix::{
-    thread::{CpuSet, sched_setaffinity},
-    time::{ClockId, clock_gettime},
-};
+use rustix::time::{ClockId, clock_gettime};
 use tracer_event::BootNanos;
 use tracer_pipeline::{Decoder, Merge, Merged, Options, ProbeSource, What};
 use tracer_probe::{Config, bench::Generator, observation::ProbeId};
 use tracer_profile::{FieldName, Probe, Profile};
 
-use crate::row::{Bar, Row};
+use crate::{
+    affinity::Pinned,
+    row::{Bar, Row},
+};
 
 /// Group on the command line.
 pub const GROUP: &str = "drain";
@@ -98,9 +98,11 @@ impl Bench {
         for _ in 0..bursts {
             self.fill()?;
             let expected = self.burst as usize * self.cpus;
+            let pinned = Pinned::to(0)?;
             let start = cpu_seconds();
             let decoded = self.drain();
             seconds += cpu_seconds() - start;
+            drop(pinned);
             let lost = self.generator.lost()?;
             ensure!(
                 decoded == expected && lost == 0,
@@ -115,10 +117,8 @@ impl Bench {
     /// Fills the ring of every CPU.
     fn fill(&self) -> Result<()> {
         let source = self.generator.source(self.burst)?;
-        for cpu in (0..self.cpus).rev() {
-            let mut only = CpuSet::new();
-            only.set(cpu);
-            sched_setaffinity(None, &only).with_context(|| format!("cannot run on CPU {cpu}"))?;
+        for cpu in 0..self.cpus {
+            let _pinned = Pinned::to(cpu)?;
             source.emit();
         }
         Ok(())

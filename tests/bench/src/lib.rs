@@ -2,6 +2,7 @@
 //! the speed of the machine cancels out; `cargo xtask bench` runs them.
 #![forbid(unsafe_code)]
 
+pub mod affinity;
 pub mod drain;
 pub mod machine;
 pub mod probe_cost;

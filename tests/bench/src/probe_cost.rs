@@ -14,7 +14,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tracer_abi::CaptureLevel;
 use tracer_probe::{
     Config, Observation, Selection, Supervisor,
@@ -28,6 +27,7 @@ use tracer_tests::{
 };
 
 use crate::{
+    affinity::Pinned,
     row::{Bar, Row},
     statistics::{SplitMix, median},
 };
@@ -173,15 +173,14 @@ struct Bench {
     empty: Empty,
     /// File offsets of the entry and of the exit, as the supervisor chooses them.
     sites: Vec<u64>,
+    /// The reader's CPU is not the target's, where there are two.
+    _pinned: Pinned,
 }
 
 impl Bench {
     fn start() -> Result<Self> {
         let cpus = thread::available_parallelism()?.get();
-        let mut own = CpuSet::new();
-        own.set(0);
-        sched_setaffinity(None, &own).context("cannot stay on the first CPU")?;
-
+        let pinned = Pinned::to(0)?;
         let last = (cpus - 1).to_string();
         let command = Target::Cost.command(&Cache::open()?, &[&last, &CALLS.to_string()])?;
         let file = PathBuf::from(command.get_program());
@@ -201,6 +200,7 @@ impl Bench {
             file,
             empty,
             sites,
+            _pinned: pinned,
         })
     }
 

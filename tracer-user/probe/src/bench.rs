@@ -1,8 +1,11 @@
-//! Records without a traced process, for `cargo xtask bench` and for tests of the reader.
+//! What `cargo xtask bench` measures with, beside the [`Supervisor`](crate::Supervisor): records
+//! without a traced process, and a program that does nothing. Tests of the reader use the first too.
 
 use std::{
+    fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
+    path::Path,
     time::Duration,
 };
 
@@ -12,6 +15,8 @@ use crate::{
     features::{self, OwnSite},
     load::{KernelHalf, LoadError},
     observation::RecordBatch,
+    supervisor::Config,
+    sys::bpf::{self, UprobeLink},
 };
 
 /// The kernel half with a program that makes records by itself.
@@ -97,5 +102,52 @@ impl Source {
     /// Makes the records.
     pub fn emit(&self) {
         OwnSite::EMULATED.call();
+    }
+}
+
+/// A program that does nothing: what a probe costs before it does anything.
+pub struct Empty {
+    program: OwnedFd,
+    filters_by_process: bool,
+}
+
+/// Sites with the empty program; dropping it detaches them.
+pub struct EmptySites {
+    _link: OwnedFd,
+}
+
+impl Empty {
+    /// Loads it as the programs that follow calls are loaded.
+    ///
+    /// # Errors
+    /// If the host does not allow it.
+    ///
+    /// # Minimum kernel version
+    /// 6.6, for `uprobe_multi`.
+    pub fn load() -> Result<Self, LoadError> {
+        let (kernel, program) = KernelHalf::load_with_measure(Config::RING_BYTES, "empty")?;
+        Ok(Self {
+            program,
+            filters_by_process: kernel.calls.filters_by_process(),
+        })
+    }
+
+    /// Attaches it to the instructions at `offsets` of `file`, for the process `pid` where the
+    /// kernel can tell, as [`Supervisor`](crate::Supervisor) does for a single process.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or a site cannot be probed.
+    pub fn attach(&self, file: &Path, offsets: &[u64], pid: u32) -> io::Result<EmptySites> {
+        let file = File::open(file)?;
+        let link = bpf::link_uprobes(
+            self.program.as_fd(),
+            &UprobeLink {
+                path: &features::descriptor_path(&file),
+                offsets,
+                cookies: &vec![0; offsets.len()],
+                pid: if self.filters_by_process { pid } else { 0 },
+            },
+        )?;
+        Ok(EmptySites { _link: link })
     }
 }
