@@ -371,7 +371,7 @@ impl Context {
             let Some(blind) = &mut self.blind else {
                 return false;
             };
-            blind.sampled(time);
+            blind.sampled(time, sample.ends);
             if sample.ends == Some(true) {
                 self.close_blind(EndReason::Eog, ledger);
             }
@@ -383,7 +383,7 @@ impl Context {
         else {
             return false;
         };
-        open.sampled(time);
+        open.sampled(time, sample.ends);
         if let Some(token) = sample.token {
             let batch = BatchOfTokens {
                 direction: Direction::Output,

@@ -23,7 +23,7 @@ use tracer_probe::observation::Runtime;
 use tracer_profile::{FieldName, Profile, Signal};
 
 use self::{
-    action::Action,
+    action::{Action, What},
     context::Context,
     inference::Inference,
     ledger::{Fact, Ledger},
@@ -94,7 +94,9 @@ impl Correlator {
         let process = self.processes.entry(call.pid()).or_default();
         match call.signal() {
             Signal::ModelLoad => {
-                if call.phase != Phase::Entry {
+                if call.phase == Phase::Entry {
+                    process.models.load_begins(call, output);
+                } else {
                     self.next_model += 1;
                     process
                         .models
@@ -150,9 +152,14 @@ impl Correlator {
             | Signal::StateRestore
             | Signal::Sample
             | Signal::WarmUp => {
-                let Some(action) = Action::of(call) else {
+                let Some(mut action) = Action::of(call) else {
                     return;
                 };
+                if let What::Sample(sample) = &mut action.what
+                    && let (None, Some(token)) = (sample.ends, sample.token)
+                {
+                    sample.ends = process.models.ends(token);
+                }
                 if let Some(address) = action.context()
                     && address != 0
                     && !process.inference.knows(address)

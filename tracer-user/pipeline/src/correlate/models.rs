@@ -1,13 +1,18 @@
 //! The models of one process, and the snapshots that wait to be complete.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use tracer_abi::Phase;
 use tracer_event::{
     Body, BootNanos, Content, Digest, Known, ModelId, Name, Pid, Raw,
     model::{
-        ChatTemplate, ContextSnapshot, FileRole, Header, LoadParameters, LoadResult, LoadSeen,
-        ModelFreed, ModelSnapshot, TemplateOrigin,
+        Backend, CgroupLimits, ChatTemplate, ContextSnapshot, FileRole, Header, LoadParameters,
+        LoadResult, LoadSeen, ModelFreed, ModelSnapshot, TemplateOrigin,
     },
 };
 use tracer_profile::{FieldName, Options, Profile, TokenSet};
@@ -52,6 +57,53 @@ pub(super) struct Models {
     models: Vec<Model>,
     surroundings: Surroundings,
     template_option: Option<Digest>,
+    /// The files that the command line named when the process was found: they are the model if it
+    /// turns out to serve one that nothing else tells of.
+    named: Vec<Found>,
+    /// The process as it was then, for when it is gone before its model is known.
+    first_look: Option<Live>,
+    /// Loads that have begun, by call.
+    begun: BTreeMap<u64, Begun>,
+}
+
+/// What only a living process can tell.
+struct Live {
+    backends: Vec<Backend<Raw<Content>>>,
+    environment: BTreeMap<Name, Raw<Content>>,
+    threads: u32,
+    limits: CgroupLimits,
+}
+
+impl Live {
+    /// `None` if the process is gone.
+    fn read(pid: Pid, surroundings: &Surroundings) -> Option<Self> {
+        let Surroundings {
+            environment,
+            libraries,
+            options: _,
+        } = surroundings;
+        let Known::Known(threads) = live::threads(pid.0) else {
+            return None;
+        };
+        let backends = live::backends(pid.0, libraries);
+        if backends.is_empty() && !libraries.is_empty() {
+            // A process that has ended and waits for its parent has a status, but no mapping.
+            return None;
+        }
+        Some(Self {
+            backends,
+            environment: live::environment(pid.0, environment),
+            threads,
+            limits: live::limits(pid.0),
+        })
+    }
+}
+
+/// A load whose end has not been seen.
+struct Begun {
+    path: PathBuf,
+    whole: bool,
+    found: Vec<Found>,
 }
 
 struct Model {
@@ -76,10 +128,36 @@ struct Held {
 impl Models {
     /// What the profile wants to know is known, and with it what the live process says.
     pub(super) fn surroundings(&mut self, pid: Pid, surroundings: Surroundings) {
-        self.template_option = CommandLine::read(pid.0, &surroundings.options).template;
+        let CommandLine { model, template } = CommandLine::read(pid.0, &surroundings.options);
+        self.template_option = template;
+        self.named = model.map_or_else(Vec::new, |path| files_at(pid, &path));
+        self.first_look = Live::read(pid, &surroundings);
         self.surroundings = surroundings;
         for index in 0..self.models.len() {
             self.refresh(pid, index);
+        }
+    }
+
+    /// A load call begins: what ends a generation can be told to the kernel before the first.
+    pub(super) fn load_begins(&mut self, call: &Call<'_>, output: &mut Output) {
+        let Some(text) = call.text(FieldName::Path) else {
+            return;
+        };
+        let path = Path::new(OsStr::from_bytes(text.expose())).to_owned();
+        let whole = text.is_whole();
+        let found = if whole {
+            files_at(call.pid(), &path)
+        } else {
+            Vec::new()
+        };
+        if self.begun.len() >= MOST_MODELS {
+            self.begun.pop_first();
+        }
+        let tells_ends = found.iter().any(|file| file.header.is_some());
+        let begun = Begun { path, whole, found };
+        self.begun.insert(call.id(), begun);
+        if tells_ends {
+            self.put_ends(call.pid(), output);
         }
     }
 
@@ -89,16 +167,11 @@ impl Models {
         let address = call
             .address(FieldName::Model)
             .filter(|address| *address != 0);
-        let path = call.text(FieldName::Path);
-        let path = path.filter(|path| path.is_whole());
-        let found: Vec<Found> = path
-            .and_then(|path| {
-                let path = Path::new(OsStr::from_bytes(path.expose()));
-                let first = files::named(pid.0, path)?;
-                let rest = files::siblings(pid.0, &first);
-                Some([vec![first], rest].concat())
-            })
-            .unwrap_or_default();
+        let begun = self.begun.remove(&call.id());
+        let (path, found) = match begun {
+            Some(Begun { path, whole, found }) => (whole.then_some(path), found),
+            None => (None, Vec::new()),
+        };
         let mut snapshot = empty(id, call.probe.runtime.clone(), LoadSeen::Seen);
         snapshot.load_began = Known::Known(call.began());
         snapshot.load_duration = Known::Known(call.duration());
@@ -117,7 +190,7 @@ impl Models {
         {
             snapshot.files.push(tracer_event::model::ModelFile {
                 role: FileRole::Other,
-                path: path.to_raw(),
+                path: Raw::new(Content::text(path.as_os_str().as_bytes())),
                 inode: Known::Unknown,
                 size: Known::Unknown,
                 mapped: false,
@@ -178,13 +251,8 @@ impl Models {
                 None => groups.push(vec![file]),
             }
         }
-        if groups.is_empty() && is_serving {
-            let named = CommandLine::read(pid.0, &self.surroundings.options).model;
-            let named = named.and_then(|path| files::named(pid.0, &path));
-            groups.extend(named.map(|first| {
-                let rest = files::siblings(pid.0, &first);
-                [vec![first], rest].concat()
-            }));
+        if groups.is_empty() && is_serving && !self.named.is_empty() {
+            groups.push(std::mem::take(&mut self.named));
         }
         if let Some(first) = groups.first_mut() {
             first.extend(others);
@@ -238,42 +306,36 @@ impl Models {
 
     /// Reads what only a living process can tell; what was read before stays if it is gone.
     fn refresh(&mut self, pid: Pid, index: usize) {
-        let Some(held) = self
+        let held = self
             .models
             .get_mut(index)
-            .and_then(|model| model.held.as_mut())
-        else {
+            .and_then(|model| model.held.as_mut());
+        let Some(Held { snapshot, .. }) = held else {
             return;
         };
-        let Surroundings {
+        let live = Live::read(pid, &self.surroundings);
+        let Some(live) = live.or_else(|| self.first_look.take()) else {
+            return;
+        };
+        let Live {
+            backends,
             environment,
-            libraries,
-            options: _,
-        } = &self.surroundings;
-        let snapshot = &mut held.snapshot;
-        let backends = live::backends(pid.0, libraries);
-        if !backends.is_empty() {
-            snapshot.backends = backends;
-        }
-        let environment = live::environment(pid.0, environment);
-        if !environment.is_empty() {
-            snapshot.environment = environment;
-        }
-        let threads = live::threads(pid.0);
-        if threads != Known::Unknown {
-            snapshot.process_threads = threads;
-            snapshot.limits = live::limits(pid.0);
-        }
+            threads,
+            limits,
+        } = live;
+        snapshot.backends = backends;
+        snapshot.environment = environment;
+        snapshot.process_threads = Known::Known(threads);
+        snapshot.limits = limits;
     }
 
     /// Tells the kernel which tokens end a generation in this process.
     fn put_ends(&self, pid: Pid, output: &mut Output) {
-        let mut values: Vec<u64> = self
-            .models
-            .iter()
-            .flat_map(|model| &model.ends)
-            .map(|id| u64::from(*id))
-            .collect();
+        let begun = self.begun.values().flat_map(|begun| &begun.found);
+        let begun = begun.filter_map(|file| file.header.as_ref());
+        let begun = begun.flat_map(|header| &header.end_of_generation);
+        let models = self.models.iter().flat_map(|model| &model.ends);
+        let mut values: Vec<u64> = models.chain(begun).map(|id| u64::from(*id)).collect();
         values.sort_unstable();
         values.dedup();
         output.put_set(SetUpdate {
@@ -281,6 +343,14 @@ impl Models {
             set: TokenSet::EndOfGeneration,
             values,
         });
+    }
+
+    /// Whether a token ends a generation, as the model's file says; for when the kernel did not
+    /// know yet.
+    pub(super) fn ends(&self, token: i32) -> Option<bool> {
+        let token = u32::try_from(token).ok()?;
+        let known = !self.models.iter().all(|model| model.ends.is_empty());
+        known.then(|| self.models.iter().any(|model| model.ends.contains(&token)))
     }
 
     /// The model of an address; one that was there before, if it is the only one.
@@ -457,6 +527,15 @@ impl Models {
     }
 }
 
+/// The file of a path, and the others of a model that is split.
+fn files_at(pid: Pid, path: &Path) -> Vec<Found> {
+    let Some(first) = files::named(pid.0, path) else {
+        return Vec::new();
+    };
+    let rest = files::siblings(pid.0, &first);
+    [vec![first], rest].concat()
+}
+
 fn header_template(digest: Option<Digest>) -> ChatTemplate {
     ChatTemplate {
         origin: Known::Known(match digest {
@@ -484,8 +563,8 @@ fn empty(model: ModelId, runtime: Name, load: LoadSeen) -> ModelSnapshot<Raw<Con
         chat_template: ChatTemplate::UNKNOWN,
         backends: Vec::new(),
         process_threads: Known::Unknown,
-        environment: std::collections::BTreeMap::new(),
-        limits: tracer_event::model::CgroupLimits::default(),
+        environment: BTreeMap::new(),
+        limits: CgroupLimits::default(),
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Open {
     samples: u64,
     first_token: Option<BootNanos>,
     last_token: Option<BootNanos>,
+    /// Whether no one could say if the last token ended the generation.
+    end_unknown: bool,
     pub(super) active: BootNanos,
     steps: u64,
     /// The last step that it took part in, its first position and how many tokens were in it.
@@ -78,6 +80,7 @@ impl Open {
             samples: 0,
             first_token: None,
             last_token: None,
+            end_unknown: false,
             active: opened,
             steps: 0,
             step: None,
@@ -133,7 +136,8 @@ impl Open {
     }
 
     /// A token was chosen.
-    pub(super) fn sampled(&mut self, time: BootNanos) {
+    pub(super) fn sampled(&mut self, time: BootNanos, ends: Option<bool>) {
+        self.end_unknown = ends.is_none();
         self.prompt.get_or_insert(self.inputs);
         if self.samples == 0 {
             self.first_token = Some(time);
@@ -176,6 +180,7 @@ impl Open {
             samples,
             first_token,
             last_token,
+            end_unknown,
             active,
             steps,
             step: _,
@@ -197,6 +202,7 @@ impl Open {
             (_, Some(2)) => EndReason::Aborted,
             (_, Some(_)) => EndReason::Error,
             (EndReason::Stopped, None) if full => EndReason::ContextFull,
+            (EndReason::Stopped, None) if end_unknown => EndReason::Unknown,
             (why, None) => why,
         };
         let prompt = prompt.unwrap_or(inputs);
