@@ -9,7 +9,9 @@ mod context;
 mod inference;
 mod ledger;
 mod models;
+mod parameters;
 mod request;
+mod surroundings;
 
 use std::collections::BTreeMap;
 
@@ -27,7 +29,9 @@ use self::{
     context::Context,
     inference::Inference,
     ledger::{Fact, Ledger},
-    models::{Models, Surroundings, truth},
+    models::Models,
+    parameters::context_parameters,
+    surroundings::Surroundings,
 };
 use crate::{
     call::Call,
@@ -342,24 +346,5 @@ fn emit_facts(ledger: &mut Ledger, call: Option<&Call<'_>>, pid: Pid, output: &m
     }
     for _ in 0..std::mem::take(&mut ledger.given_up) {
         output.give_up();
-    }
-}
-
-fn context_parameters(call: &Call<'_>) -> ContextParameters {
-    let number = |name| Known::from(call.number(name));
-    let count = |name| Known::from(call.number(name).and_then(|n| u32::try_from(n).ok()));
-    ContextParameters {
-        context_length: count(FieldName::ContextLength),
-        batch_size: count(FieldName::BatchSize),
-        micro_batch_size: count(FieldName::MicroBatchSize),
-        sequence_limit: count(FieldName::SequenceLimit),
-        threads: number(FieldName::Threads),
-        batch_threads: number(FieldName::BatchThreads),
-        flash_attention: number(FieldName::FlashAttention),
-        key_type: number(FieldName::KeyType),
-        value_type: number(FieldName::ValueType),
-        embeddings: truth(call, FieldName::Embeddings),
-        offload_cache: truth(call, FieldName::OffloadCache),
-        rope_frequency_base: call.float(FieldName::RopeFrequencyBase).into(),
     }
 }

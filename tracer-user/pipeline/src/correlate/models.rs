@@ -11,19 +11,23 @@ use tracer_abi::Phase;
 use tracer_event::{
     Body, BootNanos, Content, Digest, Known, ModelId, Name, Pid, Raw,
     model::{
-        Backend, CgroupLimits, ChatTemplate, ContextSnapshot, FileRole, Header, LoadParameters,
-        LoadResult, LoadSeen, ModelFreed, ModelSnapshot, TemplateOrigin,
+        ChatTemplate, ContextSnapshot, FileRole, Header, LoadResult, LoadSeen, ModelFreed,
+        ModelSnapshot, TemplateOrigin,
     },
 };
-use tracer_profile::{FieldName, Options, Profile, TokenSet};
+use tracer_profile::{FieldName, TokenSet};
 
+use super::{
+    parameters::{empty, load_parameters, truth},
+    surroundings::{Live, Surroundings},
+};
 use crate::{
     call::Call,
     output::{Draft, Output, SetUpdate},
     snapshot::{
         self,
         files::{self, Found},
-        live::{self, CommandLine},
+        live::CommandLine,
     },
 };
 
@@ -32,24 +36,6 @@ const MOST_MODELS: usize = 64;
 /// Nanoseconds after its last news that a snapshot is taken as complete: a server makes its
 /// contexts and its chat template within that.
 const SETTLED: u64 = 1_000_000_000;
-
-/// What a profile says about snapshots.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Surroundings {
-    environment: Vec<String>,
-    libraries: Vec<String>,
-    options: Options,
-}
-
-impl Surroundings {
-    pub(super) fn of(profile: &Profile) -> Self {
-        Self {
-            environment: profile.environment.clone(),
-            libraries: profile.libraries.clone(),
-            options: profile.options.clone(),
-        }
-    }
-}
 
 /// The models of one process.
 #[derive(Default)]
@@ -64,39 +50,6 @@ pub(super) struct Models {
     first_look: Option<Live>,
     /// Loads that have begun, by call.
     begun: BTreeMap<u64, Begun>,
-}
-
-/// What only a living process can tell.
-struct Live {
-    backends: Vec<Backend<Raw<Content>>>,
-    environment: BTreeMap<Name, Raw<Content>>,
-    threads: u32,
-    limits: CgroupLimits,
-}
-
-impl Live {
-    /// `None` if the process is gone.
-    fn read(pid: Pid, surroundings: &Surroundings) -> Option<Self> {
-        let Surroundings {
-            environment,
-            libraries,
-            options: _,
-        } = surroundings;
-        let Known::Known(threads) = live::threads(pid.0) else {
-            return None;
-        };
-        let backends = live::backends(pid.0, libraries);
-        if backends.is_empty() && !libraries.is_empty() {
-            // A process that has ended and waits for its parent has a status, but no mapping.
-            return None;
-        }
-        Some(Self {
-            backends,
-            environment: live::environment(pid.0, environment),
-            threads,
-            limits: live::limits(pid.0),
-        })
-    }
 }
 
 /// A load whose end has not been seen.
@@ -543,51 +496,5 @@ fn header_template(digest: Option<Digest>) -> ChatTemplate {
             None => TemplateOrigin::None,
         }),
         digest: digest.into(),
-    }
-}
-
-/// A snapshot of which nothing is known yet.
-fn empty(model: ModelId, runtime: Name, load: LoadSeen) -> ModelSnapshot<Raw<Content>> {
-    ModelSnapshot {
-        model,
-        runtime,
-        load,
-        load_began: Known::Unknown,
-        load_duration: Known::Unknown,
-        load_result: Known::Unknown,
-        dry_run: Known::Unknown,
-        load_parameters: LoadParameters::default(),
-        contexts: Vec::new(),
-        files: Vec::new(),
-        header: Header::default(),
-        chat_template: ChatTemplate::UNKNOWN,
-        backends: Vec::new(),
-        process_threads: Known::Unknown,
-        environment: BTreeMap::new(),
-        limits: CgroupLimits::default(),
-    }
-}
-
-fn load_parameters(call: &Call<'_>) -> LoadParameters {
-    let number = |name| Known::from(call.number(name));
-    LoadParameters {
-        gpu_layers: number(FieldName::GpuLayers),
-        split_mode: number(FieldName::SplitMode),
-        main_gpu: number(FieldName::MainGpu),
-        load_mode: number(FieldName::LoadMode),
-        use_mmap: truth(call, FieldName::UseMmap),
-        use_mlock: truth(call, FieldName::UseMlock),
-        use_direct_io: truth(call, FieldName::UseDirectIo),
-        vocabulary_only: truth(call, FieldName::VocabularyOnly),
-        check_tensors: truth(call, FieldName::CheckTensors),
-    }
-}
-
-/// A C++ `bool`, which is 0 or 1.
-pub(super) fn truth(call: &Call<'_>, name: FieldName) -> Known<bool> {
-    match call.number(name) {
-        Some(0) => Known::Known(false),
-        Some(1) => Known::Known(true),
-        Some(_) | None => Known::Unknown,
     }
 }

@@ -1,0 +1,62 @@
+//! What a profile asks about a process, and what only a living process can answer.
+
+use std::collections::BTreeMap;
+
+use tracer_event::{
+    Content, Known, Name, Pid, Raw,
+    model::{Backend, CgroupLimits},
+};
+use tracer_profile::{Options, Profile};
+
+use crate::snapshot::live;
+
+/// What a profile says about snapshots.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    environment: Vec<String>,
+    libraries: Vec<String>,
+    pub(super) options: Options,
+}
+
+impl Surroundings {
+    pub(super) fn of(profile: &Profile) -> Self {
+        Self {
+            environment: profile.environment.clone(),
+            libraries: profile.libraries.clone(),
+            options: profile.options.clone(),
+        }
+    }
+}
+
+/// What only a living process can tell.
+pub(super) struct Live {
+    pub(super) backends: Vec<Backend<Raw<Content>>>,
+    pub(super) environment: BTreeMap<Name, Raw<Content>>,
+    pub(super) threads: u32,
+    pub(super) limits: CgroupLimits,
+}
+
+impl Live {
+    /// `None` if the process is gone.
+    pub(super) fn read(pid: Pid, surroundings: &Surroundings) -> Option<Self> {
+        let Surroundings {
+            environment,
+            libraries,
+            options: _,
+        } = surroundings;
+        let Known::Known(threads) = live::threads(pid.0) else {
+            return None;
+        };
+        let backends = live::backends(pid.0, libraries);
+        if backends.is_empty() && !libraries.is_empty() {
+            // A process that has ended and waits for its parent has a status, but no mapping.
+            return None;
+        }
+        Some(Self {
+            backends,
+            environment: live::environment(pid.0, environment),
+            threads,
+            limits: live::limits(pid.0),
+        })
+    }
+}
