@@ -4,7 +4,6 @@
 use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
-use rustix::time::{ClockId, clock_gettime};
 use tracer_event::BootNanos;
 use tracer_pipeline::{Decoder, Merge, Merged, Options, ProbeSource, What};
 use tracer_probe::{Config, bench::Generator, observation::ProbeId};
@@ -12,6 +11,7 @@ use tracer_profile::{FieldName, Probe, Profile};
 
 use crate::{
     affinity::Pinned,
+    clock::cpu_seconds,
     row::{Bar, Row},
 };
 
@@ -149,14 +149,4 @@ impl ProbeSource for Loaded<'_> {
     fn probe(&self, id: ProbeId) -> Option<(&Profile, &Probe)> {
         Some((self.0, self.0.probes.get(usize::from(id.0))?))
     }
-}
-
-/// CPU time of this thread.
-fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "nanoseconds of a run fit 53 bits"
-    )]
-    return time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
 }

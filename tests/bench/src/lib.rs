@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod affinity;
+pub mod clock;
 pub mod drain;
 pub mod machine;
+pub mod pipeline;
 pub mod probe_cost;
 pub mod report;
 pub mod row;

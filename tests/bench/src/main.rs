@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use tracer_bench::{drain, machine::Machine, probe_cost, report::Report, row::Row, served};
+use tracer_bench::{
+    drain, machine::Machine, pipeline, probe_cost, report::Report, row::Row, served,
+};
 
 /// Measures every claim about speed.
 #[derive(Parser)]
@@ -27,6 +29,8 @@ enum Group {
     ProbeCost,
     /// How fast records become typed calls
     Drain,
+    /// How fast records become redacted events
+    Pipeline,
     /// Tokens a second of llama.cpp, traced and untraced
     Served,
 }
@@ -72,6 +76,12 @@ fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
         rows.push(drain::measure(drain::Extent {
             repetitions: if quick { 3 } else { 11 },
             bursts: if quick { 10 } else { 50 },
+        })?);
+    }
+    if wanted(Group::Pipeline) {
+        rows.push(pipeline::measure(pipeline::Extent {
+            repetitions: if quick { 3 } else { 11 },
+            bursts: if quick { 5 } else { 20 },
         })?);
     }
     if wanted(Group::Served) {
