@@ -107,7 +107,7 @@ pub(crate) fn findings(features: &Features) -> Vec<Finding> {
             what: "read memory that the process has not touched yet",
             needed: false,
             cost: "a path or token list in an untouched page is missing, and counted as a read fault",
-            remedy: "use Linux 6.0 or later",
+            remedy: "use Linux 6.12 or later",
             ..tried(sleepable)
         },
         Finding {

@@ -11,6 +11,7 @@ mod own_site;
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -63,7 +64,7 @@ pub struct Features {
     pub ring_buffer: Support,
     /// A number of its own for each attached site (5.15). Needed.
     pub cookie: Support,
-    /// Programs that may wait for a page of the target (6.0). Without, what the target has never
+    /// Programs that may wait for a page of the target (6.12). Without, what the target has never
     /// touched cannot be read.
     pub sleepable: Support,
     /// Many sites in one link (6.6). Without, detaching takes about 0.1 s a site.
@@ -134,7 +135,20 @@ pub(crate) fn cookie() -> io::Result<OwnedFd> {
     load(0, 0, &assembly::asks(GET_ATTACH_COOKIE))
 }
 
+/// A program that may sleep loads from 6.0 on, but before 6.12 it runs with the uprobe's semaphore
+/// held for reading: while one process makes it wait for a page, attaching or detaching waits as a
+/// writer, and behind the writer every other process that hits the probe. So it is used only where
+/// consumers are walked without the semaphore, which the kernel's types show: `cons_node` came with
+/// that change (<https://lore.kernel.org/r/20240903174603.3554182-1-andrii@kernel.org>).
 pub(crate) fn sleepable() -> io::Result<OwnedFd> {
+    static CONSUMERS_ARE_FREE: LazyLock<bool> = LazyLock::new(|| {
+        KernelTypes::of_running_kernel()
+            .is_ok_and(|types| types.field_offset("uprobe_consumer", "cons_node").is_ok())
+    });
+    if !*CONSUMERS_ARE_FREE {
+        let reason = "on this kernel a probe that waits would make other processes wait";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
     load(0, bpf::SLEEPABLE, assembly::EMPTY)
 }
 
