@@ -54,7 +54,14 @@ pub(crate) const SUITES: &[Suite] = &[
                 "-D",
                 "warnings",
             ]),
-            Step::Check(&["build", "--release", "--package", "tracer-cli"]),
+            Step::Check(&[
+                "build",
+                "--release",
+                "-p",
+                "tracer-cli",
+                "-p",
+                "tracer-bench",
+            ]),
             Step::Tests {
                 selection: &["--package", "xtask", "--test", "reproducible"],
                 alone: true,
