@@ -18,7 +18,7 @@ pub enum CaptureLevel {
     Text = 3,
 }
 
-/// Where an operation starts from. [`Op::register`] or [`Op::from_slot`] completes it.
+/// Where an operation starts from. [`Op::index`] or [`Op::operand`] completes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Source {

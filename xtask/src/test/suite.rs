@@ -54,6 +54,7 @@ pub(crate) const SUITES: &[Suite] = &[
                 "-D",
                 "warnings",
             ]),
+            Step::Check(&["doc", "--workspace", "--no-deps"]),
             Step::Check(&[
                 "build",
                 "--release",

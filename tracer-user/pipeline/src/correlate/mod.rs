@@ -1,7 +1,7 @@
 //! Makes models, contexts and requests of calls.
 //!
-//! [`Inference`](inference::Inference) and what is below it are pure: calls go in, facts come out.
-//! [`Models`](models::Models) asks [`snapshot`](crate::snapshot) about the live process. This
+//! `Inference` and what is below it are pure: calls go in, facts come out.
+//! `Models` asks [`snapshot`](crate::snapshot) about the live process. This
 //! file decides which process a call belongs to and hands out numbers.
 
 mod action;
