@@ -39,9 +39,7 @@ const fn minutes(count: u64) -> Duration {
 pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "build",
-        // The durability suite, which comes with the collector, lends 4 of its 6 minutes here and 2
-        // to the unit tests until it exists.
-        share: minutes(16),
+        share: minutes(12),
         steps: &[
             Step::Xtask(&["build-ebpf"], &["build-ebpf"]),
             Step::Check(&["fmt", "--all", "--check"]),
@@ -71,7 +69,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "unit",
-        share: minutes(10),
+        share: minutes(8),
         steps: &[
             Step::Tests {
                 selection: &["--workspace", "--lib", "--bins"],
