@@ -47,14 +47,15 @@ impl Inference {
         self.contexts.contains_key(&address)
     }
 
-    /// Adds a context. One of the same address, whose end was not seen, ends.
+    /// Adds a context. One of the same address, whose end was not seen, ends. Where there are too
+    /// many, the one of the lowest address is given up, whatever its age, and counted.
     pub(super) fn add(&mut self, address: u64, context: Context, ledger: &mut Ledger) {
         let time = BootNanos(0);
         self.remove(address, time, EndReason::Unknown, ledger);
         if self.contexts.len() >= MOST_CONTEXTS
-            && let Some((_, mut oldest)) = self.contexts.pop_first()
+            && let Some((_, mut given_up)) = self.contexts.pop_first()
         {
-            oldest.end(time, EndReason::Unknown, ledger);
+            given_up.end(time, EndReason::Unknown, ledger);
             ledger.given_up += 1;
         }
         self.contexts.insert(address, context);
