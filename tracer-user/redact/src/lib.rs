@@ -50,6 +50,7 @@
 #![forbid(unsafe_code)]
 
 mod content;
+pub mod detect;
 mod engine;
 mod field;
 mod policy;

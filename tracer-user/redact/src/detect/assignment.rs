@@ -1,0 +1,601 @@
+//! Values that a name before them calls secret: `password = "..."`, `API_KEY: ...`,
+//! `--token ...`, `<password>...</password>`, `my password is ...`, `setPassword("...")`.
+
+use std::ops::Range;
+
+use super::class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, SPACE, UPPER};
+
+/// What the name says of the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strength {
+    /// A password: it may look like anything.
+    Password,
+    /// A key, a token, a secret: those look like what they are.
+    Secret,
+}
+
+/// How the value is joined to the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// `=`, `:` and their kin, without blanks around.
+    Tight,
+    /// The same with blanks, a comma between arguments, a tag.
+    Loose,
+    /// `is`, `was`.
+    Verb,
+    /// Blanks only.
+    Blank,
+}
+
+/// No secret of one line is longer.
+const MAX_VALUE: usize = 4096;
+
+/// The value after the name whose deciding word is at `word`.
+pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Option<Range<usize>> {
+    if !starts_a_name(text, word.start) {
+        return None;
+    }
+    let name_end = name_end(text, word.end)?;
+    let suffix = &text[word.end..name_end];
+    let (start, link) = link(text, name_end)?;
+    let (range, quoted) = value(text, start, link)?;
+    let value = &text[range.clone()];
+    accepts(value, strength, link, quoted, suffix).then_some(range)
+}
+
+/// The value of a header or option that ends at `end`, as in `Bearer ...`.
+pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
+    let mut start = class::run_end(text, end, SPACE);
+    if start == end || start > end + 3 {
+        return None;
+    }
+    while start < text.len() && b"\"'\\<{".contains(&text[start]) && start < end + 6 {
+        start += 1;
+    }
+    let is_value = |byte: u8| class::is(byte, ALNUM | JOINER) || b"+/=.~%:".contains(&byte);
+    let length = text[start..]
+        .iter()
+        .take(MAX_VALUE)
+        .take_while(|byte| is_value(**byte))
+        .count();
+    let range = start..trim(text, start, start + length);
+    let value = &text[range.clone()];
+    (value.len() >= 12 && (looks_random(value) || value.len() >= 24) && !is_placeholder(value))
+        .then_some(range)
+}
+
+fn starts_a_name(text: &[u8], start: usize) -> bool {
+    let is_camel = class::before(text, start, LOWER) && class::at(text, start, UPPER);
+    // `MYSQLPASS`: names in capitals are glued together.
+    let is_capital = class::before(text, start, UPPER) && class::at(text, start, UPPER);
+    !class::before(text, start, LETTER) || is_camel || is_capital
+        // `dbpassword`, `userpass`
+        || text[start..].first().is_some_and(|byte| *byte == b'p')
+        || class::before(text, start, LOWER)
+}
+
+/// The end of the name that goes on after the word: `_hash`, `Id`, `s`, `[0]`.
+fn name_end(text: &[u8], end: usize) -> Option<usize> {
+    let mut place = end;
+    while place < text.len()
+        && place < end + 40
+        && (class::is(text[place], ALNUM | JOINER) || text[place] == b'.')
+    {
+        place += 1;
+    }
+    // A sentence's full stop is not a part of the name, and neither is a flag's dash.
+    while place > end && matches!(text[place - 1], b'.' | b'-') {
+        place -= 1;
+    }
+    let suffix = &text[end..place];
+    // `passing`, `keyboard`, `tokenizer`, `secretary`: the word goes on in lower case.
+    let goes_on = suffix.first().is_some_and(|byte| class::is(*byte, LOWER))
+        && class::before(text, end, LOWER)
+        && !suffix.starts_with(b"s")
+        && !suffix.starts_with(b"e =")
+        && suffix
+            .iter()
+            .take_while(|byte| class::is(**byte, LOWER))
+            .count()
+            > 1;
+    (!goes_on && place < end + 40).then_some(place)
+}
+
+/// The place after what joins a name to its value.
+fn link(text: &[u8], from: usize) -> Option<(usize, Link)> {
+    let mut place = from;
+    let skip = |place: &mut usize, set: &[u8], most: usize| {
+        let start = *place;
+        while *place < text.len() && *place < start + most && set.contains(&text[*place]) {
+            *place += 1;
+        }
+        *place - start
+    };
+    // What closes the name: quotes, brackets, markup, escapes.
+    skip(&mut place, b"\"'`\\])*_", 4);
+    let blanks = skip(&mut place, b" \t", 12);
+    if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
+        place += length;
+        skip(&mut place, b" \t:", 3);
+        return Some((place, Link::Verb));
+    }
+    let marks = skip(&mut place, b"=:><!~", 3);
+    if marks > 0 {
+        let mark = &text[place - marks..place];
+        if mark.contains(&b'<') || mark == b"!" || mark == b"::" {
+            return None;
+        }
+        let after = skip(&mut place, b" \t\r\n", 24);
+        let link = if blanks == 0 && after == 0 {
+            Link::Tight
+        } else {
+            Link::Loose
+        };
+        return Some((place, link));
+    }
+    if text.get(place) == Some(&b',') || (text.get(place) == Some(&b'(') && blanks == 0) {
+        place += 1;
+        skip(&mut place, b" \t", 4);
+        // An argument counts as a value only if it is quoted.
+        return matches!(text.get(place), Some(b'"' | b'\'')).then_some((place, Link::Loose));
+    }
+    (blanks > 0 || (place > from && text[place - 1] != b'_')).then_some((place, Link::Blank))
+}
+
+fn verb(rest: &[u8]) -> Option<usize> {
+    [
+        &b"is "[..],
+        b"was ",
+        b"are ",
+        b"ist ",
+        b"est ",
+        b"es ",
+        b"to ",
+        b"is:",
+        b"equals ",
+    ]
+    .into_iter()
+    .find(|verb| rest.len() > verb.len() && rest[..verb.len()].eq_ignore_ascii_case(verb))
+    .map(<[u8]>::len)
+}
+
+/// The value at `start`, without its quotes, and whether it had some.
+fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> {
+    let mut place = start;
+    // Types and escapes before a quote: `b"`, `L"`, `\"`, `@"`, `Some("`.
+    if matches!(
+        text.get(place),
+        Some(b'b' | b'u' | b'r' | b'f' | b'L' | b'@')
+    ) && matches!(text.get(place + 1), Some(b'"' | b'\''))
+    {
+        place += 1;
+    }
+    let escape = text[place..]
+        .iter()
+        .take(4)
+        .take_while(|byte| **byte == b'\\')
+        .count();
+    let quote = *text.get(place + escape)?;
+    let limit = text.len().min(place + MAX_VALUE);
+    if matches!(quote, b'"' | b'\'' | b'`') {
+        place += escape + 1;
+        // `"""` opens a text of several lines.
+        while place < limit && text[place] == quote && place < start + escape + 3 {
+            place += 1;
+        }
+        let mut end = place;
+        while end < limit && text[end] != quote && text[end] != b'\n' {
+            // An escaped character is a part of the value, unless the quotes are escaped as well.
+            end += if text[end] == b'\\' && escape == 0 && end + 1 < limit {
+                2
+            } else {
+                1
+            };
+        }
+        let mut end = end.min(limit);
+        while escape > 0 && end > place && text[end - 1] == b'\\' {
+            end -= 1;
+        }
+        return (end > place).then_some((place..end, true));
+    }
+    let is_end = |byte: u8| {
+        class::is(byte, SPACE)
+            || byte < 0x20
+            || match link {
+                Link::Tight | Link::Loose => b"\"'`<>,;".contains(&byte),
+                Link::Verb | Link::Blank => b"\"`<>".contains(&byte),
+            }
+    };
+    let length = text[place..limit]
+        .iter()
+        .take_while(|byte| !is_end(**byte))
+        .count();
+    let end = trim(text, place, place + length);
+    (end > place).then_some((place..end, false))
+}
+
+/// Without the punctuation that ends a sentence or an expression.
+fn trim(text: &[u8], start: usize, end: usize) -> usize {
+    let mut end = end;
+    while end > start && b".,;:)]}".contains(&text[end - 1]) {
+        let opens = match text[end - 1] {
+            b')' => b'(',
+            b']' => b'[',
+            b'}' => b'{',
+            _ => 0,
+        };
+        if opens != 0 && text[start..end].contains(&opens) {
+            break;
+        }
+        end -= 1;
+    }
+    end
+}
+
+fn accepts(value: &[u8], strength: Strength, link: Link, quoted: bool, suffix: &[u8]) -> bool {
+    if is_placeholder(value) || is_code(value, quoted) {
+        return false;
+    }
+    let says_other = names_something_else(suffix);
+    match strength {
+        Strength::Password => {
+            if says_other && !is_mixed(value) {
+                return false;
+            }
+            let has_blank = value.contains(&b' ');
+            match (link, quoted) {
+                (_, true) => value.len() >= 3 && !(has_blank && is_prose(value)),
+                (Link::Tight, false) => value.len() >= 4 && !is_type(value),
+                (Link::Loose, false) => {
+                    value.len() >= 4
+                        && (is_mixed(value)
+                            || (value.len() >= 6 && !is_type(value) && !is_plain_word(value)))
+                }
+                (Link::Verb, false) => value.len() >= 4 && is_mixed(value),
+                (Link::Blank, false) => value.len() >= 6 && is_mixed(value) && has_kinds(value, 2),
+            }
+        }
+        Strength::Secret => {
+            let digits_only = value
+                .iter()
+                .all(|byte| class::is(*byte, DIGIT) || b".,- ".contains(byte));
+            let is_long_enough = match (link, quoted) {
+                (Link::Tight | Link::Loose, _) | (Link::Blank | Link::Verb, true) => {
+                    value.len() >= 8
+                }
+                (Link::Verb | Link::Blank, false) => value.len() >= 16,
+            };
+            !digits_only
+                && is_long_enough
+                && !value.contains(&b' ')
+                && looks_random(value)
+                && (!says_other || (value.len() >= 20 && !is_uuid(value) && !is_path(value)))
+        }
+    }
+}
+
+/// Whether letters and digits, capitals and small letters are mixed as nobody writes words.
+pub(crate) fn looks_random(value: &[u8]) -> bool {
+    let length = value.len();
+    let digits = value.iter().filter(|byte| class::is(**byte, DIGIT)).count();
+    let letters = value
+        .iter()
+        .filter(|byte| class::is(**byte, LETTER))
+        .count();
+    let kind = |byte: u8| match byte {
+        byte if class::is(byte, DIGIT) => 0,
+        byte if class::is(byte, LOWER) => 1,
+        byte if class::is(byte, UPPER) => 2,
+        _ => 3,
+    };
+    let turns = value
+        .windows(2)
+        .filter(|pair| kind(pair[0]) != kind(pair[1]))
+        .count();
+    let symbols = length - digits - letters;
+    if is_path(value) || is_dotted_name(value) {
+        return false;
+    }
+    let is_balanced = digits * 6 >= length && letters * 6 >= length && symbols * 4 <= length;
+    let is_turning = digits > 0 && turns * 4 >= length && symbols * 4 <= length;
+    let is_long = length >= 20 && turns * 5 >= length && digits > 0;
+    let is_hex = length >= 16 && digits >= 3 && value.iter().all(u8::is_ascii_hexdigit);
+    let is_very_long = length >= 24
+        && symbols * 8 <= length
+        && !value.windows(2).any(|pair| pair == b"--")
+        && (turns * 4 >= length || distinct(value) >= 20);
+    let is_odd = symbols * 4 > length
+        && length >= 12
+        && letters > 0
+        && distinct(value) >= 10
+        && has_kinds(value, 2)
+        && !value
+            .iter()
+            .all(|b| class::is(*b, ALNUM | JOINER) || b"./:".contains(b));
+    is_balanced || is_turning || is_long || is_hex || is_very_long || is_odd
+}
+
+fn distinct(value: &[u8]) -> usize {
+    let mut seen = [false; 256];
+    for byte in value {
+        seen[usize::from(*byte)] = true;
+    }
+    seen.iter().filter(|seen| **seen).count()
+}
+
+/// What stands where a secret would: nothing, a variable, a template, a row of the same letter.
+pub(crate) fn is_placeholder(value: &[u8]) -> bool {
+    const WORDS: [&[u8]; 24] = [
+        b"none",
+        b"null",
+        b"nil",
+        b"true",
+        b"false",
+        b"undefined",
+        b"example",
+        b"changeme_",
+        b"redacted",
+        b"your",
+        b"xxxx",
+        b"****",
+        b"....",
+        b"placeholder",
+        b"<",
+        b"${",
+        b"$(",
+        b"{{",
+        b"%s",
+        b"%(",
+        b"{",
+        b"[",
+        b"$env",
+        b"process.env",
+    ];
+    let lower = value[..value.len().min(16)].to_ascii_lowercase();
+    let is_variable = value.first() == Some(&b'$')
+        && value.len() > 1
+        && value[1..]
+            .iter()
+            .all(|byte| class::is(*byte, UPPER | DIGIT) || *byte == b'_');
+    let is_exact = matches!(
+        lower.as_slice(),
+        b"none" | b"null" | b"nil" | b"true" | b"false" | b"undefined"
+    );
+    let starts = WORDS[6..].iter().any(|word| lower.starts_with(word))
+        && (lower.first().is_some_and(|b| !class::is(*b, LETTER))
+            || value.len() < 40 && !has_kinds(value, 3));
+    distinct(value) < 3
+        || is_exact
+        || starts
+        || is_variable
+        || (value.first() == Some(&b'%') && value.last() == Some(&b'%'))
+}
+
+/// A call, an index, an operator: the value comes from somewhere else.
+fn is_code(value: &[u8], quoted: bool) -> bool {
+    if quoted {
+        return false;
+    }
+    let is_call = value
+        .iter()
+        .position(|byte| *byte == b'(')
+        .is_some_and(|place| {
+            place > 0
+                && value[..place]
+                    .iter()
+                    .all(|byte| class::is(*byte, ALNUM | JOINER) || b".:>$".contains(byte))
+        });
+    let is_index = value
+        .iter()
+        .position(|byte| *byte == b'[')
+        .is_some_and(|place| {
+            place > 1
+                && value[..place]
+                    .iter()
+                    .all(|byte| class::is(*byte, LETTER) || b"._$".contains(byte))
+        });
+    is_call
+        || is_index
+        || is_dotted_name(value)
+        || value.starts_with(b"->")
+        || value.starts_with(b"//")
+        || value.starts_with(b"&")
+}
+
+/// `config.secret.value`, `self.token`, `System.getenv`.
+fn is_dotted_name(value: &[u8]) -> bool {
+    value.contains(&b'.')
+        && value.split(|byte| *byte == b'.').all(|part| {
+            !part.is_empty()
+                && part
+                    .iter()
+                    .all(|byte| class::is(*byte, LETTER | JOINER) || class::is(*byte, DIGIT))
+                && part.iter().filter(|byte| class::is(**byte, DIGIT)).count() * 4 <= part.len()
+                && part.len() <= 24
+        })
+}
+
+fn is_path(value: &[u8]) -> bool {
+    let is_url = value.windows(3).any(|three| three == b"://");
+    let parts = value.split(|byte| *byte == b'/');
+    let is_rooted =
+        (value.starts_with(b"/") || value.starts_with(b"./") || value.starts_with(b"~/"))
+            && parts
+                .clone()
+                .filter(|part| {
+                    part.len() > 1
+                        && part
+                            .iter()
+                            .all(|byte| class::is(*byte, LOWER) || b"._-".contains(byte))
+                })
+                .count()
+                >= 2;
+    is_url || is_rooted
+}
+
+fn is_uuid(value: &[u8]) -> bool {
+    value.len() == 36
+        && value.iter().enumerate().all(|(place, byte)| {
+            if matches!(place, 8 | 13 | 18 | 23) {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_hexdigit()
+            }
+        })
+}
+
+/// Names that end like this hold something about a secret, not the secret.
+fn names_something_else(suffix: &[u8]) -> bool {
+    const ENDINGS: [&[u8]; 30] = [
+        b"id", b"ids", b"name", b"names", b"length", b"len", b"size", b"type", b"file", b"path",
+        b"url", b"uri", b"count", b"index", b"version", b"env", b"field", b"policy", b"hash",
+        b"digest", b"alias", b"label", b"format", b"prefix", b"limit", b"expiry", b"ttl", b"class",
+        b"ref", b"arn",
+    ];
+    let suffix: Vec<u8> = suffix
+        .iter()
+        .filter(|byte| class::is(**byte, LETTER))
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    ENDINGS.iter().any(|ending| suffix.ends_with(ending))
+}
+
+fn has_kinds(value: &[u8], least: usize) -> bool {
+    let has = |classes: u8| usize::from(value.iter().any(|byte| class::is(*byte, classes)));
+    let symbol = usize::from(value.iter().any(|byte| !class::is(*byte, ALNUM)));
+    has(LOWER) + has(UPPER) + has(DIGIT) + symbol >= least
+}
+
+/// More than a word: a digit, a symbol, or a capital inside.
+fn is_mixed(value: &[u8]) -> bool {
+    value.iter().any(|byte| class::is(*byte, DIGIT))
+        || value
+            .iter()
+            .any(|byte| !class::is(*byte, ALNUM | JOINER) && !b"'.,".contains(byte))
+        || value
+            .windows(2)
+            .any(|pair| class::is(pair[0], LOWER) && class::is(pair[1], UPPER))
+}
+
+fn is_plain_word(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|byte| class::is(*byte, LETTER) || b"-'_".contains(byte))
+}
+
+/// A type or a keyword of a programming language where a value would stand.
+fn is_type(value: &[u8]) -> bool {
+    const TYPES: [&[u8]; 28] = [
+        b"str",
+        b"string",
+        b"String",
+        b"&str",
+        b"bytes",
+        b"int",
+        b"bool",
+        b"boolean",
+        b"text",
+        b"Text",
+        b"varchar",
+        b"object",
+        b"Optional",
+        b"required",
+        b"optional",
+        b"None",
+        b"null",
+        b"self",
+        b"this",
+        b"await",
+        b"new",
+        b"input",
+        b"password",
+        b"Password",
+        b"secret",
+        b"token",
+        b"const",
+        b"return",
+    ];
+    TYPES.contains(&value) || value.starts_with(b"varchar") || value.starts_with(b"Optional")
+}
+
+/// Several words of small letters.
+fn is_prose(value: &[u8]) -> bool {
+    value
+        .iter()
+        .filter(|byte| class::is(**byte, LOWER) || **byte == b' ')
+        .count()
+        * 10
+        >= value.len() * 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> Option<&str> {
+        let start = text
+            .to_ascii_lowercase()
+            .find("pass")
+            .expect("the case names a password");
+        let length = if text[start..].to_ascii_lowercase().starts_with("password") {
+            8
+        } else {
+            4
+        };
+        read(text.as_bytes(), start..start + length, Strength::Password).map(|range| &text[range])
+    }
+
+    fn secret(text: &str, word: &str) -> Option<String> {
+        let start = text.find(word).expect("the case has the word");
+        read(text.as_bytes(), start..start + word.len(), Strength::Secret)
+            .map(|range| text[range].to_owned())
+    }
+
+    #[test]
+    fn a_password_is_found_in_code_configuration_and_prose() {
+        assert_eq!(
+            password("password = \"iXxfan#TZ!sqST\" # rotate"),
+            Some("iXxfan#TZ!sqST")
+        );
+        assert_eq!(password("MYSQLPASS: Ce7shE0ENPi"), Some("Ce7shE0ENPi"));
+        assert_eq!(password("AUTH_PASSWORD=whiteduke"), Some("whiteduke"));
+        assert_eq!(password("my password is hunter2, ok?"), Some("hunter2"));
+        assert_eq!(
+            password("{\"password\":\"a b c\\\"d\"}"),
+            Some("a b c\\\"d")
+        );
+        assert_eq!(
+            password("<password>tr0ub4dor</password>"),
+            Some("tr0ub4dor")
+        );
+        assert_eq!(password("opt(PASSWORD, \"s3cr3t!\")"), Some("s3cr3t!"));
+    }
+
+    #[test]
+    fn talk_about_passwords_is_left_alone() {
+        for text in [
+            "the password field must not be empty",
+            "password: str",
+            "password = request.form['password']",
+            "export PASSWORD=$PASSWORD",
+            "password=${DB_PASSWORD}",
+            "password is wrong",
+            "passing = 12345678",
+        ] {
+            assert_eq!(password(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_needs_a_value_that_looks_like_one() {
+        assert_eq!(
+            secret("api_key=8f3kd92kfjw0x1", "key").as_deref(),
+            Some("8f3kd92kfjw0x1")
+        );
+        assert_eq!(secret("token_ids: [15496, 995]", "token"), None);
+        assert_eq!(secret("max_tokens: 4096", "token"), None);
+        assert_eq!(secret("set OPENAI_API_KEY to <your key here>", "KEY"), None);
+        assert_eq!(secret("export HF_TOKEN=$HF_TOKEN", "TOKEN"), None);
+        assert_eq!(secret("key_length = XSalsa20.key_length", "key"), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! Finds what should not leave: credentials, personal data, places.
+//!
+//! A text is scanned as it stands and as its *shadows*: decoded copies whose every byte knows
+//! where it came from. Words found by one automaton say where a rule's pattern is tried; numbers,
+//! addresses and codes are recognised by their shape in one walk. A finding always lies on the
+//! original bytes.
+//!
+//! # For whoever scans a text piece by piece
+//!
+//! [`Detectors::reach`] says how far a decision looks and how long a finding can become. What is
+//! further than [`Reach::around`] from a place has no say in what is found there, and no finding
+//! is longer than [`Reach::longest`]. A text that is a part of something longer must be scanned
+//! with [`Limits::is_whole`] unset.
+
+mod armour;
+mod assignment;
+mod checksum;
+mod class;
+mod code;
+mod colon;
+mod email;
+mod hit;
+mod iban;
+mod kind;
+mod number;
+mod own;
+mod pattern;
+mod resolve;
+mod scan;
+mod tokens;
+mod url;
+mod words;
+
+use std::ops::Range;
+
+pub use self::{
+    hit::Certainty,
+    kind::{Group, Kind},
+    own::{OwnRule, RuleError, Validator},
+};
+use self::{pattern::Pattern, words::Words};
+
+/// The built-in rules and those of a policy.
+pub struct Detectors {
+    words: Words,
+    /// Those of the table of tokens, in its order.
+    patterns: Vec<Pattern>,
+    /// Own rules, in the policy's order.
+    own: Vec<own::Compiled>,
+    birth: Pattern,
+}
+
+/// One thing found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where, in the bytes that were scanned.
+    pub range: Range<usize>,
+    /// By which rule; [`Detectors::rule_name`] gives its name.
+    pub rule: RuleId,
+    /// What it is.
+    pub kind: Kind,
+    /// The group that the rule belongs to.
+    pub group: Group,
+    /// Why it is believed.
+    pub certainty: Certainty,
+    /// Whether it was found in a decoded shadow, so that its bytes are not the value itself.
+    pub encoded: bool,
+}
+
+/// Which rule found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuleId {
+    /// A built-in one, by its name.
+    BuiltIn(&'static str),
+    /// One of the policy's own, by its place among them.
+    Own(u16),
+}
+
+/// What a scan may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest text, in bytes.
+    pub max_text: usize,
+    /// How deep encodings may be nested.
+    pub max_depth: usize,
+    /// How many findings there may be before they are joined.
+    pub max_findings: usize,
+    /// Whether the text is one whole value (an argument, a field, a text that has ended), so that
+    /// an identifier that is all there is may be taken for one.
+    pub is_whole: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_text: 16 << 20,
+            max_depth: 4,
+            max_findings: 1 << 20,
+            is_whole: true,
+        }
+    }
+}
+
+/// How far decisions look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// How far before and after a finding a byte may stand that has a say in it, in bytes.
+    pub around: usize,
+    /// The longest finding, in bytes. Longer runs that cannot be told apart are cut there.
+    pub longest: usize,
+}
+
+/// Why a text was not scanned to its end. Its content must be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScanError {
+    /// The text is longer than allowed.
+    #[error("the text has {length} bytes, and {limit} may be scanned")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// There is more to find than allowed.
+    #[error("the text holds more than {limit} findings")]
+    TooMany {
+        /// What is allowed.
+        limit: usize,
+    },
+}
+
+impl Detectors {
+    /// The built-in rules.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self::with_rules(Vec::new()).expect("a test compiles the built-in rules")
+    }
+
+    /// The built-in rules and those of a policy.
+    ///
+    /// # Errors
+    /// If an own rule cannot be compiled, finds nothing in one of its examples, or something in a
+    /// counter-example.
+    pub fn with_rules(rules: Vec<OwnRule>) -> Result<Self, RuleError> {
+        own::compile(rules)
+    }
+
+    /// Finds everything, sorted and without overlaps.
+    ///
+    /// The time is linear in the text's length, and so is the memory.
+    ///
+    /// # Errors
+    /// If a limit is passed; then nothing of the text may leave.
+    pub fn scan(&self, text: &[u8], limits: &Limits) -> Result<Vec<Finding>, ScanError> {
+        if text.len() > limits.max_text {
+            return Err(ScanError::TooLong {
+                length: text.len(),
+                limit: limits.max_text,
+            });
+        }
+        scan::scan(self, text, limits)
+    }
+
+    /// The name of a rule, as in `policy explain`.
+    #[must_use]
+    pub fn rule_name(&self, rule: RuleId) -> &str {
+        match rule {
+            RuleId::BuiltIn(name) => name,
+            RuleId::Own(place) => self
+                .own
+                .get(usize::from(place))
+                .map_or("unknown", |rule| &rule.name),
+        }
+    }
+
+    /// How far decisions look.
+    #[must_use]
+    pub const fn reach(&self) -> Reach {
+        Reach {
+            around: 256,
+            longest: armour::MAX + 256,
+        }
+    }
+
+    /// Compiles every pattern and tries every built-in example; `tracer policy lint` calls it.
+    ///
+    /// # Errors
+    /// Every rule that does not do what it says.
+    pub fn lint(&self) -> Result<usize, Vec<RuleError>> {
+        own::lint(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

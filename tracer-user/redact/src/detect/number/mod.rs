@@ -1,0 +1,100 @@
+//! Numbers: cards, phones, national identifiers, IP addresses. One walk over a run of digit
+//! groups tries every window of them.
+
+mod card;
+pub(crate) mod identifier;
+mod phone;
+mod run;
+
+use self::run::{Run, Window};
+use super::{
+    class::{self, ALNUM},
+    hit::{Certainty, Found, Hits},
+    kind::Kind,
+    words::{Context, Topic},
+};
+
+/// No number that is looked for has more digit groups.
+const MAX_WINDOW: usize = 8;
+
+/// Reads the run of digits at `start`, and says where the walk goes on.
+pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usize {
+    let run = Run::read(context.text, start);
+    let mut first = 0;
+    while first < run.groups {
+        let longest = run.groups.min(first + MAX_WINDOW);
+        let found = (first..longest)
+            .rev()
+            .find_map(|last| Some((last, classify(context, run.window(first, last))?)));
+        match found {
+            Some((last, found)) => {
+                hits.push(found);
+                first = last + 1;
+            }
+            None => first += 1,
+        }
+    }
+    run.end.max(start + 1)
+}
+
+fn classify(context: &Context<'_>, window: Window<'_>) -> Option<Found> {
+    let range = window.start()..window.end();
+    let count = window.digits().len();
+    if !(4..=19).contains(&count) {
+        return None;
+    }
+    let found = |rule, kind, certainty| Found {
+        range: range.clone(),
+        rule,
+        kind,
+        certainty,
+    };
+    if card::is_card(context, window) {
+        return Some(found("card", Kind::Card, Certainty::Checked));
+    }
+    if let Some(end) = ip_v4(context, window) {
+        let mut found = found("ip-v4", Kind::IpAddress, Certainty::Shape);
+        found.range.end = end;
+        return Some(found);
+    }
+    if let Some(identifier) = identifier::find(context, window) {
+        return Some(found(identifier.name, identifier.kind, Certainty::Checked));
+    }
+    if let Some((start, end)) = phone::read(context, window) {
+        let mut found = found("phone", Kind::Phone, Certainty::Shape);
+        found.range = start..end;
+        return Some(found);
+    }
+    let is_postcode = count <= 9
+        && window.groups() <= 2
+        && context.is_near(range.start, range.end, 12, 0, &[Topic::Address]);
+    is_postcode.then(|| found("postcode", Kind::PostalAddress, Certainty::Context))
+}
+
+/// Four numbers below 256 with dots between them, in no longer dotted number and no version.
+fn ip_v4(context: &Context<'_>, window: Window<'_>) -> Option<usize> {
+    let text = context.text;
+    if window.groups() != 4 || !(0..3).all(|group| window.separator(group) == b'.') {
+        return None;
+    }
+    let digits = window.digits();
+    let mut place = 0;
+    for group in 0..4 {
+        let part = &digits[place..place + window.length(group)];
+        place += part.len();
+        let value = part
+            .iter()
+            .fold(0, |value, digit| value * 10 + u32::from(*digit));
+        if value > 255 || part.len() > 3 || (part.len() > 1 && part[0] == 0) {
+            return None;
+        }
+    }
+    let (start, end) = (window.start(), window.end());
+    let is_part = window.separator_before() == b'.'
+        || window.separator_after() == b'.'
+        || (start > 1 && text[start - 1] == b'.' && class::at(text, start - 2, ALNUM))
+        || end - start != place + 3;
+    let is_version = context.is_near(start, end, 24, 0, &[Topic::Version])
+        && !context.is_near(start, end, 24, 8, &[Topic::Network]);
+    (!is_part && !is_version).then_some(end)
+}

@@ -1,0 +1,117 @@
+//! Phone numbers: with a country code anywhere, in the usual groupings anywhere, and otherwise
+//! where a word says that a number is one.
+
+use super::run::Window;
+use crate::detect::{
+    class::{self, DIGIT},
+    words::{Context, Topic},
+};
+
+/// The number with its `+`, brackets and extension, if the window is one.
+pub(crate) fn read(context: &Context<'_>, window: Window<'_>) -> Option<(usize, usize)> {
+    let text = context.text;
+    let (start, plus) = prefix(text, window.start());
+    let end = window.end();
+    let digits = window.digits();
+    let count = digits.len();
+    if !(6..=18).contains(&count) || !window.stands_free(text) {
+        return None;
+    }
+    let has_colon = (0..window.groups() - 1).any(|group| window.separator(group) == b':');
+    if has_colon {
+        return None;
+    }
+    let is_country_code = plus && digits[0] != 0 && (7..=18).contains(&count);
+    let is_said = || {
+        context.is_near(start, end, 60, 24, &[Topic::Phone]) && is_plausible(window)
+            || (context.is_alone(start, end)
+                && window.groups() > 1
+                && count >= 9
+                && is_plausible(window))
+    };
+    (is_country_code
+        || is_dialled_abroad(window)
+        || is_north_american(window)
+        || is_grouped_national(window)
+        || is_said())
+    .then(|| (start, extension(text, end)))
+}
+
+/// Where the number begins if a `+` or a bracket stands before its digits.
+fn prefix(text: &[u8], start: usize) -> (usize, bool) {
+    let mut place = start;
+    if place > 0 && text[place - 1] == b'(' {
+        place -= 1;
+    }
+    match text[..place] {
+        [.., b'+', b' '] => (place - 2, true),
+        [.., b'+'] => (place - 1, true),
+        _ => (place, false),
+    }
+}
+
+fn extension(text: &[u8], end: usize) -> usize {
+    let rest = &text[end..];
+    let marked = [&b" ext. "[..], b" ext ", b" x", b"x", b" ext.", b" #"]
+        .into_iter()
+        .find(|mark| rest.len() > mark.len() && rest[..mark.len()].eq_ignore_ascii_case(mark));
+    match marked {
+        Some(mark) if class::at(text, end + mark.len(), DIGIT) => {
+            let last = class::run_end(text, end + mark.len(), DIGIT);
+            if last - end <= mark.len() + 6 {
+                last
+            } else {
+                end
+            }
+        }
+        _ => end,
+    }
+}
+
+/// `00` and a country code.
+fn is_dialled_abroad(window: Window<'_>) -> bool {
+    let digits = window.digits();
+    digits.starts_with(&[0, 0]) && digits[2] != 0 && window.groups() > 2 && digits.len() >= 10
+}
+
+/// `(212) 555-0123`, `212-555-0123`, `212.555.0123`, with or without a leading 1.
+fn is_north_american(window: Window<'_>) -> bool {
+    const SHAPES: [&str; 6] = ["3)3-4", "3-3-4", "3.3.4", "3)3.4", "3)3 4", "3)7"];
+    const LONG: [&str; 6] = [
+        "1-3-3-4", "1.3.3.4", "1 3 3 4", "1)3)3-4", "1 3-3-4", "1)3-3-4",
+    ];
+    let digits = window.digits();
+    (SHAPES.into_iter().any(|shape| window.has_shape(shape)))
+        || (digits[0] == 1 && LONG.into_iter().any(|shape| window.has_shape(shape)))
+}
+
+/// A trunk zero and then groups of two to four digits, as most of Europe writes: `01 84 17 61 18`.
+fn is_grouped_national(window: Window<'_>) -> bool {
+    let groups = window.groups();
+    let even = (1..groups).all(|group| (2..=4).contains(&window.length(group)));
+    let count = window.digits().len();
+    if window.has_shape("2)4 4") || window.has_shape("2)4-4") {
+        return true;
+    }
+    window.digits()[0] == 0
+        && (9..=11).contains(&count)
+        && groups >= 3
+        && (2..=5).contains(&window.length(0))
+        && even
+        && window.is_uniform()
+        && window.separator(0) != b'/'
+}
+
+/// Whether a number of which a word says that it is one can be one.
+fn is_plausible(window: Window<'_>) -> bool {
+    let count = window.digits().len();
+    let looks_like_a_date = window.has_shape("4-2-2")
+        || window.has_shape("2/2/4")
+        || window.has_shape("2.2.4")
+        || window.has_shape("4/2/2");
+    (6..=15).contains(&count)
+        && (window.groups() > 1 || count >= 7)
+        && window.groups() <= 7
+        && !looks_like_a_date
+        && (0..window.groups()).all(|group| window.length(group) <= 11)
+}

@@ -1,0 +1,376 @@
+//! One text, one walk.
+
+use std::ops::Range;
+
+use super::{
+    Detectors, Finding, Limits, RuleId, ScanError, armour,
+    assignment::{self, Strength},
+    class::{self, ALNUM, LETTER, STOP, WORD},
+    code, colon,
+    colon::Colon,
+    email,
+    hit::{Certainty, Found, Hits},
+    iban,
+    kind::{Group, Kind},
+    number, resolve,
+    tokens::TOKENS,
+    url,
+    words::{Context, Hit, Role, Topic},
+};
+
+/// Dates as people write birthdays.
+pub(crate) const BIRTH_DATE: &str = r"(?xi)
+    \b(?: \d{4}[-/.]\d{1,2}[-/.]\d{1,2}
+        | \d{1,2}[-/.\x20]\d{1,2}[-/.\x20]\d{2,4}
+        | (?:\d{1,2}(?:st|nd|rd|th|\.)?\x20(?:of\x20|de\x20)?)?
+          (?:jan|feb|mar|m\xc3\xa4r|apr|may|mai|mayo|jun|jul|aug|ago|sep|oct|okt|nov|dec|dez|dic|ene|abr|gen|mag|giu|lug|set|ott|f\xc3\xa9v|avr|juin|juil|ao\xc3\xbbt|d\xc3\xa9c|maart|mei)
+          [a-z\x80-\xff]{0,9}\.?\x20
+          (?: \d{1,2}(?:st|nd|rd|th)?,?\x20\d{2,4} | (?:de\x20)?\d{4} )
+    )\b";
+
+/// The words that no table of rules brings along.
+#[rustfmt::skip]
+pub(crate) static WORDS: &[(Role, &[&str])] = &[
+    (Role::Url, &["://"]),
+    (Role::Armour, &["-----BEGIN"]),
+    (Role::Scheme, &["bearer", "basic", "token", "apikey", "negotiate", "digest", "ntlm", "authorization:"]),
+    (Role::Password, &[
+        "password", "passwd", "passwort", "passphrase", "passcode", "pass", "pwd", "pswd", "psw", "contraseña", "mot de passe", "motdepasse", "senha",
+        "wachtwoord", "lösenord", "heslo", "parola", "hasło", "пароль", "密码", "パスワード", "비밀번호", "identified by", "sshpass", "requirepass", "storepass", "keypass",
+    ]),
+    (Role::Secret, &[
+        "secret", "token", "key", "auth", "credential", "private", "access", "session", "cookie", "signature", "salt", "nonce",
+        "apikey", "api_key", "api-key", "api key", "client_secret", "access_key", "secret_key", "auth_token", "bearer", "pat", "login", "jwt", "hmac", "seed", "pin", "otp", "certificate", "encryption", "webhook", "dsn", "license_key", "unseal", "api",
+    ]),
+    (Role::Topic(Topic::Card), &["card", "credit", "debit", "cc", "pan", "visa", "mastercard", "amex", "ccn", "karte", "tarjeta", "carte", "carta", "cvv"]),
+    (Role::Topic(Topic::Phone), &[
+        "phone", "telephone", "tel", "mobile", "cell", "fax", "call", "call me", "calling", "whatsapp", "sms", "dial", "desk", "office", "contact", "hotline", "telefon", "téléphone", "teléfono", "telefono", "handy", "móvil", "portable", "cellulare",
+        "answering", "receiving messages", "ring me", "text me", "reach me", "telefoon", "numaram", "phone number", "messages to", "signal", "voicemail", "pager", "landline",
+    ]),
+    (Role::Topic(Topic::Bank), &["account", "konto", "cuenta", "compte", "conto", "rekening", "bank", "routing", "swift", "bic"]),
+    (Role::Topic(Topic::Birth), &[
+        "dob", "d.o.b", "born", "birth", "birthday", "birthdate", "date of birth", "bday", "geboren", "geburtsdatum", "geb.", "né le", "née le", "date de naissance", "naissance", "nacimiento", "nacido", "nacida", "nato il", "nata il", "nascita", "nascimento", "geboortedatum", "född", "fødselsdato", "urodzony", "urodzenia", "doğum", "生年月日", "出生", "생년월일", "дата рождения",
+    ]),
+    (Role::Topic(Topic::Address), &["zip", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal", "cap"]),
+    (Role::Topic(Topic::Identity), &["id number", "national id", "identity number", "identity card", "id card", "personal id", "id no", "identification number", "ausweis", "ausweisnummer", "dni", "nie", "nif", "codice fiscale", "national insurance", "nino", "ppsn", "pps", "nric", "fin", "hetu", "pan number", "gstin", "gst", "curp", "rfc", "rut", "uen", "voter", "vote", "citizen", "identification", "identificación"]),
+    (Role::Topic(Topic::Tax), &["tax id", "vat", "tax number", "taxpayer", "tin"]),
+    (Role::Topic(Topic::Passport), &["passport", "pasaporte", "passeport", "reisepass", "passaporto", "paspoort", "travel document", "여권"]),
+    (Role::Topic(Topic::Licence), &["driver license", "driver's license", "drivers license", "driving licence", "driver licence", "licence", "license number", "driving license", "führerschein", "permis", "patente", "carnet de conducir"]),
+    (Role::Topic(Topic::Plate), &["plate", "license plate", "number plate", "vehicle", "car reg", "registration", "plaka", "kennzeichen", "matrícula", "immatriculation", "vin", "targa"]),
+    (Role::Topic(Topic::Health), &["medicare", "patient", "mbi", "health", "insurance number", "nhs", "dea", "npi", "krankenversicherung", "versichertennummer", "medical"]),
+    (Role::Topic(Topic::Version), &["version", "ver.", "release", "v.", "build", "driver", "cuda", "firmware", "rev", "upgrade", "package"]),
+    (Role::Topic(Topic::Network), &["ip", "address", "host", "server", "client", "from", "addr", "peer", "ping", "gateway", "src", "dst", "listen"]),
+    (Role::Topic(Topic::Crypto), &["bitcoin", "btc", "wallet", "eth", "ethereum", "monero", "crypto", "litecoin"]),
+];
+
+/// Finds everything in the text and its shadows.
+pub(crate) fn scan(
+    detectors: &Detectors,
+    text: &[u8],
+    limits: &Limits,
+) -> Result<Vec<Finding>, ScanError> {
+    let mut findings = Vec::new();
+    plain(
+        detectors,
+        text,
+        limits.is_whole,
+        &mut |found, own, group| {
+            findings.push(Finding {
+                range: found.range,
+                rule: own.map_or(RuleId::BuiltIn(found.rule), RuleId::Own),
+                kind: found.kind,
+                group,
+                certainty: found.certainty,
+                encoded: false,
+            });
+        },
+    );
+    if findings.len() > limits.max_findings {
+        return Err(ScanError::TooMany {
+            limit: limits.max_findings,
+        });
+    }
+    Ok(resolve::resolve(findings))
+}
+
+/// Whether an own rule finds something in the text as it stands.
+pub(crate) fn own_rule_fires(detectors: &Detectors, place: usize, text: &[u8]) -> bool {
+    let mut fires = false;
+    plain(detectors, text, true, &mut |_, own, _| {
+        fires |= own.is_some_and(|own| usize::from(own) == place);
+    });
+    fires
+}
+
+/// Finds everything in one text, without its shadows.
+pub(crate) fn plain(
+    detectors: &Detectors,
+    text: &[u8],
+    whole: bool,
+    report: &mut dyn FnMut(Found, Option<u16>, Group),
+) {
+    let mut words = Vec::new();
+    detectors.words.find(text, &mut words);
+    let context = Context {
+        text,
+        hits: &words,
+        words: &detectors.words,
+        whole,
+    };
+    let mut hits = Vec::new();
+    for hit in &words {
+        word(detectors, &context, *hit, &mut hits);
+    }
+    shapes(&context, &mut hits);
+    for found in hits {
+        let group = found.kind.group();
+        report(found, None, group);
+    }
+    own_rules(detectors, &context, report);
+}
+
+/// What a word brings about.
+fn word(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits) {
+    let text = context.text;
+    for role in context.words.roles(hit) {
+        match role {
+            Role::Rule(place) => token(detectors, context, hit, usize::from(*place), hits),
+            Role::Password | Role::Secret => {
+                let (strength, kind) = match role {
+                    Role::Password => (Strength::Password, Kind::Password),
+                    _ => (Strength::Secret, Kind::Secret),
+                };
+                if let Some(range) = assignment::read(text, hit.start..hit.end, strength) {
+                    let rule = kind.name();
+                    hits.push(Found {
+                        range,
+                        rule,
+                        kind,
+                        certainty: Certainty::Context,
+                    });
+                }
+            }
+            Role::Scheme => {
+                let is_word = !class::before(text, hit.start, WORD);
+                if let Some(range) = assignment::scheme(text, hit.end).filter(|_| is_word) {
+                    hits.push(Found {
+                        range,
+                        rule: "bearer",
+                        kind: Kind::Bearer,
+                        certainty: Certainty::Context,
+                    });
+                }
+            }
+            Role::Url => {
+                if let Some(range) = url::credentials(text, hit.start) {
+                    hits.push(Found {
+                        range,
+                        rule: "url-credentials",
+                        kind: Kind::BasicAuth,
+                        certainty: Certainty::Shape,
+                    });
+                }
+                if let Some(range) = url::whole(text, hit.start) {
+                    hits.push(Found {
+                        range,
+                        rule: "url",
+                        kind: Kind::Host,
+                        certainty: Certainty::Shape,
+                    });
+                }
+            }
+            Role::Armour => {
+                if let Some(end) = armour::end(text, hit.start) {
+                    hits.push(Found {
+                        range: hit.start..end,
+                        rule: "private-key",
+                        kind: Kind::PrivateKey,
+                        certainty: Certainty::Shape,
+                    });
+                }
+            }
+            Role::Topic(Topic::Birth) => birth(detectors, context, hit, hits),
+            Role::Topic(_) | Role::Around(_) => {}
+        }
+    }
+}
+
+fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, hits: &mut Hits) {
+    let text = context.text;
+    let token = &TOKENS[place];
+    if class::at(text, hit.start, ALNUM) && class::before(text, hit.start, ALNUM) {
+        return;
+    }
+    let Some((start, end)) = detectors.patterns[place].at(text, hit.start) else {
+        return;
+    };
+    if is_monotone(&text[start..end]) {
+        return;
+    }
+    // What leads up to a suffix belongs to it: `14 characters.atlasv1.…`.
+    let start = if text[start] == b'.' {
+        class::run_start(text, start, ALNUM | class::JOINER)
+    } else {
+        start
+    };
+    hits.push(Found {
+        range: start..end,
+        rule: token.name,
+        kind: token.kind,
+        certainty: Certainty::Shape,
+    });
+}
+
+/// Whether the second half of a token is a row of the same letter, as in a template.
+fn is_monotone(token: &[u8]) -> bool {
+    let tail = &token[token.len() / 2..];
+    tail.len() > 5 && tail.iter().all(|byte| *byte == tail[0])
+}
+
+fn birth(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits) {
+    if !context.is_word(hit) {
+        return;
+    }
+    let text = context.text;
+    let after = detectors.birth.within(text, hit.end, hit.end + 60);
+    let found = after.or_else(|| {
+        detectors
+            .birth
+            .within(text, hit.start.saturating_sub(40), hit.start)
+    });
+    if let Some((start, end)) = found {
+        hits.push(Found {
+            range: start..end,
+            rule: "birth-date",
+            kind: Kind::BirthDate,
+            certainty: Certainty::Context,
+        });
+    }
+}
+
+/// The walk: every byte that a shape can begin or hinge on.
+fn shapes(context: &Context<'_>, hits: &mut Hits) {
+    let text = context.text;
+    let mut place = 0;
+    while let Some(step) = text[place..].iter().position(|byte| class::is(*byte, STOP)) {
+        place += step;
+        place = match text[place] {
+            b'0'..=b'9' => digit(context, place, hits),
+            b'@' => {
+                if let Some((start, end)) = email::read(text, place) {
+                    hits.push(shape(start..end, "email", Kind::Email));
+                }
+                place + 1
+            }
+            b':' => colon_groups(text, place, hits).1,
+            _ => place + 1,
+        };
+    }
+}
+
+const fn shape(range: Range<usize>, rule: &'static str, kind: Kind) -> Found {
+    Found {
+        range,
+        rule,
+        kind,
+        certainty: Certainty::Shape,
+    }
+}
+
+/// Whether an address stands around the colon, and where the walk goes on.
+fn colon_groups(text: &[u8], place: usize, hits: &mut Hits) -> (bool, usize) {
+    let (found, next) = colon::read(text, place);
+    let is_found = found.is_some();
+    hits.extend(found.map(|found| match found {
+        Colon::Mac(start, end) => shape(start..end, "mac", Kind::MacAddress),
+        Colon::V6(start, end) => shape(start..end, "ip-v6", Kind::IpAddress),
+    }));
+    (is_found, next)
+}
+
+/// A digit: the beginning of a number, or a part of a code.
+fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
+    /// No code that is looked for is longer.
+    const BACK: usize = 64;
+    let text = context.text;
+    let floor = place.saturating_sub(BACK);
+    let start = floor + class::run_start(&text[floor..], place - floor, ALNUM);
+    let end = class::run_end(text, place, ALNUM);
+    let token = &text[start..end];
+    let starts_a_word = !class::before(text, start, WORD);
+    if let Some(end) = colon::dashed_mac(text, start).filter(|_| starts_a_word) {
+        hits.push(shape(start..end, "mac", Kind::MacAddress));
+        return end;
+    }
+    let may_be_a_group =
+        text.get(end) == Some(&b':') && token.len() <= 4 && token.iter().all(u8::is_ascii_hexdigit);
+    if may_be_a_group && let (true, next) = colon_groups(text, end, hits) {
+        return next.max(place + 1);
+    }
+    let has_letter = token.iter().any(|byte| class::is(*byte, LETTER));
+    if has_letter && let Some(end) = iban::end(text, start) {
+        hits.push(Found {
+            certainty: Certainty::Checked,
+            ..shape(start..end, "iban", Kind::Iban)
+        });
+        return end;
+    }
+    if starts_a_word && let Some(found) = code::read(context, start..end) {
+        let next = found.range.end.max(end);
+        hits.push(found);
+        return next;
+    }
+    let letters = token.iter().filter(|byte| class::is(**byte, LETTER));
+    // `5272x565` is a number and its extension.
+    if !has_letter || (start == place && letters.count() == 1) {
+        return number::read(context, place, hits).max(end);
+    }
+    end
+}
+
+fn own_rules(
+    detectors: &Detectors,
+    context: &Context<'_>,
+    report: &mut dyn FnMut(Found, Option<u16>, Group),
+) {
+    let text = context.text;
+    let mut report_match = |place: usize, (start, end): (usize, usize)| {
+        let rule = &detectors.own[place];
+        if rule.accepts(&text[start..end]) {
+            let found = Found {
+                range: start..end,
+                rule: "own",
+                kind: Kind::Custom,
+                certainty: Certainty::Shape,
+            };
+            report(found, u16::try_from(place).ok(), rule.group);
+        }
+    };
+    let mut search = |place: usize, from: usize, to: usize| {
+        let mut at = from;
+        while let Some((start, end)) = detectors.own[place].pattern.within(text, at, to) {
+            report_match(place, (start, end));
+            at = end.max(at + 1).max(start + 1);
+        }
+        at
+    };
+    for place in 0..detectors.own.len() {
+        if !detectors.own[place].has_words {
+            search(place, 0, text.len());
+        }
+    }
+    if detectors.own.is_empty() {
+        return;
+    }
+    // Windows around the same rule's words are searched once where they overlap.
+    let mut searched = vec![0; detectors.own.len()];
+    for hit in context.hits {
+        for role in context.words.roles(*hit) {
+            if let Role::Around(place) = role {
+                let place = usize::from(*place);
+                let from = hit.start.saturating_sub(256).max(searched[place]);
+                searched[place] = search(place, from, hit.end + 256).max(from);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Tokens that their issuers made recognisable: a fixed beginning, an alphabet, a length.
+//!
+//! A pattern begins where one of its words was found. Lengths are lower bounds nearly everywhere:
+//! issuers have made their tokens longer, and what is not matched is not masked. Examples are
+//! written without values (`*n` stands for n letters and digits, `#n` digits, `%n` hexadecimal
+//! digits, `^n` capitals and digits), so that no scanner mistakes this file for a leak.
+
+use super::Kind::{
+    self, AiKey, BasicAuth, ChatToken, CloudKey, CryptoAddress, ForgeToken, Jwt, PasswordHash,
+    PaymentKey, PrivateKey, ServiceToken,
+};
+
+/// One shape of token.
+pub(crate) struct Token {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// What the pattern begins with; any of them, in either case.
+    pub(crate) words: &'static [&'static str],
+    pub(crate) pattern: &'static str,
+    pub(crate) example: &'static str,
+}
+
+const fn token(
+    name: &'static str,
+    kind: Kind,
+    words: &'static [&'static str],
+    pattern: &'static str,
+    example: &'static str,
+) -> Token {
+    Token {
+        name,
+        kind,
+        words,
+        pattern,
+        example,
+    }
+}
+
+/// Every known shape.
+#[rustfmt::skip]
+pub(crate) static TOKENS: &[Token] = &[
+    // Clouds.
+    token("aws-access-key-id", CloudKey, &["AKIA", "ASIA", "ABIA", "ACCA", "AROA", "AIDA", "A3T"], r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|A3T[A-Z0-9])[A-Z0-9]{16}\b", "AKIA^16"),
+    token("aws-mws-key", CloudKey, &["amzn.mws."], r"amzn\.mws\.[0-9a-z]{8}(?:-[0-9a-z]{4}){3}-[0-9a-z]{12}", "amzn.mws.%8-%4-%4-%4-%12"),
+    token("aws-bedrock-key", CloudKey, &["ABSK", "bedrock-api-key-"], r"(?:ABSK|bedrock-api-key-)[0-9A-Za-z+/=]{60,}", "ABSK*110"),
+    token("google-api-key", CloudKey, &["AIza"], r"AIza[0-9A-Za-z_-]{32,45}", "AIza*35"),
+    token("google-oauth-token", CloudKey, &["ya29."], r"ya29\.[0-9A-Za-z_-]{10,}", "ya29.*60"),
+    token("google-oauth-secret", CloudKey, &["GOCSPX-"], r"GOCSPX-[0-9A-Za-z_-]{20,}", "GOCSPX-*28"),
+    token("google-refresh-token", CloudKey, &["1//0"], r"1//0[0-9A-Za-z_-]{30,}", "1//0*60"),
+    token("alibaba-access-key-id", CloudKey, &["LTAI"], r"LTAI[0-9A-Za-z]{12,26}\b", "LTAI*20"),
+    token("tencent-secret-id", CloudKey, &["AKID"], r"AKID[0-9A-Za-z]{13,40}\b", "AKID*32"),
+    token("digitalocean-token", CloudKey, &["dop_v1_", "doo_v1_", "dor_v1_"], r"do[opr]_v1_[0-9a-f]{40,}", "dop_v1_%64"),
+    token("hetzner-heroku-key", CloudKey, &["HRKU-"], r"HRKU-[0-9A-Za-z_-]{36,}", "HRKU-%8-%4-%4-%4-%12"),
+    token("flyio-token", CloudKey, &["FlyV1 ", "fm1r_", "fm1a_", "fm2_", "fo1_"], r"(?:FlyV1 )?(?:fm1[ar]_|fm2_|fo1_)[0-9A-Za-z+/=,_-]{40,}", "fo1_*43"),
+    token("yandex-cloud-key", CloudKey, &["AQVN", "YCAJE", "YCN", "t1.9eu"], r"(?:AQVN[0-9A-Za-z_-]{30,}|YCAJE[0-9A-Za-z_-]{15,}|YCN[0-9A-Za-z_-]{35,}|t1\.9eu[0-9A-Za-z_.=-]{60,})", "AQVN*36"),
+    token("ibm-cloudant-url", CloudKey, &["IBMIAM_"], r"IBMIAM_[0-9A-Za-z_-]{30,}", "IBMIAM_*44"),
+    token("vault-token", CloudKey, &["hvs.", "hvb.", "hvr."], r"hv[sbr]\.[0-9A-Za-z_-]{18,}", "hvs.*24"),
+    token("tailscale-key", CloudKey, &["tskey-"], r"tskey-[a-z]+-[0-9A-Za-z_-]{12,}", "tskey-auth-*12-*24"),
+    token("pulumi-token", CloudKey, &["pul-"], r"pul-[0-9a-f]{40}", "pul-%40"),
+    token("doppler-token", CloudKey, &["dp.pt.", "dp.st.", "dp.sa.", "dp.ct.", "dp.scim.", "dp.audit."], r"dp\.(?:pt|st|sa|ct|scim|audit)\.(?:[a-z0-9_-]{2,35}\.)?[0-9A-Za-z]{38,}", "dp.pt.*43"),
+    token("planetscale-token", CloudKey, &["pscale_tkn_", "pscale_pw_", "pscale_oauth_"], r"pscale_(?:tkn|pw|oauth)_[0-9A-Za-z_.=-]{30,}", "pscale_tkn_*43"),
+    token("supabase-key", CloudKey, &["sbp_", "sb_secret_", "sb_publishable_"], r"(?:sbp_[0-9a-f]{36,}|sb_(?:secret|publishable)_[0-9A-Za-z_-]{20,})", "sbp_%40"),
+    token("databricks-token", CloudKey, &["dapi"], r"dapi[0-9a-h]{32}(?:-\d)?\b", "dapi%32"),
+    token("terraform-token", CloudKey, &[".atlasv1."], r"\.atlasv1\.[0-9A-Za-z_=-]{58,}", ".atlasv1.*67"),
+    token("scaleway-key", CloudKey, &["SCW"], r"SCW[0-9A-Z]{17}\b", "SCW^17"),
+    token("cloudflare-origin-ca", CloudKey, &["v1.0-"], r"v1\.0-[0-9a-f]{20,}-[0-9a-f]{100,}", "v1.0-%24-%146"),
+    token("netlify-token", CloudKey, &["nfp_"], r"nfp_[0-9A-Za-z_]{36,}", "nfp_*36"),
+    token("oci-ocid", CloudKey, &["ocid1.", "ops_eyJ"], r"(?:ocid1\.(?:user|tenancy|credential)\.[0-9A-Za-z._-]{20,}|ops_eyJ[0-9A-Za-z+/=_-]{100,})", "ops_eyJ*240"),
+    // Source forges and registries.
+    token("github-token", ForgeToken, &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], r"gh[opsur]_[0-9A-Za-z]{30,255}", "ghp_*36"),
+    token("github-fine-grained-token", ForgeToken, &["github_pat_"], r"github_pat_[0-9A-Za-z_]{22,255}", "github_pat_*22_*59"),
+    token("gitlab-token", ForgeToken, &["glpat-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "glffct-", "GR1348941"], r"(?:gl(?:pat|dt|rt|rtr|cbt|ptt|ft|imt|agent|oas|soat|ffct)-|GR1348941)[0-9A-Za-z_.=-]{20,}", "glpat-*20"),
+    token("gitlab-session", ForgeToken, &["_gitlab_session="], r"_gitlab_session=[0-9a-z]{32}", "_gitlab_session=%32"),
+    token("bitbucket-token", ForgeToken, &["BBDC-", "ATBB", "ATCTT3xFfG", "ATATT3xFfG"], r"(?:BBDC-[0-9A-Za-z+/@_-]{40,}|ATBB[0-9A-Za-z_=.-]{24,}|AT(?:CT|AT)T3xFfG[0-9A-Za-z+/=_-]{20,})", "ATBB*32"),
+    token("npm-token", ForgeToken, &["npm_"], r"npm_[0-9A-Za-z]{30,}", "npm_*36"),
+    token("pypi-token", ForgeToken, &["pypi-Ag"], r"pypi-Ag[0-9A-Za-z_-]{50,}", "pypi-Ag*90"),
+    token("rubygems-token", ForgeToken, &["rubygems_"], r"rubygems_[0-9a-f]{40,}", "rubygems_%48"),
+    token("crates-io-token", ForgeToken, &["cio"], r"cio[0-9A-Za-z]{32}\b", "cio*32"),
+    token("nuget-key", ForgeToken, &["oy2"], r"oy2[a-z0-9]{43}\b", "oy2%43"),
+    token("docker-hub-token", ForgeToken, &["dckr_pat_", "dckr_oat_"], r"dckr_[op]at_[0-9A-Za-z_-]{20,}", "dckr_pat_*27"),
+    token("artifactory-token", ForgeToken, &["AKCp", "AKC", "AP0", "AP1", "AP2", "AP3", "AP5", "AP6", "APA", "APB", "APC", "APD", "APE", "APF", "cmVmdGtu"], r"(?:AKC[0-9A-Za-z]{10,}|AP[0-9A-F][0-9A-Za-z]{8,}[0-9a-z][0-9A-Za-z]*|cmVmdGtu[0-9A-Za-z=]{50,})\b", "AKCp*69"),
+    token("circleci-token", ForgeToken, &["CCIPAT_", "CCIPRJ_"], r"CCIP(?:AT|RJ)_[0-9A-Za-z_]{40,}", "CCIPAT_*22_%40"),
+    token("sonar-token", ForgeToken, &["sqp_", "squ_", "sqa_"], r"sq[apu]_[0-9a-f]{40}", "sqp_%40"),
+    token("sourcegraph-token", ForgeToken, &["sgp_", "slk_", "sgd_"], r"(?:sgp_(?:[0-9a-f]{16}_|local_)?|slk_|sgd_)[0-9a-f]{40,}", "sgp_%40"),
+    token("snyk-sentry-token", ForgeToken, &["sntrys_", "sntryu_"], r"sntry[su]_[0-9A-Za-z+/=_-]{40,}", "sntryu_%64"),
+    token("launchdarkly-key", ServiceToken, &["sdk-", "mob-", "api-"], r"(?:sdk|mob|api)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "sdk-%8-%4-%4-%4-%12"),
+    // Chat.
+    token("slack-token", ChatToken, &["xoxb-", "xoxp-", "xoxa-", "xoxo-", "xoxs-", "xoxr-", "xoxe-", "xoxe.", "xoxd-", "xoxc-", "xapp-"], r"(?:xox[a-z][.-]|xapp-)(?:xox[a-z]-)?[0-9A-Za-z%-]*[0-9][0-9A-Za-z%+/-]{9,}", "xoxb-#12-#12-*24"),
+    token("slack-webhook", ChatToken, &["hooks.slack.com/"], r"hooks\.slack\.com/(?:services|workflows|triggers)/[0-9A-Za-z+/_-]{20,}", "hooks.slack.com/services/T^8/B^8/*24"),
+    token("discord-webhook", ChatToken, &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/\d{15,}/[0-9A-Za-z_-]{40,}", "discord.com/api/webhooks/#18/*68"),
+    token("teams-webhook", ChatToken, &["outlook.office.com/webhook/", ".webhook.office.com/"], r"(?:outlook\.office\.com/webhook|\.webhook\.office\.com)/[0-9A-Za-z@/_-]{36,}", "outlook.office.com/webhook/%8-%4-%4-%4-%12@%32/IncomingWebhook/%32"),
+    token("zoom-jitsi-webhook", ChatToken, &["webhook/zapier", "hooks.zapier.com/"], r"hooks\.zapier\.com/hooks/catch/[0-9A-Za-z/]{10,}", "hooks.zapier.com/hooks/catch/#7/*7"),
+    // Payment.
+    token("stripe-key", PaymentKey, &["sk_live_", "rk_live_", "pk_live_", "sk_test_", "rk_test_", "pk_test_", "sk_prod_", "pk_prod_", "ak_live_", "ak_test_"], r"[sprka]k_(?:live|test|prod)_[0-9A-Za-z]{10,}", "rk_live_*24"),
+    token("stripe-webhook-secret", PaymentKey, &["whsec_"], r"whsec_[0-9A-Za-z+/=]{24,}", "whsec_*32"),
+    token("square-token", PaymentKey, &["sq0atp-", "sq0csp-", "sq0idp-", "EAAAE"], r"(?:sq0[a-z]{3}-[0-9A-Za-z_-]{22,}|EAAAE[0-9A-Za-z_-]{55,})", "sq0csp-*43"),
+    token("braintree-token", PaymentKey, &["access_token$"], r"access_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}", "access_token$production$%16$%32"),
+    token("shopify-token", PaymentKey, &["shpat_", "shpca_", "shppa_", "shpss_", "shpua_"], r"shp(?:at|ca|pa|ss|ua)_[0-9a-fA-F]{32}", "shpat_%32"),
+    token("plaid-token", PaymentKey, &["access-sandbox-", "access-development-", "access-production-"], r"access-(?:sandbox|development|production)-[0-9a-f-]{36}", "access-sandbox-%8-%4-%4-%4-%12"),
+    token("razorpay-key", PaymentKey, &["rzp_live_", "rzp_test_"], r"rzp_(?:live|test)_[0-9A-Za-z]{14,}", "rzp_live_*14"),
+    token("flutterwave-key", PaymentKey, &["FLWSECK", "FLWPUBK"], r"FLW(?:SECK|PUBK)(?:_TEST)?-[0-9A-Za-z]{12,}(?:-X)?", "FLWSECK-%32-X"),
+    token("adyen-key", PaymentKey, &["AQEyhm", "AQEvhm", "AQEqhm"], r"AQE[a-z]hm[0-9A-Za-z+/=._-]{50,}", "AQEyhm*80"),
+    token("duffel-easypost-key", PaymentKey, &["duffel_test_", "duffel_live_", "EZAK", "EZTK", "shippo_live_", "shippo_test_"], r"(?:duffel_(?:test|live)_[0-9A-Za-z_=-]{43}|EZ[AT]K[0-9A-Za-z]{54}|shippo_(?:live|test)_[0-9a-f]{40})", "EZAK*54"),
+    // Model providers.
+    token("openai-key", AiKey, &["sk-"], r"sk-(?:(?:proj|svcacct|admin|None|service)-[0-9A-Za-z_-]{20,}|[0-9A-Za-z]{20}T3BlbkFJ[0-9A-Za-z]{20}|[0-9A-Za-z]{32,64}\b)", "sk-proj-*60T3BlbkFJ*60"),
+    token("anthropic-key", AiKey, &["sk-ant-"], r"sk-ant-(?:[a-z]+\d+-)?[0-9A-Za-z_-]{20,}", "sk-ant-api03-*93AA"),
+    token("openrouter-key", AiKey, &["sk-or-", "sk-lf-", "pk-lf-"], r"(?:sk-or-(?:v1-)?|[sp]k-lf-)[0-9a-f-]{32,}", "sk-or-v1-%64"),
+    token("huggingface-token", AiKey, &["hf_", "api_org_"], r"(?:hf|api_org)_[0-9A-Za-z]{30,}", "hf_*34"),
+    token("replicate-token", AiKey, &["r8_"], r"r8_[0-9A-Za-z]{32,}", "r8_*37"),
+    token("groq-key", AiKey, &["gsk_", "xai-", "pplx-", "nvapi-", "tgp_v1_", "csk-", "fw_", "tvly-", "jina_", "pcsk_", "lsv2_pt_", "lsv2_sk_", "phc_", "phx_", "llx-", "LLM|", "ls__"], r"(?:gsk_|xai-|pplx-|nvapi-|tgp_v1_|csk-|fw_|tvly-|jina_|pcsk_|lsv2_(?:pt|sk)_|ph[cx]_|llx-|LLM\|\d+\||ls__)[0-9A-Za-z_-]{22,}", "gsk_*52"),
+    token("google-client-id", CloudKey, &[".apps.googleusercontent.com"], r"\.apps\.googleusercontent\.com", ".apps.googleusercontent.com"),
+    // Other services.
+    token("sendgrid-key", ServiceToken, &["SG."], r"SG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}", "SG.*22.*43"),
+    token("mailgun-key", ServiceToken, &["key-", "pubkey-"], r"(?:pub)?key-[0-9a-f]{32}\b", "key-%32"),
+    token("brevo-key", ServiceToken, &["xkeysib-", "xsmtpsib-"], r"x(?:key|smtp)sib-[0-9a-f]{60,}-[0-9A-Za-z]{14,}", "xkeysib-%64-*16"),
+    token("postman-key", ServiceToken, &["PMAK-"], r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}", "PMAK-%24-%34"),
+    token("hubspot-token", ServiceToken, &["pat-na1-", "pat-na2-", "pat-eu1-", "pat-ap1-"], r"pat-(?:na|eu|ap)\d-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "pat-na1-%8-%4-%4-%4-%12"),
+    token("newrelic-key", ServiceToken, &["NRAK-", "NRJS-", "NRII-", "NRAL-", "NRRA-", "NRBR-"], r"NR(?:AK|JS|II|AL|RA|BR)-[0-9A-Za-z_-]{19,}", "NRAK-^27"),
+    token("newrelic-pixie-key", ServiceToken, &["px-dep-", "px-api-"], r"px-(?:dep|api)-[0-9a-f-]{36}", "px-dep-%8-%4-%4-%4-%12"),
+    token("grafana-token", ServiceToken, &["glsa_", "glc_", "eyJrIjoi"], r"(?:glsa_[0-9A-Za-z]{32}_[0-9a-fA-F]{8}|glc_[0-9A-Za-z+/=_-]{32,}|eyJrIjoi[0-9A-Za-z+/=_-]{40,})", "glsa_*32_%8"),
+    token("linear-figma-key", ServiceToken, &["lin_api_", "lin_oauth_", "figd_", "figo_"], r"(?:lin_(?:api|oauth)_|fig[do]_)[0-9A-Za-z_-]{32,}", "lin_api_*40"),
+    token("notion-token", ServiceToken, &["secret_", "ntn_"], r"(?:secret_[0-9A-Za-z]{43}|ntn_\d{8,}[0-9A-Za-z]{30,})\b", "ntn_#11*35"),
+    token("dynatrace-token", ServiceToken, &["dt0c01.", "dt0s01.", "dt0s16."], r"dt0[cs]\d\d\.[0-9A-Z]{8,24}(?:\.[0-9A-Z]{40,})?", "dt0c01.^24.^64"),
+    token("octopus-key", ServiceToken, &["API-"], r"API-[0-9A-Z]{25,}\b", "API-^26"),
+    token("prefect-key", ServiceToken, &["pnu_", "pnb_", "rdme_", "tfp_", "apify_api_", "fio-u-", "cal_live_", "nfp_"], r"(?:pn[bu]_|rdme_|tfp_|apify_api_|fio-u-|cal_live_|nfp_)[0-9A-Za-z_-]{30,}", "pnu_*36"),
+    token("airtable-asana-token", ServiceToken, &["pat"], r"pat[0-9A-Za-z]{14}\.[0-9a-f]{64}", "pat*14.%64"),
+    token("onepassword-secret-key", ServiceToken, &["A3-"], r"A3-[0-9A-Z]{6}-(?:[0-9A-Z]{11}|[0-9A-Z]{6}-[0-9A-Z]{5})(?:-[0-9A-Z]{5}){3}", "A3-^6-^11-^5-^5-^5"),
+    token("age-secret-key", PrivateKey, &["AGE-SECRET-KEY-1"], r"AGE-SECRET-KEY-1[0-9A-Z]{58}", "AGE-SECRET-KEY-1^58"),
+    token("nkey-seed", PrivateKey, &["SUA", "SAA", "SOA"], r"S[UAO]A[A-Z2-7]{55}\b", "SUAABCDEFGHIJKLMNOPQRSTUVWXYZ234567ABCDEFGHIJKLMNOPQRSTUVW"),
+    token("twilio-key", ServiceToken, &["SK", "AC"], r"(?:SK|AC)[0-9a-fx]{32}\b", "SK%32"),
+    token("facebook-token", ServiceToken, &["EAAC", "EAAB", "EAAD", "EAAG", "EAAM", "IGQV"], r"(?:EAA[BCDGM]|IGQV)[0-9A-Za-z]{40,}", "EAAC*120"),
+    token("twitter-bearer", ServiceToken, &["AAAAAAAAAAAAAAAAAAAAA"], r"A{21,}[0-9A-Za-z%]{30,}", "AAAAAAAAAAAAAAAAAAAAAAAA*80"),
+    token("mapbox-token", ServiceToken, &["pk.eyJ", "sk.eyJ", "tk.eyJ"], r"[pst]k\.eyJ[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{20,}", "pk.eyJ*60.*22"),
+    token("frameio-clojars-token", ServiceToken, &["CLOJARS_"], r"CLOJARS_[0-9a-z]{60}", "CLOJARS_%60"),
+    token("typesense-zpka", ServiceToken, &["zpka_", "cosy_", "wgr_", "cosmo_"], r"(?:zpka_[0-9a-f]{32}_[0-9a-f]{8}|cosmo_[0-9a-f]{32})", "zpka_%32_%8"),
+    token("teamwork-token", ServiceToken, &["tkn.v1_"], r"tkn\.v1_[0-9A-Za-z+/=_-]{40,}", "tkn.v1_*60"),
+    token("wrike-token", ServiceToken, &["eyT"], r"eyT[0-9A-Za-z:_-]{60,}\.[0-9A-Za-z_-]{30,}", "eyT*100.*40"),
+    token("arn", CloudKey, &["arn:aws"], r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?:\d{12})?:[0-9A-Za-z_/:.+@$-]+", "arn:aws:iam::#12:role/reader"),
+    // Anything that is signed or wrapped.
+    token("jwt", Jwt, &["eyJ"], r"eyJ[0-9A-Za-z_=-]{10,}\.(?:eyJ|[0-9A-Za-z_=-]{6})[0-9A-Za-z_=+/-]*(?:\.[0-9A-Za-z_=+/-]*){0,3}", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.*43"),
+    token("base64-private-key", PrivateKey, &["LS0tLS1CRUdJTi"], r"LS0tLS1CRUdJTi[0-9A-Za-z+/=_-]{20,}", "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt*60"),
+    token("putty-private-key", PrivateKey, &["PuTTY-User-Key-File-"], r"PuTTY-User-Key-File-\d:(?s:.){0,12000}?Private-MAC: [0-9a-f]+", "PuTTY-User-Key-File-2: ssh-rsa\nPrivate-MAC: %40"),
+    // Hashes of passwords.
+    token("bcrypt-hash", PasswordHash, &["$2a$", "$2b$", "$2y$", "$2x$"], r"\$2[abxy]\$\d\d\$[0-9A-Za-z./]{53}", "$2b$12$*53"),
+    token("crypt-hash", PasswordHash, &["$1$", "$5$", "$6$", "$y$", "$apr1$", "$md5$", "$P$", "$H$"], r"\$(?:1|5|6|y|apr1|md5|P|H)\$(?:rounds=\d+\$)?[0-9A-Za-z./]{1,20}(?:\$[0-9A-Za-z./]{20,90})+", "$6$*16$*86"),
+    token("argon2-hash", PasswordHash, &["$argon2", "$scrypt$", "$pbkdf2", "$krb5"], r"\$(?:argon2|scrypt|pbkdf2|krb5)[0-9A-Za-z=,$+/.@:*_-]{30,}", "$argon2id$v=19$m=65536,t=3,p=4$*22$*43"),
+    token("django-hash", PasswordHash, &["pbkdf2_sha256$", "pbkdf2_sha1$", "bcrypt_sha256$", "sha1$", "md5$"], r"(?:pbkdf2_sha\d+\$\d+\$[0-9A-Za-z./+]{4,}\$[0-9A-Za-z./+=]{20,}|(?:sha1|md5)\$[0-9A-Za-z]{1,}\$[0-9a-f]{32,})", "pbkdf2_sha256$260000$*12$*43="),
+    // Crypto addresses that say what they are.
+    token("bitcoin-segwit-address", CryptoAddress, &["bc1q", "bc1p", "ltc1"], r"(?:bc1[qp]|ltc1)[02-9ac-hj-np-z]{20,90}", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"),
+    token("ethereum-address", CryptoAddress, &["0x"], r"0x[0-9a-fA-F]{40}\b", "0x52908400098527886E0F7030069857D2E4169EE7"),
+    token("azure-shared-key", CloudKey, &["AccountKey=", "SharedAccessKey=", "SharedSecret="], r"(?:AccountKey|SharedAccessKey|SharedSecret)=[0-9A-Za-z+/=%]{30,}", "AccountKey=*86=="),
+    token("azure-sas", CloudKey, &["sig="], r"sig=[0-9A-Za-z+/%_-]{30,}=?", "sig=*43%3D"),
+    token("basic-auth-docker", BasicAuth, &["\"auth\":"], r#""auth": ?"[0-9A-Za-z+/=]{12,}"#, "\"auth\": \"*24"),
+];
+
+/// An example written out: the same letters every time.
+pub(crate) fn expand(example: &str) -> String {
+    const ALPHABET: &[u8] = b"Zq7tK2bX9wLm4RvJ8cGd5PyN3sFh6TkBaUeQjW1x";
+    const CAPITALS: &[u8] = b"Q7K2BX9WLM4RVJ8CGD5PYN3SFH6T";
+    const HEX: &[u8] = b"7fa3c2e19b04d5866e1f";
+    let mut expanded = String::new();
+    let mut rest = example.chars().peekable();
+    while let Some(character) = rest.next() {
+        let alphabet = match character {
+            '*' => ALPHABET,
+            '^' => CAPITALS,
+            '%' => HEX,
+            '#' => b"4820175963",
+            _ => {
+                expanded.push(character);
+                continue;
+            }
+        };
+        let mut count = 0;
+        while let Some(digit) = rest.peek().and_then(|next| next.to_digit(10)) {
+            count = count * 10 + digit as usize;
+            rest.next();
+        }
+        if count == 0 {
+            expanded.push(character);
+        }
+        expanded.extend(
+            alphabet
+                .iter()
+                .cycle()
+                .take(count)
+                .map(|byte| char::from(*byte)),
+        );
+    }
+    expanded
+}

@@ -1,0 +1,183 @@
+//! The words that decide where detectors look closer, all found in one pass.
+
+use std::collections::HashMap;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use super::class::{self, LETTER, LOWER, UPPER, WORD};
+
+/// What a number near a word may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Card,
+    Phone,
+    Bank,
+    Birth,
+    Address,
+    Identity,
+    Tax,
+    Passport,
+    Licence,
+    Plate,
+    Health,
+    Version,
+    Crypto,
+    Network,
+    /// One national identifier, by its place in the table.
+    Identifier(u8),
+}
+
+/// Why a word is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A rule's pattern begins here.
+    Rule(u16),
+    /// A rule's pattern is searched for around here.
+    Around(u16),
+    /// What follows may be a password, whatever it looks like.
+    Password,
+    /// What follows may be a secret if it looks like one.
+    Secret,
+    /// `Bearer` and its kin: what follows blanks is a secret.
+    Scheme,
+    /// `://`
+    Url,
+    /// `-----BEGIN`
+    Armour,
+    /// It says what a number is.
+    Topic(Topic),
+}
+
+/// A word's place in a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hit {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    word: u32,
+}
+
+/// All words in one automaton.
+pub(crate) struct Words {
+    automaton: AhoCorasick,
+    roles: Vec<Vec<Role>>,
+}
+
+impl Words {
+    /// An automaton for these words, in either case.
+    ///
+    /// # Errors
+    /// If there are too many of them for the automaton.
+    pub(crate) fn new<'w>(
+        words: impl IntoIterator<Item = (&'w str, Role)>,
+    ) -> Result<Self, aho_corasick::BuildError> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut list = Vec::new();
+        let mut roles: Vec<Vec<Role>> = Vec::new();
+        for (word, role) in words {
+            let word = word.to_ascii_lowercase();
+            let place = *places.entry(word.clone()).or_insert_with(|| {
+                list.push(word);
+                roles.push(Vec::new());
+                roles.len() - 1
+            });
+            roles[place].push(role);
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(&list)?;
+        Ok(Self { automaton, roles })
+    }
+
+    /// Appends every word found, in order.
+    pub(crate) fn find(&self, text: &[u8], hits: &mut Vec<Hit>) {
+        hits.extend(self.automaton.find_iter(text).map(|found| Hit {
+            start: found.start(),
+            end: found.end(),
+            word: found.pattern().as_u32(),
+        }));
+    }
+
+    /// Why the word is looked for.
+    pub(crate) fn roles(&self, hit: Hit) -> &[Role] {
+        &self.roles[hit.word as usize]
+    }
+}
+
+/// A text with the words found in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'t> {
+    pub(crate) text: &'t [u8],
+    pub(crate) hits: &'t [Hit],
+    pub(crate) words: &'t Words,
+    /// Whether the text is one value, not a part of something longer.
+    pub(crate) whole: bool,
+}
+
+/// How far before a number a word may say what it is, in bytes.
+pub(crate) const BEFORE: usize = 60;
+/// How far after it.
+pub(crate) const AFTER: usize = 30;
+/// How long a text with nothing but an identifier may be.
+pub(crate) const ALONE: usize = 80;
+
+impl Context<'_> {
+    /// Whether a word on one of the topics stands near.
+    pub(crate) fn is_about(&self, start: usize, end: usize, topics: &[Topic]) -> bool {
+        self.is_near(start, end, BEFORE, AFTER, topics)
+    }
+
+    /// Whether a word on one of the topics stands within these distances.
+    pub(crate) fn is_near(
+        &self,
+        start: usize,
+        end: usize,
+        before: usize,
+        after: usize,
+        topics: &[Topic],
+    ) -> bool {
+        let first = self.hits.partition_point(|hit| hit.end + before < start);
+        self.hits[first..]
+            .iter()
+            .take_while(|hit| hit.start <= end + after)
+            .filter(|hit| hit.end <= start || hit.start >= end)
+            .any(|hit| {
+                self.words.roles(*hit).iter().any(|role| {
+                    matches!(role, Role::Topic(topic) if topics.contains(topic))
+                        && self.is_word(*hit)
+                })
+            })
+    }
+
+    /// Whether the range is all there is but for blanks and quotes, and the text is one value.
+    pub(crate) fn is_alone(&self, start: usize, end: usize) -> bool {
+        let is_margin = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`.,;".contains(byte);
+        self.whole
+            && self.text.len() <= ALONE
+            && self.text[..start].iter().all(is_margin)
+            && self.text[end..].iter().all(is_margin)
+    }
+
+    /// Whether a hit is a word of its own, also as a part of `creditCard` or `card_number`, in the
+    /// singular or plural.
+    pub(crate) fn is_word(&self, hit: Hit) -> bool {
+        let text = self.text;
+        let starts = !class::before(text, hit.start, WORD)
+            || !class::at(text, hit.start, LETTER)
+            || (class::before(text, hit.start, LOWER) && class::at(text, hit.start, UPPER));
+        let mut end = hit.end;
+        if text
+            .get(end)
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'))
+        {
+            end += 1;
+        }
+        let ends = |end: usize| {
+            !class::at(text, end, WORD)
+                || !class::before(text, end, LETTER)
+                || (class::before(text, end, LOWER) && class::at(text, end, UPPER))
+        };
+        starts && (ends(hit.end) || ends(end))
+    }
+}
