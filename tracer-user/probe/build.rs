@@ -5,21 +5,17 @@ use std::{env, path::PathBuf, process::ExitCode};
 fn main() -> ExitCode {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let machine = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it");
-    let workspace = here
-        .ancestors()
-        .nth(2)
-        .expect("this crate lies two folders below the root");
-    let object = workspace
-        .join("target/bpf")
-        .join(format!("tracer-ebpf.{machine}.o"));
-    println!("cargo::rerun-if-changed={}", object.display());
-    if !object.is_file() {
+    // Relative to this crate, two folders below the root: a build folder that was copied from another
+    // checkout must not go on with that one's programs.
+    let object = format!("../../target/bpf/tracer-ebpf.{machine}.o");
+    println!("cargo::rerun-if-changed={object}");
+    if !here.join(&object).is_file() {
         println!(
-            "cargo::error=the BPF programs are not built: {} is missing; run `cargo xtask build-ebpf`",
-            object.display()
+            "cargo::error=the BPF programs are not built: {object} is missing; run `cargo xtask \
+             build-ebpf`"
         );
         return ExitCode::FAILURE;
     }
-    println!("cargo::rustc-env=TRACER_BPF_OBJECT={}", object.display());
+    println!("cargo::rustc-env=TRACER_BPF_OBJECT={object}");
     ExitCode::SUCCESS
 }

@@ -4,7 +4,11 @@
 #[repr(C, align(16))]
 struct Aligned<B: ?Sized>(B);
 
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("TRACER_BPF_OBJECT")));
+static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/",
+    env!("TRACER_BPF_OBJECT")
+)));
 
 /// The object, as `cargo xtask build-ebpf` wrote it.
 pub(super) static OBJECT: &[u8] = &ALIGNED.0;
