@@ -9,14 +9,20 @@ use tracer_profile::{Catalogue, Probe, Profile};
 
 use crate::trouble::Trouble;
 
-/// Built-in profiles with the files' added or in their place.
+/// Built-in profiles with what was asked for added or in their place: a built-in one that is there
+/// on request, by its name, or a file's.
 ///
 /// # Errors
 /// If a file cannot be read or is not a profile.
 pub(crate) fn load(files: &[PathBuf]) -> Result<Vec<Profile>> {
     let mut catalogue = Catalogue::built_in();
     for file in files {
-        catalogue.add_file(file)?;
+        let on_request = file
+            .to_str()
+            .is_some_and(|name| catalogue.add_on_request(name));
+        if !on_request {
+            catalogue.add_file(file)?;
+        }
     }
     Ok(catalogue.into_profiles())
 }

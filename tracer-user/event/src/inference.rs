@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tracer_redact::Field;
 
 use crate::{
-    identity::{ContextId, ModelId, Name, Position, RequestId, SequenceId},
+    identity::{ContextId, ModelId, Position, RequestId, SequenceId},
     known::Known,
     time::{BootNanos, Nanos},
 };
@@ -230,21 +230,6 @@ pub enum Direction {
     Input,
     /// Chosen by the sampler.
     Output,
-}
-
-/// Latencies of a hot operation since the last such event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(any(test, feature = "schema"), derive(schemars::JsonSchema))]
-pub struct OperationHistogram {
-    /// The operation, as its probe is named.
-    pub operation: Name,
-    /// Calls.
-    pub count: u64,
-    /// Their durations' sum.
-    pub sum: Nanos,
-    /// Calls by duration: bucket `i` counts from 2^i up to 2^(i+1) nanoseconds. Empty buckets at
-    /// the end are left out.
-    pub buckets: Vec<u64>,
 }
 
 /// A duration as OpenTelemetry has it: seconds, in floating point.

@@ -18,6 +18,7 @@ pub mod inference;
 mod known;
 mod loss;
 pub mod model;
+mod operation;
 mod place;
 pub mod process;
 mod recorded;
@@ -36,6 +37,7 @@ pub use identity::{
 };
 pub use known::Known;
 pub use loss::{Loss, LossReason};
+pub use operation::OperationHistogram;
 pub use place::{Grant, Level, Place, ProcessKey};
 pub use recorded::Recorded;
 pub use time::{BootNanos, Moment, Nanos, WallNanos};

@@ -6,9 +6,9 @@ use tracer_redact::{Content, Raw};
 
 use crate::{
     Body, BootNanos, BuildId, Cgroup, ContainerId, ContextId, Cpu, Device, Digest, Event, Grant,
-    Inode, Known, Label, Level, Loss, LossReason, ModelId, Moment, Name, Nanos, Pid, Place,
-    Position, RawEvent, RequestId, Schema, SequenceId, StartTicks, Tid, WallNanos, agent,
-    inference, model, process,
+    Inode, Known, Label, Level, Loss, LossReason, ModelId, Moment, Name, Nanos, OperationHistogram,
+    Pid, Place, Position, RawEvent, RequestId, Schema, SequenceId, StartTicks, Tid, WallNanos,
+    agent, inference, model, process,
 };
 
 /// Text in every field that is withheld by default.
@@ -146,8 +146,10 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             positions: Known::Known(vec![Position(0), Position(1), Position(2)]),
             truncated: false,
         })),
-        Body::OperationHistogram(inference::OperationHistogram {
-            operation: Name::new("ggml/mul_mat"),
+        Body::OperationHistogram(OperationHistogram {
+            operation: Name::new("ggml/mul-mat"),
+            from: BootNanos(80_000_000_000),
+            to: BootNanos(81_000_000_000),
             count: 3,
             sum: Nanos(7),
             buckets: vec![0, 1, 2],

@@ -293,6 +293,13 @@ impl Pipeline {
                 self.correlator.lost(body.reason, body.to);
                 self.emit(time, None, Body::Loss(body));
             }
+            Observation::Operations(told) => {
+                let body = translate::operations(&told, probes);
+                self.output.emit(Draft {
+                    probe: Some(body.operation.clone()),
+                    ..Draft::of_agent(time, Body::OperationHistogram(body))
+                });
+            }
             Observation::Shed(shed) => {
                 let body = translate::shed(&shed, probes);
                 self.emit(time, None, Body::Shed(Box::new(body)));
@@ -402,6 +409,7 @@ fn time_of(observation: &Observation) -> BootNanos {
         Observation::Attached(report) => report.time,
         Observation::NotAttachable(refused) => refused.time,
         Observation::Loss(loss) => loss.until,
+        Observation::Operations(told) => told.until,
         Observation::Shed(shed) => shed.time,
         Observation::RuntimeGone { time, .. }
         | Observation::ProcessExec { time, .. }

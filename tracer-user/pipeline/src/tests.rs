@@ -175,6 +175,33 @@ fn the_kernels_losses_are_on_their_cpu_and_in_their_window() {
 }
 
 #[test]
+fn hot_operations_are_told_with_their_probe_and_of_no_process() {
+    let mut pipeline = pipeline();
+    let mut buckets = [0; tracer_abi::HISTOGRAM_BUCKETS];
+    (buckets[1], buckets[3]) = (2, 1);
+    let calls = tracer_abi::Histogram {
+        count: 3,
+        sum: 14,
+        buckets,
+    };
+    pipeline.push(Observation::Operations(Box::new(observation::Operations {
+        probe: observation::ProbeId(0),
+        calls,
+        since: time::BootNanos(10),
+        until: time::BootNanos(20),
+    })));
+    let mut sink = Lines::default();
+    pipeline.finish(&Fixture::new(), &mut sink).unwrap();
+    let line = &sink.lines[1];
+    assert!(
+        line.contains(r#""where":{"node":"here"},"probe":"fixture/step""#),
+        "{line}"
+    );
+    let body = r#""kind":"op.histogram","body":{"operation":"fixture/step","from":10,"to":20,"count":3,"sum":14,"buckets":[0,2,0,1]}"#;
+    assert!(line.contains(body), "{line}");
+}
+
+#[test]
 fn a_sink_that_refuses_stops_the_run() {
     let error = pipeline().finish(&Fixture::new(), &mut Closed).unwrap_err();
     assert!(error.to_string().contains("cannot write"));

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use tracer_abi::SiteRole;
 use tracer_event::{
-    BootNanos, BuildId, Content, Known, Name, Nanos, Raw,
+    BootNanos, BuildId, Content, Known, Name, Nanos, OperationHistogram, Raw,
     agent::{self, LibraryFile},
 };
 use tracer_probe::{
     observation::{
-        AttachReport, AttachedProbe, AttachedSite, LibraryId, Means, NotAttachable, ProbeId,
-        Runtime, Shed, ShedCause, SiteCost,
+        AttachReport, AttachedProbe, AttachedSite, LibraryId, Means, NotAttachable, Operations,
+        ProbeId, Runtime, Shed, ShedCause, SiteCost,
     },
     time,
 };
@@ -102,6 +102,24 @@ pub(crate) fn not_attachable(
         probe: refused.probe.map(|id| probe_name(id, probes)),
         path: path(&refused.path),
         reason: Raw::new(Content::text(refused.reason.as_str())),
+    }
+}
+
+pub(crate) fn operations(told: &Operations, probes: &impl ProbeSource) -> OperationHistogram {
+    let Operations {
+        probe,
+        calls,
+        since,
+        until,
+    } = told;
+    let filled = calls.buckets.iter().rposition(|calls| *calls > 0);
+    OperationHistogram {
+        operation: probe_name(*probe, probes),
+        from: boot(*since),
+        to: boot(*until),
+        count: calls.count,
+        sum: Nanos(calls.sum),
+        buckets: calls.buckets[..filled.map_or(0, |last| last + 1)].to_vec(),
     }
 }
 

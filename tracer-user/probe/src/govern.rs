@@ -2,7 +2,7 @@
 //!
 //! Pure: it is told hits and times, and says what to do.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use crate::{observation::SiteCost, time::BootNanos};
 
@@ -145,9 +145,10 @@ impl Governor {
             }
             self.over = 0;
             let costs = groups.iter().filter(|(_, share)| **share > 0.0);
+            // What a run added to the built-in profiles goes before what those have.
             let first = costs
                 .filter(|((_, place), _)| place.is_some())
-                .min_by_key(|(key, _)| **key);
+                .min_by_key(|((profile, place), _)| (*place, Reverse(*profile)));
             let (&group, &share) = first?;
             self.shed.push((group, share));
             *self.patience.entry(group).or_insert(LOOKS_BELOW / 2) *= 2;

@@ -15,6 +15,7 @@ mod btf;
 pub mod code;
 pub mod features;
 mod govern;
+mod histogram;
 mod load;
 mod loss;
 pub mod observation;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tracer_abi::{LossReason, SiteRole};
+use tracer_abi::{Histogram, LossReason, SiteRole};
 
 use crate::{
     process::{FileId, Process, ProcessId},
@@ -68,6 +68,8 @@ pub enum Observation {
     },
     /// Something was seen in the kernel and not delivered whole.
     Loss(Loss),
+    /// Calls of a probe that tells none of them singly.
+    Operations(Box<Operations>),
     /// Probes were switched off because they cost too much; calls in the meantime are not observed.
     Shed(Shed),
     /// Probes that had been shed are back.
@@ -293,6 +295,19 @@ pub struct Loss {
     /// When the counter was last seen without them.
     pub since: BootNanos,
     /// The newest of them.
+    pub until: BootNanos,
+}
+
+/// Calls of one histogram probe that ended in a window of time, those of all targets together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operations {
+    /// The probe.
+    pub probe: ProbeId,
+    /// Their number and durations.
+    pub calls: Histogram,
+    /// The last look at the probe's table before this one.
+    pub since: BootNanos,
+    /// When the table was read.
     pub until: BootNanos,
 }
 

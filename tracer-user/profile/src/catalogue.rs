@@ -7,6 +7,9 @@ use crate::{error::ProfileError, profile::Profile, read::read};
 /// Built-in profiles: name and text.
 const BUILT_IN: &[(&str, &str)] = &[("llama.toml", include_str!("../profiles/llama.toml"))];
 
+/// Those that a run has only if it asks for them.
+const ON_REQUEST: &[(&str, &str)] = &[("ggml.toml", include_str!("../profiles/ggml.toml"))];
+
 /// Most bytes of one profile file.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -27,6 +30,17 @@ impl Catalogue {
             })
             .collect();
         Self { profiles }
+    }
+
+    /// Adds the built-in profile of this name that is there on request; false if there is none.
+    pub fn add_on_request(&mut self, name: &str) -> bool {
+        let known = ON_REQUEST.iter();
+        let mut named = known.filter(|(file, _)| file.strip_suffix(".toml") == Some(name));
+        let Some((file, text)) = named.next() else {
+            return false;
+        };
+        self.add(read(file, text).expect("a test reads every built-in profile without error"));
+        true
     }
 
     /// Adds a file's profile; one of the same name is replaced.
@@ -80,10 +94,21 @@ mod tests {
 
     #[test]
     fn every_built_in_profile_is_sound() {
-        for (file, text) in BUILT_IN {
-            if let Err(error) = read(file, text) {
-                panic!("{error}");
+        for (file, text) in BUILT_IN.iter().chain(ON_REQUEST) {
+            match read(file, text) {
+                // The name by which it is asked for is its own.
+                Ok(profile) => assert_eq!(format!("{}.toml", profile.name), *file),
+                Err(error) => panic!("{error}"),
             }
         }
+    }
+    #[test]
+    fn what_is_there_on_request_is_not_there_without() {
+        let mut catalogue = Catalogue::built_in();
+        let before = catalogue.profiles().len();
+        assert!(!catalogue.add_on_request("no such profile"));
+        assert_eq!(catalogue.profiles().len(), before);
+        assert!(catalogue.add_on_request("ggml"));
+        assert_eq!(catalogue.profiles()[before].name, "ggml");
     }
 }

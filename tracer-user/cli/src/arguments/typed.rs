@@ -166,7 +166,10 @@ pub(crate) struct Whom {
 pub(crate) struct Profiles {
     /// Runtime profile (TOML) besides the built-in ones; one of the same name replaces it;
     /// repeatable
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, action = ArgAction::Append)]
+    ///
+    /// `ggml` names a built-in profile that is used only on request: latencies of ggml's graphs, in
+    /// histograms.
+    #[arg(long, value_name = "FILE|ggml", value_hint = ValueHint::FilePath, action = ArgAction::Append)]
     pub(crate) profile: Vec<PathBuf>,
 }
 

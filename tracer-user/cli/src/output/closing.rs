@@ -14,6 +14,8 @@ pub(crate) struct Closing {
     models: u64,
     failed_loads: u64,
     unattached_probes: u64,
+    /// Calls that histograms counted.
+    operations: u64,
     began: Option<BootNanos>,
     losses: BTreeMap<LossReason, Lost>,
     summary: Option<Summary>,
@@ -47,6 +49,7 @@ impl Closing {
                 lost.from = lost.from.min(loss.from);
                 lost.to = lost.to.max(loss.to);
             }
+            Body::OperationHistogram(window) => self.operations += window.count,
             Body::Summary(summary) => self.summary = Some((**summary).clone()),
             Body::ProcessSeen(_)
             | Body::ProcessExited(_)
@@ -57,7 +60,6 @@ impl Closing {
             | Body::Request(_)
             | Body::RuntimeError(_)
             | Body::Tokens(_)
-            | Body::OperationHistogram(_)
             | Body::SessionStarted(_)
             | Body::RuntimeGone(_)
             | Body::Attached(_)
@@ -86,6 +88,9 @@ impl Closing {
         }
         parts.push(counted(summary.requests, "request"));
         parts.push(counted(summary.steps, "step"));
+        if self.operations > 0 {
+            parts.push(counted(self.operations, "operation"));
+        }
         let late = match summary.late {
             0 => "none late".to_owned(),
             late => format!("{} late", count(late)),

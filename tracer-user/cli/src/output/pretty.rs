@@ -2,6 +2,7 @@
 //! whatever went wrong in red. Steps are counted and not shown.
 
 mod model;
+mod operations;
 mod request;
 mod shown;
 
@@ -17,6 +18,7 @@ use tracer_event::{
     process::{ProcessExited, ProcessSeen},
 };
 
+use self::operations::Operations;
 pub(crate) use self::shown::Shown;
 use super::closing::describe;
 use crate::text::{Palette, Tone, count, counted, short_duration};
@@ -45,6 +47,8 @@ pub(crate) struct Pretty {
     heading_holds: u32,
     /// When a failing step of a process was last shown, and how many were not since.
     failures: HashMap<(Pid, i64), (Nanos, u64)>,
+    /// What hot operations took.
+    operations: Operations,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +68,7 @@ impl Pretty {
             attached: Attaching::default(),
             heading_holds: 0,
             failures: HashMap::new(),
+            operations: Operations::default(),
         }
     }
 
@@ -129,9 +134,17 @@ impl Pretty {
                 Tone::Faint,
                 &format!("model {} released", freed.model),
             ),
+            Body::OperationHistogram(window) => {
+                match self.operations.add(event, window, self.palette) {
+                    Some(table) => {
+                        self.heading_holds = 0;
+                        table
+                    }
+                    None => String::new(),
+                }
+            }
             Body::ContextCreated(_)
             | Body::ContextFreed(_)
-            | Body::OperationHistogram(_)
             | Body::RuntimeGone(_)
             | Body::Summary(_) => String::new(),
         }
@@ -173,6 +186,7 @@ impl Pretty {
             Tone::Strong
         };
         let mut lines = self.pause();
+        lines.push_str(&self.operations.end(self.palette));
         lines.push('\n');
         for line in text.lines() {
             lines.push_str(&self.palette.paint(tone, line));

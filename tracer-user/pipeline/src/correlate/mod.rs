@@ -196,7 +196,12 @@ impl Correlator {
         let pid = Pid(runtime.process.id.pid);
         self.make_room(pid, output);
         let process = self.processes.entry(pid).or_default();
-        if process.is_found {
+        // A profile of operations alone knows nothing of models, and a process has another.
+        let is_about_models = profile
+            .probes
+            .iter()
+            .any(|probe| probe.signal != Signal::Operation);
+        if process.is_found || !is_about_models {
             return;
         }
         process.is_found = true;

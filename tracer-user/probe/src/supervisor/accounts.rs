@@ -1,4 +1,5 @@
-//! Once a second: what was lost, what the probes cost, and which libraries are silent.
+//! Once a second: what was lost, what hot operations took, what the probes cost, and which
+//! libraries are silent.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     govern::{Decision, Governor, GroupKey, Prices, ProbeKey, Reading},
+    histogram::Windows,
     loss::LossCounters,
     observation::{LibraryId, Observation, ProbeId, Shed, ShedCause},
     process::{ProcessId, cpu_time},
@@ -24,6 +26,7 @@ const BUSY: Duration = Duration::from_secs(10);
 /// What the accounts remember.
 pub(super) struct Accounts {
     losses: LossCounters,
+    histograms: Windows,
     governor: Option<Governor>,
     /// CPU time that a process had used when it was first looked at.
     cpu_time: HashMap<ProcessId, Duration>,
@@ -34,9 +37,11 @@ pub(super) struct Accounts {
 impl Accounts {
     /// Without prices nothing is switched off.
     pub(super) fn new(govern: Option<Prices>) -> Self {
+        let now = BootNanos::now();
         Self {
             losses: LossCounters::new(),
-            governor: govern.map(|prices| Governor::new(prices, BootNanos::now())),
+            histograms: Windows::new(now),
+            governor: govern.map(|prices| Governor::new(prices, now)),
             cpu_time: HashMap::new(),
             silent: HashSet::new(),
         }
@@ -46,6 +51,7 @@ impl Accounts {
 impl Supervisor {
     pub(super) fn do_accounts(&mut self) -> io::Result<()> {
         self.count_losses()?;
+        self.count_operations()?;
         let (done, closing): (Vec<Closing>, Vec<Closing>) = std::mem::take(&mut self.closing)
             .into_iter()
             .partition(Closing::is_done);
@@ -68,6 +74,15 @@ impl Supervisor {
         let losses = self.accounts.losses.look(&self.kernel.tables.losses)?;
         self.pending
             .extend(losses.into_iter().map(Observation::Loss));
+        Ok(())
+    }
+
+    /// Tells what histogram probes counted since the last time.
+    pub(super) fn count_operations(&mut self) -> io::Result<()> {
+        let totals = self.read_histograms()?;
+        let told = self.accounts.histograms.look(BootNanos::now(), totals);
+        let told = told.into_iter().map(Box::new);
+        self.pending.extend(told.map(Observation::Operations));
         Ok(())
     }
 

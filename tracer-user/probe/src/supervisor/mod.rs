@@ -208,6 +208,10 @@ impl Supervisor {
     /// # Errors
     /// If the table cannot be read.
     pub fn histograms(&self) -> Result<Vec<(ProbeId, Histogram)>, StartError> {
+        self.read_histograms().map_err(StartError::Table)
+    }
+
+    fn read_histograms(&self) -> io::Result<Vec<(ProbeId, Histogram)>> {
         let is_histogram = |&(profile, probe): &(usize, usize)| {
             self.profiles[profile].probes[probe].mode == Mode::Histogram
         };
@@ -216,8 +220,8 @@ impl Supervisor {
             .zip(&self.probes)
             .filter(|(_, place)| is_histogram(place))
         {
-            let cpus = self.kernel.tables.histograms.per_cpu(u32::from(id));
-            let sum = cpus.map_err(StartError::Table)?.into_iter().reduce(add);
+            let cpus = self.kernel.tables.histograms.per_cpu(u32::from(id))?;
+            let sum = cpus.into_iter().reduce(add);
             all.extend(
                 sum.filter(|sum| sum.count > 0)
                     .map(|sum| (ProbeId(id), sum)),
@@ -278,7 +282,8 @@ impl Supervisor {
             .try_for_each(remove)
     }
 
-    /// Detaches every probe, reads what the rings still hold, and tells it with the last losses.
+    /// Detaches every probe, reads what the rings still hold, and tells it with the last losses and
+    /// operations.
     ///
     /// # Errors
     /// If a ring or a table cannot be read any more.
@@ -294,6 +299,7 @@ impl Supervisor {
         }
         self.take_records();
         self.count_losses().map_err(StartError::Table)?;
+        self.count_operations().map_err(StartError::Table)?;
         Ok(self.pending.drain(..).collect())
     }
 

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap, fs::File};
 
 use tracer_abi::{Register, Site, SiteRole};
-use tracer_profile::{Argument, ExitWanted, Library, Probe, Profile, SymbolPattern};
+use tracer_profile::{Argument, ExitWanted, Library, Mode, Probe, Profile, SymbolPattern};
 
 use crate::{
     code::{
@@ -146,7 +146,7 @@ pub(crate) fn plan(
         let place = place(probe);
         let planned = planned.map_err(|error| error.to_string()).and_then(|plan| {
             affordable(probe, &plan.entry, prices)?;
-            Ok(sites(probe, &plan))
+            timed(probe, sites(probe, &plan))
         });
         match planned {
             Err(reason) => refused.push((place, format!("{}: {reason}", symbol.name))),
@@ -206,6 +206,19 @@ fn affordable(probe: &Probe, entry: &EntrySite, prices: Prices) -> Result<(), St
         share * 100.0,
         EXPECTED_SHARE * 100.0
     ))
+}
+
+/// A histogram that never sees a call's end would count none, and pay for each.
+fn timed(
+    probe: &Probe,
+    planned: (Vec<PlannedSite>, Option<String>),
+) -> Result<(Vec<PlannedSite>, Option<String>), String> {
+    let (sites, missing) = &planned;
+    let has_exit = sites.iter().any(|site| site.role == SiteRole::Exit);
+    match missing {
+        Some(reason) if probe.mode == Mode::Histogram && !has_exit => Err(reason.clone()),
+        Some(_) | None => Ok(planned),
+    }
 }
 
 fn sites(probe: &Probe, plan: &SitePlan) -> (Vec<PlannedSite>, Option<String>) {

@@ -1,0 +1,137 @@
+//! Hot operations are counted and timed in the kernel: the windows that the tracer tells add up to
+//! exactly the calls that were made. Needs root and BPF.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use tracer_event::{Body, BootNanos, OperationHistogram};
+use tracer_tests::{
+    cache::Cache,
+    compile::SOURCES,
+    model::TINY,
+    report::{Account, Event},
+    requires_root,
+    tracer::{Trace, Tracing},
+    workload::{Place, Running, Runtime, Target},
+};
+
+/// The windows of each operation, added up; each must follow the one before and agree with itself.
+fn operations(trace: &Trace) -> Result<BTreeMap<String, OperationHistogram>> {
+    let mut all: BTreeMap<String, OperationHistogram> = BTreeMap::new();
+    for line in &trace.events {
+        let Body::OperationHistogram(window) = &line.body else {
+            continue;
+        };
+        let name = line.probe.as_ref().context("a window without its probe")?;
+        assert_eq!(*name, window.operation);
+        assert!(line.place.pid.is_none(), "the kernel's table is of all");
+        assert_eq!(
+            window.buckets.iter().sum::<u64>(),
+            window.count,
+            "{window:?}"
+        );
+        assert!(window.count > 0, "{window:?}");
+        assert!(window.from < window.to, "{window:?}");
+        assert_eq!(line.time.boot, window.to);
+        match all.get_mut(name.as_str()) {
+            Some(known) => {
+                assert!(known.to <= window.from, "{known:?} overlaps {window:?}");
+                known.add(window);
+            }
+            None => drop(all.insert(name.as_str().to_owned(), window.clone())),
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn an_operation_counts_exactly_the_calls_that_its_target_made() -> Result<()> {
+    requires_root!();
+    const CALLS: u64 = 150_000;
+    let mut running = Running::start(
+        Target::Flood.command(&Cache::open()?, &[&CALLS.to_string(), "2"])?,
+        Place::Host,
+    )?;
+    running.until_waiting()?;
+    let pid = running.pid();
+    let profile = format!("{SOURCES}/operation.toml");
+    let arguments = ["--profile", &profile, "--no-govern", "--pid"];
+    let mut tracing = Tracing::start(&[&arguments[..], &[&pid.to_string()]].concat())?;
+    tracing.until_attached(pid)?;
+    let began = BootNanos(running.lines().last().context("it waits")?.boot_ns);
+    running.go()?;
+    running.until(|event| matches!(event, Event::Counts { .. }))?;
+    let trace = tracing.interrupt()?;
+    running.until_waiting()?;
+    running.go()?;
+    running.finish()?;
+
+    trace.assert_nothing_lost()?;
+    let operations = operations(&trace)?;
+    let [(name, calls)] = &operations.iter().collect::<Vec<_>>()[..] else {
+        anyhow::bail!("not the one operation: {operations:?}");
+    };
+    assert_eq!(name.as_str(), "operation/call");
+    assert_eq!(calls.count, 2 * CALLS);
+    // Two threads cannot have spent more than their time, nor nothing.
+    let elapsed = calls.to.since(began).0;
+    assert!(
+        calls.sum.0 > 0 && calls.sum.0 <= 2 * elapsed,
+        "{calls:?} within {elapsed} ns"
+    );
+    let summary = trace.summary()?;
+    assert_eq!(summary.records, 0, "nothing is told per call");
+    assert!(
+        trace.stderr.contains("300,000 operations"),
+        "{}",
+        trace.stderr
+    );
+    Ok(())
+}
+
+/// The default probes of llama.cpp beside those of ggml: one graph a decode call.
+#[test]
+fn graphs_of_llama_cpp_are_as_many_as_its_decode_calls() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    let steps = [
+        "--n", "40", "load", "context", "wait", "generate", "reuse", "wait",
+    ];
+    let mut running = Running::start(
+        Runtime::NodeLlamaCpp.command(&cache, TINY, &steps)?,
+        Place::Host,
+    )?;
+    running.until_waiting()?;
+    let pid = running.pid();
+    let arguments = ["--profile", "ggml", "--no-govern", "--pid"];
+    let mut tracing = Tracing::start(&[&arguments[..], &[&pid.to_string()]].concat())?;
+    tracing.until_attached(pid)?;
+    running.go()?;
+    running.until_waiting()?;
+    let trace = tracing.interrupt()?;
+    running.go()?;
+    let account = Account::of(&running.finish()?)?;
+
+    trace.assert_nothing_lost()?;
+    let calls = account.calls.len() as u64;
+    assert!(calls > 40, "{calls} decode calls");
+    assert_eq!(trace.steps(pid).len() as u64, calls);
+    let operations = operations(&trace)?;
+    for name in ["ggml/sched-compute", "ggml/cpu-compute"] {
+        let graphs = operations
+            .get(name)
+            .with_context(|| format!("{name} was not timed"))?;
+        assert_eq!(graphs.count, calls, "{name}: {graphs:?}");
+    }
+    // ggml's own profile, which knows nothing of models, does not stand in for llama.cpp's.
+    let snapshot = trace.of(pid).find_map(|line| match &line.body {
+        Body::ModelLoaded(snapshot) => Some(snapshot),
+        _ => None,
+    });
+    let snapshot = snapshot.context("the model was not told")?;
+    assert_eq!(snapshot.runtime.as_str(), "llama.cpp");
+    assert!(snapshot.backends.len() > 1, "{:?}", snapshot.backends);
+    // What is inside takes no longer than what is around it.
+    assert!(operations["ggml/cpu-compute"].sum <= operations["ggml/sched-compute"].sum);
+    Ok(())
+}
