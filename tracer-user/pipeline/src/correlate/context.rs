@@ -51,6 +51,8 @@ pub(super) struct Context {
     /// Tokens that it holds.
     pub(super) length: Option<u64>,
     pub(super) warming: bool,
+    /// When a call last concerned it.
+    pub(super) used: BootNanos,
     /// Whether nothing but what may be a warm-up has happened yet.
     fresh: bool,
     /// Steps and requests that may be a warm-up: what comes next decides.
@@ -88,6 +90,7 @@ impl Context {
             memory: None,
             length: None,
             warming: false,
+            used: BootNanos(0),
             fresh: true,
             held: Vec::new(),
             step: None,

@@ -47,17 +47,25 @@ impl Inference {
         self.contexts.contains_key(&address)
     }
 
-    /// Adds a context. One of the same address, whose end was not seen, ends. Where there are too
-    /// many, the one of the lowest address is given up, whatever its age, and counted.
-    pub(super) fn add(&mut self, address: u64, context: Context, ledger: &mut Ledger) {
-        let time = BootNanos(0);
+    /// Adds a context that is made or first seen at `time`. One of the same address, whose end was
+    /// not seen, ends. Where there are too many, the one that no call has concerned for longest is
+    /// given up, and counted.
+    pub(super) fn add(
+        &mut self,
+        address: u64,
+        mut context: Context,
+        time: BootNanos,
+        ledger: &mut Ledger,
+    ) {
         self.remove(address, time, EndReason::Unknown, ledger);
-        if self.contexts.len() >= MOST_CONTEXTS
-            && let Some((_, mut given_up)) = self.contexts.pop_first()
-        {
-            given_up.end(time, EndReason::Unknown, ledger);
-            ledger.given_up += 1;
+        if self.contexts.len() >= MOST_CONTEXTS {
+            let oldest = self.contexts.iter().min_by_key(|(_, context)| context.used);
+            if let Some((&oldest, _)) = oldest {
+                self.remove(oldest, time, EndReason::Unknown, ledger);
+                ledger.given_up += 1;
+            }
         }
+        context.used = time;
         self.contexts.insert(address, context);
     }
 
@@ -104,7 +112,7 @@ impl Inference {
                 tokens,
                 ref inputs,
             } => {
-                let Some(context) = self.find(context) else {
+                let Some(context) = self.find(context, time) else {
                     return;
                 };
                 context.memory = memory.or(context.memory);
@@ -134,22 +142,22 @@ impl Inference {
                 tokens,
                 ref inputs,
             } => {
-                if let Some(context) = self.find(context) {
+                if let Some(context) = self.find(context, time) {
                     context.batch(tid, time, tokens, inputs.as_ref(), ledger);
                 }
             }
             What::Sequence { target, change } => {
-                if let Some(context) = self.target(target) {
+                if let Some(context) = self.target(target, time) {
                     context.change(change, ledger);
                 }
             }
             What::Restore { context, sequence } => {
-                if let Some(context) = self.find(context) {
+                if let Some(context) = self.find(context, time) {
                     context.restored(sequence, ledger);
                 }
             }
             What::WarmUp { context, begins } => {
-                if let Some(context) = self.find(context) {
+                if let Some(context) = self.find(context, time) {
                     context.warming = begins;
                 }
             }
@@ -157,11 +165,14 @@ impl Inference {
         }
     }
 
-    fn find(&mut self, address: Option<u64>) -> Option<&mut Context> {
-        match address {
+    /// The context that a call of `time` concerns.
+    fn find(&mut self, address: Option<u64>, time: BootNanos) -> Option<&mut Context> {
+        let context = match address {
             Some(address) => self.contexts.get_mut(&address),
             None => self.only(),
-        }
+        }?;
+        context.used = context.used.max(time);
+        Some(context)
     }
 
     fn only(&mut self) -> Option<&mut Context> {
@@ -172,8 +183,9 @@ impl Inference {
         }
     }
 
-    /// The context whose cache is meant. If that cannot be told, all counts are in doubt.
-    fn target(&mut self, target: Target) -> Option<&mut Context> {
+    /// The context whose cache a call of `time` means. If that cannot be told, all counts are in
+    /// doubt.
+    fn target(&mut self, target: Target, time: BootNanos) -> Option<&mut Context> {
         let address = match target {
             Target::Context(address) => Some(address),
             Target::Memory(memory) => {
@@ -195,7 +207,7 @@ impl Inference {
             .values()
             .any(|context| context.memory.is_none());
         match address.or(only) {
-            Some(address) => self.contexts.get_mut(&address),
+            Some(address) => self.find(Some(address), time),
             None => {
                 if unknown {
                     self.doubt();
@@ -236,7 +248,7 @@ impl Inference {
     fn settle(&mut self, ledger: &mut Ledger) {
         for held in std::mem::take(&mut self.held) {
             let context = match held.sample.context {
-                Some(address) => self.contexts.get_mut(&address),
+                Some(address) => self.find(Some(address), held.time),
                 None => {
                     let contexts = self.contexts.values_mut();
                     let mut candidates = contexts.filter(|context| context.may_be_sampled());

@@ -41,7 +41,8 @@ use crate::{
 /// Processes that are remembered.
 const MOST_PROCESSES: usize = 4096;
 
-/// What is known of every traced process. Bounded: the oldest is given up and counted.
+/// What is known of every traced process. Bounded: the one that has called least recently is given
+/// up and counted.
 #[derive(Default)]
 pub struct Correlator {
     processes: BTreeMap<Pid, Process>,
@@ -54,6 +55,8 @@ pub struct Correlator {
 struct Process {
     inference: Inference,
     models: Models,
+    /// When it last called, or was found.
+    used: BootNanos,
     /// Whether the profile's word on snapshots is known.
     is_found: bool,
     /// Whether models that were there before have been looked for.
@@ -94,8 +97,9 @@ impl Correlator {
 
     /// A call, in the order of time as far as the window of the merge reaches.
     pub fn call(&mut self, call: &Call<'_>, output: &mut Output) {
-        self.make_room(call.pid(), output);
+        self.make_room(call.pid(), call.time(), output);
         let process = self.processes.entry(call.pid()).or_default();
+        process.used = process.used.max(call.time());
         match call.signal() {
             Signal::ModelLoad => {
                 if call.phase == Phase::Entry {
@@ -194,8 +198,10 @@ impl Correlator {
     /// A process with a known runtime.
     pub fn runtime_found(&mut self, runtime: &Runtime, profile: &Profile, output: &mut Output) {
         let pid = Pid(runtime.process.id.pid);
-        self.make_room(pid, output);
+        let time = BootNanos(runtime.time.0);
+        self.make_room(pid, time, output);
         let process = self.processes.entry(pid).or_default();
+        process.used = process.used.max(time);
         // A profile of operations alone knows nothing of models, and a process has another.
         let is_about_models = profile
             .probes
@@ -208,7 +214,6 @@ impl Correlator {
         process.models.surroundings(pid, Surroundings::of(profile));
         if runtime.load_may_be_missed {
             let name = Name::new(&profile.runtime);
-            let time = BootNanos(runtime.time.0);
             process.search(pid, &name, time, false, &mut self.next_model, output);
         }
     }
@@ -254,13 +259,14 @@ impl Correlator {
         emit_facts(&mut self.ledger, None, pid, output);
     }
 
-    fn make_room(&mut self, pid: Pid, output: &mut Output) {
+    fn make_room(&mut self, pid: Pid, time: BootNanos, output: &mut Output) {
         if self.processes.len() < MOST_PROCESSES || self.processes.contains_key(&pid) {
             return;
         }
-        if let Some((oldest, process)) = self.processes.pop_first() {
+        let oldest = self.processes.iter().min_by_key(|(_, known)| known.used);
+        if let Some((&oldest, _)) = oldest {
             output.give_up();
-            self.end(oldest, process, BootNanos(0), output);
+            self.process_gone(oldest, time, output);
         }
     }
 }
@@ -290,7 +296,7 @@ fn create_context(
         Known::Known(length) => Some(length.into()),
         Known::Unknown => None,
     };
-    process.inference.add(address, context, ledger);
+    process.inference.add(address, context, call.time(), ledger);
     emit_facts(ledger, Some(call), call.pid(), output);
     let snapshot = ContextSnapshot {
         context: id,
@@ -318,7 +324,7 @@ fn adopt_context(
     let model = process.models.only();
     process
         .inference
-        .add(address, Context::found(id, model), ledger);
+        .add(address, Context::found(id, model), call.time(), ledger);
     emit_facts(ledger, Some(call), call.pid(), output);
     let snapshot = ContextSnapshot {
         context: id,

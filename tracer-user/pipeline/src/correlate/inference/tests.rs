@@ -39,7 +39,8 @@ impl Caller {
         let mut context = Context::new(ContextId(id), None);
         context.memory = Some(memory);
         context.length = Some(64);
-        self.inference.add(address, context, &mut self.ledger);
+        self.inference
+            .add(address, context, BootNanos(self.now), &mut self.ledger);
     }
 
     fn act(&mut self, phase: Phase, call: u64, began: u64, what: What) {
@@ -545,6 +546,53 @@ fn contexts_are_told_apart_by_address_and_cache() {
     let closed = caller.requests();
     assert_eq!(closed.len(), 1);
     assert_eq!(closed[0].context, Known::Known(ContextId(1)));
+}
+
+#[test]
+fn of_too_many_contexts_the_least_recently_used_is_given_up() {
+    let mut caller = Caller::new();
+    // Addresses fall, as those of freed and remade contexts may: none of them says how old it is.
+    let address = |made: u64| 0x100_0000 - made * 0x1000;
+    let most = MOST_CONTEXTS as u64;
+    for made in 1..most {
+        caller.now += 1_000;
+        caller.make_context(address(made), address(made) + 8, made + 1);
+    }
+    assert_eq!(caller.ledger.given_up, 0);
+    // The first, made before all others, is used again, with a request that stays open.
+    caller.decode_without_output(&[(0, 0), (0, 1)]);
+    caller.decode_in(address(1), &[(0, 0)], Some(0));
+    for made in most..most + 3 {
+        caller.now += 1_000;
+        caller.make_context(address(made), address(made) + 8, made + 1);
+    }
+    assert_eq!(caller.ledger.given_up, 3);
+    let given_up = [2, 3, 4];
+    for made in 1..most + 3 {
+        let known = caller.inference.knows(address(made));
+        assert_eq!(known, !given_up.contains(&made), "context {made}");
+    }
+    assert!(caller.inference.knows(CONTEXT));
+    assert!(caller.requests().is_empty(), "those in use go on");
+}
+
+#[test]
+fn a_step_of_a_context_that_is_given_up_is_told_as_not_seen_to_end() {
+    let mut caller = Caller::new();
+    caller.decode(&[(0, 0), (0, 1), (0, 2)]);
+    let began = caller.now;
+    caller.decode_in(CONTEXT, &[(0, 3)], None);
+    for made in 0..MOST_CONTEXTS as u64 {
+        caller.now += 1_000;
+        caller.make_context(0x100_0000 + made * 0x1000, 1 + made, made + 2);
+    }
+    assert_eq!(caller.ledger.given_up, 1);
+    let steps = caller.steps();
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[1].outcome, Outcome::NotSeen);
+    let times = caller.ledger.facts.iter().map(|(time, _)| time.0);
+    assert!(times.max().is_some_and(|latest| latest > began));
+    assert_eq!(caller.requests()[0].end, EndReason::Unknown);
 }
 
 #[test]
