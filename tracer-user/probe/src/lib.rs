@@ -33,4 +33,5 @@ mod watch;
 pub use load::LoadError;
 pub use observation::Observation;
 pub use supervisor::{Config, Selection, StartError, Supervisor};
+pub use sys::model_file;
 pub use target::TargetError;

@@ -4,4 +4,5 @@ pub(crate) mod bpf;
 pub(crate) mod cpus;
 pub(crate) mod epoll;
 pub(crate) mod memory;
+pub mod model_file;
 pub(crate) mod perf;
