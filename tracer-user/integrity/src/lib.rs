@@ -8,15 +8,20 @@
 
 pub mod cache;
 mod digest;
+pub mod expected;
 mod filesystem;
 mod guarantee;
 pub mod hash;
 pub mod ignore;
 pub mod lease;
 pub mod oms;
+pub mod report;
+pub mod sign;
+pub mod store;
 pub mod sums;
 pub mod tree;
 pub mod trust;
+pub mod verify;
 
 pub use digest::{Algorithm, ContentDigest};
 pub use guarantee::{Assurance, Guarantee, NoLease, Reason};
