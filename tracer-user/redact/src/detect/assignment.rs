@@ -38,7 +38,14 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     let name_end = name_end(text, word.end)?;
     let suffix = &text[word.end..name_end];
     let (start, link) = link(text, name_end)?;
-    let (range, quoted) = value(text, start, link)?;
+    let (mut range, quoted) = value(text, start, link)?;
+    // No key holds an `@`; in a URL it ends what opens it.
+    if strength == Strength::Secret
+        && !quoted
+        && let Some(at) = text[range.clone()].iter().position(|byte| *byte == b'@')
+    {
+        range.end = range.start + at;
+    }
     let value = &text[range.clone()];
     accepts(value, strength, link, quoted, suffix).then_some(range)
 }

@@ -1,5 +1,7 @@
 //! Mail addresses: what stands around an `@`.
 
+use memchr::memmem;
+
 use super::class::{self, ALNUM, DIGIT, HIGH, JOINER, LETTER};
 
 /// Longest local part and longest domain (RFC 5321, 4.5.3.1).
@@ -9,8 +11,21 @@ const MAX_DOMAIN: usize = 255;
 /// The address around the `@` at `at`.
 pub(crate) fn read(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let start = local_start(text, at)?;
+    if is_in_url(text, start) {
+        return None;
+    }
     let end = domain_end(text, at + 1)?;
     Some((start, end))
+}
+
+/// Whether what stands before the `@` is a URL's user or password.
+fn is_in_url(text: &[u8], start: usize) -> bool {
+    let before = &text[start.saturating_sub(MAX_LOCAL)..start];
+    let word = before
+        .rsplit(|byte| byte.is_ascii_whitespace() || b"\"'<>()=,;".contains(byte))
+        .next()
+        .unwrap_or(before);
+    memmem::rfind(word, b"://").is_some_and(|mark| !word[mark + 3..].contains(&b'/'))
 }
 
 fn local_start(text: &[u8], at: usize) -> Option<usize> {
@@ -89,5 +104,6 @@ mod tests {
         assert_eq!(address("@app.route"), None);
         assert_eq!(address("root@localhost"), None);
         assert_eq!(address("info@site."), None);
+        assert_eq!(address("postgres://svc:secret@db.example.org/x"), None);
     }
 }

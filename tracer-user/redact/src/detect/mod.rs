@@ -27,6 +27,7 @@ mod own;
 mod pattern;
 mod resolve;
 mod scan;
+mod shadow;
 mod tokens;
 mod url;
 mod words;

@@ -6,6 +6,7 @@ use super::{
     kind::{Group, Kind},
     number::identifier::IDENTIFIERS,
     pattern::Pattern,
+    shadow::MARKS,
     tokens::{self, TOKENS},
     words::{Role, Topic, Words},
 };
@@ -303,6 +304,7 @@ fn built_in_words() -> Vec<(&'static str, Role)> {
                 .map(|word| (*word, Role::Topic(kind))),
         );
     }
+    words.extend(MARKS.iter().map(|(word, mark)| (*word, Role::Mark(*mark))));
     words.extend(
         super::scan::WORDS
             .iter()

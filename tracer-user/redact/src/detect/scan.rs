@@ -13,6 +13,7 @@ use super::{
     iban,
     kind::{Group, Kind},
     number, resolve,
+    shadow::{self, Shadow},
     tokens::TOKENS,
     url,
     words::{Context, Hit, Role, Topic},
@@ -52,7 +53,7 @@ pub(crate) static WORDS: &[(Role, &[&str])] = &[
         "dob", "d.o.b", "born", "birth", "birthday", "birthdate", "date of birth", "bday", "geboren", "geburtsdatum", "geb.", "né le", "née le", "date de naissance", "naissance", "nacimiento", "nacido", "nacida", "nato il", "nata il", "nascita", "nascimento", "geboortedatum", "född", "fødselsdato", "urodzony", "urodzenia", "doğum", "生年月日", "出生", "생년월일", "дата рождения",
     ]),
     (Role::Topic(Topic::Address), &["zip", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal", "cap"]),
-    (Role::Topic(Topic::Identity), &["id number", "national id", "identity number", "identity card", "id card", "personal id", "id no", "identification number", "ausweis", "ausweisnummer", "dni", "nie", "nif", "codice fiscale", "national insurance", "nino", "ppsn", "pps", "nric", "fin", "hetu", "pan number", "gstin", "gst", "curp", "rfc", "rut", "uen", "voter", "vote", "citizen", "identification", "identificación"]),
+    (Role::Topic(Topic::Identity), &["id number", "national id", "identity number", "identity card", "id card", "personal id", "id no", "identification number", "ausweis", "ausweisnummer", "dni", "nie", "nif", "codice fiscale", "national insurance", "nino", "ppsn", "pps", "nric", "hetu", "pan number", "gstin", "gst", "curp", "uen", "voter", "vote", "citizen", "identification", "identificación"]),
     (Role::Topic(Topic::Tax), &["tax id", "vat", "tax number", "taxpayer", "tin"]),
     (Role::Topic(Topic::Passport), &["passport", "pasaporte", "passeport", "reisepass", "passaporto", "paspoort", "travel document", "여권"]),
     (Role::Topic(Topic::Licence), &["driver license", "driver's license", "drivers license", "driving licence", "driver licence", "licence", "license number", "driving license", "führerschein", "permis", "patente", "carnet de conducir"]),
@@ -70,21 +71,16 @@ pub(crate) fn scan(
     limits: &Limits,
 ) -> Result<Vec<Finding>, ScanError> {
     let mut findings = Vec::new();
-    plain(
-        detectors,
-        text,
-        limits.is_whole,
-        &mut |found, own, group| {
-            findings.push(Finding {
-                range: found.range,
-                rule: own.map_or(RuleId::BuiltIn(found.rule), RuleId::Own),
-                kind: found.kind,
-                group,
-                certainty: found.certainty,
-                encoded: false,
-            });
-        },
-    );
+    let shadows = plain(detectors, text, limits.is_whole, &mut |found| {
+        findings.push(found.finding(false));
+    });
+    for (shadow, is_joined) in shadows {
+        let depth = Depth {
+            left: limits.max_depth,
+            may_join: !is_joined,
+        };
+        behind(detectors, &shadow, limits.is_whole, depth, &mut findings);
+    }
     if findings.len() > limits.max_findings {
         return Err(ScanError::TooMany {
             limit: limits.max_findings,
@@ -93,22 +89,86 @@ pub(crate) fn scan(
     Ok(resolve::resolve(findings))
 }
 
+/// How much further a shadow's own shadows are followed.
+#[derive(Clone, Copy)]
+struct Depth {
+    left: usize,
+    /// Line ends are taken out once: there are none left.
+    may_join: bool,
+}
+
+/// Finds everything in a shadow and in its own shadows, down to a depth.
+fn behind(
+    detectors: &Detectors,
+    shadow: &Shadow,
+    whole: bool,
+    depth: Depth,
+    findings: &mut Vec<Finding>,
+) {
+    let mut first = findings.len();
+    let whole = whole && shadow.is_complete;
+    let inner = plain(detectors, &shadow.bytes, whole, &mut |found| {
+        findings.push(found.finding(true));
+    });
+    if depth.left > 1 {
+        for (inner, is_joined) in inner.filter(|(_, is_joined)| depth.may_join || !is_joined) {
+            let depth = Depth {
+                left: depth.left - 1,
+                may_join: depth.may_join && !is_joined,
+            };
+            behind(detectors, &inner, whole, depth, findings);
+        }
+    }
+    // What was found in places that are no copy of the shadow's parent, led back to it.
+    while first < findings.len() {
+        match shadow.origin(&findings[first].range) {
+            Some(origin) => {
+                findings[first].range = origin;
+                first += 1;
+            }
+            None => {
+                findings.swap_remove(first);
+            }
+        }
+    }
+}
+
+/// A match of one text, and the own rule that made it.
+pub(crate) struct Reported {
+    found: Found,
+    own: Option<(u16, Group)>,
+}
+
+impl Reported {
+    fn finding(self, encoded: bool) -> Finding {
+        let Self { found, own } = self;
+        Finding {
+            range: found.range,
+            rule: own.map_or(RuleId::BuiltIn(found.rule), |(own, _)| RuleId::Own(own)),
+            kind: found.kind,
+            group: own.map_or(found.kind.group(), |(_, group)| group),
+            certainty: found.certainty,
+            encoded,
+        }
+    }
+}
+
 /// Whether an own rule finds something in the text as it stands.
 pub(crate) fn own_rule_fires(detectors: &Detectors, place: usize, text: &[u8]) -> bool {
     let mut fires = false;
-    plain(detectors, text, true, &mut |_, own, _| {
-        fires |= own.is_some_and(|own| usize::from(own) == place);
+    let _ = plain(detectors, text, true, &mut |found| {
+        fires |= found.own.is_some_and(|(own, _)| usize::from(own) == place);
     });
     fires
 }
 
-/// Finds everything in one text, without its shadows.
-pub(crate) fn plain(
+/// Finds everything in one text as it stands, and gives its shadows: decoded ones, and joined ones.
+fn plain(
     detectors: &Detectors,
     text: &[u8],
     whole: bool,
-    report: &mut dyn FnMut(Found, Option<u16>, Group),
-) {
+    report: &mut dyn FnMut(Reported),
+) -> impl Iterator<Item = (Shadow, bool)> + use<> {
     let mut words = Vec::new();
     detectors.words.find(text, &mut words);
     let context = Context {
@@ -123,10 +183,15 @@ pub(crate) fn plain(
     }
     shapes(&context, &mut hits);
     for found in hits {
-        let group = found.kind.group();
-        report(found, None, group);
+        report(Reported { found, own: None });
     }
     own_rules(detectors, &context, report);
+    let decoded = shadow::decoded(text, &words, &detectors.words);
+    let joined = shadow::joined(text).map(|shadow| (shadow, true));
+    decoded
+        .map(|shadow| (shadow, false))
+        .into_iter()
+        .chain(joined)
 }
 
 /// What a word brings about.
@@ -190,7 +255,7 @@ fn word(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits)
                 }
             }
             Role::Topic(Topic::Birth) => birth(detectors, context, hit, hits),
-            Role::Topic(_) | Role::Around(_) => {}
+            Role::Topic(_) | Role::Around(_) | Role::Mark(_) => {}
         }
     }
 }
@@ -297,6 +362,9 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
     let start = floor + class::run_start(&text[floor..], place - floor, ALNUM);
     let end = class::run_end(text, place, ALNUM);
     let token = &text[start..end];
+    if let Some(end) = opaque(text, start) {
+        return end;
+    }
     let starts_a_word = !class::before(text, start, WORD);
     if let Some(end) = colon::dashed_mac(text, start).filter(|_| starts_a_word) {
         hits.push(shape(start..end, "mac", Kind::MacAddress));
@@ -328,11 +396,25 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
     end
 }
 
-fn own_rules(
-    detectors: &Detectors,
-    context: &Context<'_>,
-    report: &mut dyn FnMut(Found, Option<u16>, Group),
-) {
+/// A UUID or a pointer: so common where programs talk that no part of one is taken for more.
+fn opaque(text: &[u8], start: usize) -> Option<usize> {
+    if text[start..].starts_with(b"0x") {
+        let digits = text[start + 2..].iter().take(64);
+        let count = digits.take_while(|byte| byte.is_ascii_hexdigit()).count();
+        return (count > 0).then_some(start + 2 + count);
+    }
+    let candidate = text.get(start..start + 36)?;
+    let is_uuid = candidate
+        .iter()
+        .enumerate()
+        .all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    is_uuid.then_some(start + 36)
+}
+
+fn own_rules(detectors: &Detectors, context: &Context<'_>, report: &mut dyn FnMut(Reported)) {
     let text = context.text;
     let mut report_match = |place: usize, (start, end): (usize, usize)| {
         let rule = &detectors.own[place];
@@ -343,7 +425,8 @@ fn own_rules(
                 kind: Kind::Custom,
                 certainty: Certainty::Shape,
             };
-            report(found, u16::try_from(place).ok(), rule.group);
+            let own = u16::try_from(place).ok().map(|place| (place, rule.group));
+            report(Reported { found, own });
         }
     };
     let mut search = |place: usize, from: usize, to: usize| {

@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 
-use super::class::{self, ALNUM, HIGH};
+use super::{
+    assignment,
+    class::{self, ALNUM, HIGH},
+};
 
 /// No URL is followed further.
 const MAX: usize = 2048;
 
-/// User information with its password, if the URL whose `://` is at `mark` has some.
+/// What of the URL whose `://` is at `mark` opens something: its password, and its user where
+/// that is a token.
 pub(crate) fn credentials(text: &[u8], mark: usize) -> Option<Range<usize>> {
     let start = mark + 3;
     let limit = text.len().min(start + MAX);
@@ -17,27 +21,25 @@ pub(crate) fn credentials(text: &[u8], mark: usize) -> Option<Range<usize>> {
         .take_while(|byte| is_part(**byte))
         .count();
     let rest = &text[start..start + length];
-    // The authority ends at the first slash after the `@`; passwords may hold slashes.
-    let at = rest.iter().position(|byte| *byte == b'@')?;
-    let at = rest[..at
-        + 1
-        + rest[at + 1..]
-            .iter()
-            .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
-            .unwrap_or(rest.len() - at - 1)]
+    let first = rest.iter().position(|byte| *byte == b'@')?;
+    // Passwords may hold an `@` or a slash; a path may hold an `@` too.
+    let host = rest[first + 1..]
         .iter()
-        .rposition(|byte| *byte == b'@')
-        .unwrap_or(at);
-    let user = &rest[..at];
-    let colon = user.iter().position(|byte| *byte == b':')?;
-    let secret = &user[colon + 1..];
-    if secret.is_empty() || user.contains(&b' ') || is_variable(secret) {
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .map_or(rest.len(), |step| first + 1 + step);
+    let at = rest[..host].iter().rposition(|byte| *byte == b'@')?;
+    let information = &rest[..at];
+    let Some(colon) = information.iter().position(|byte| *byte == b':') else {
+        let is_token = information.len() >= 16 && assignment::looks_random(information);
+        return is_token.then(|| start..start + at);
+    };
+    let (user, secret) = (&information[..colon], &information[colon + 1..]);
+    if secret.is_empty() || is_variable(secret) || user.contains(&b'/') {
         return None;
     }
-    if secret.contains(&b'/') && secret.starts_with(b"//") {
-        return None;
-    }
-    Some(start..start + at)
+    let is_token = user.len() >= 16 && assignment::looks_random(user);
+    let from = if is_token { start } else { start + colon + 1 };
+    Some(from..start + at)
 }
 
 fn is_variable(secret: &[u8]) -> bool {

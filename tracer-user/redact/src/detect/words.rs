@@ -44,6 +44,8 @@ pub(crate) enum Role {
     Url,
     /// `-----BEGIN`
     Armour,
+    /// It stands for this character, as `[at]` does.
+    Mark(u8),
     /// It says what a number is.
     Topic(Topic),
 }

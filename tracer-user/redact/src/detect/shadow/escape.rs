@@ -1,0 +1,144 @@
+//! `\u0040`, `\x40`, `\n`, `%40`, `&#64;`, `&commat;`.
+
+use memchr::memchr3_iter;
+
+use super::Changes;
+
+/// Finds every escape.
+pub(super) fn find(text: &[u8], changes: &mut Changes) {
+    let mut resume = 0;
+    for place in memchr3_iter(b'\\', b'%', b'&', text) {
+        if place < resume {
+            continue;
+        }
+        let escape = match text[place] {
+            b'\\' => backslash(text, place),
+            b'%' => percent(text, place),
+            _ => entity(text, place),
+        };
+        if let Some((length, character)) = escape {
+            resume = place + length;
+            let mut bytes = [0; 4];
+            changes.push(place..resume, character.encode(&mut bytes));
+        }
+    }
+}
+
+/// What an escape stands for: a byte or a character.
+enum Escaped {
+    Byte(u8),
+    Character(char),
+}
+
+impl Escaped {
+    fn encode(self, bytes: &mut [u8; 4]) -> &[u8] {
+        match self {
+            Self::Byte(byte) => {
+                bytes[0] = byte;
+                &bytes[..1]
+            }
+            Self::Character(character) => character.encode_utf8(bytes).as_bytes(),
+        }
+    }
+}
+
+fn hex(digits: Option<&[u8]>) -> Option<u32> {
+    let digits = digits?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+fn backslash(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
+    let simple = |byte| Some((2, Escaped::Byte(byte)));
+    match text.get(place + 1)? {
+        b'n' => simple(b'\n'),
+        b'r' => simple(b'\r'),
+        b't' => simple(b'\t'),
+        quoted @ (b'/' | b'"' | b'\'' | b'\\' | b'@' | b'.' | b'-' | b'_') => simple(*quoted),
+        b'x' => {
+            let value = hex(text.get(place + 2..place + 4))?;
+            Some((4, Escaped::Byte(u8::try_from(value).ok()?)))
+        }
+        b'u' if text.get(place + 2) == Some(&b'{') => {
+            let rest = text.get(place + 3..text.len().min(place + 10))?;
+            let length = rest.iter().position(|byte| *byte == b'}')?;
+            let value = char::from_u32(hex(Some(&rest[..length]))?)?;
+            Some((length + 4, Escaped::Character(value)))
+        }
+        b'u' => {
+            let high = hex(text.get(place + 2..place + 6))?;
+            if (0xD800..0xDC00).contains(&high) && text.get(place + 6..place + 8) == Some(b"\\u") {
+                let low = hex(text.get(place + 8..place + 12))?;
+                let low = low.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
+                let value = 0x10000 + ((high - 0xD800) << 10) + low;
+                return Some((12, Escaped::Character(char::from_u32(value)?)));
+            }
+            Some((6, Escaped::Character(char::from_u32(high)?)))
+        }
+        b'U' => {
+            let value = hex(text.get(place + 2..place + 10))?;
+            Some((10, Escaped::Character(char::from_u32(value)?)))
+        }
+        b'0'..=b'3' => {
+            // Octal, as shells and C write it.
+            let digits = text.get(place + 1..place + 4)?;
+            if !digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
+                return None;
+            }
+            let value = digits
+                .iter()
+                .fold(0, |value, digit| value * 8 + u32::from(digit - b'0'));
+            Some((4, Escaped::Byte(u8::try_from(value).ok()?)))
+        }
+        _ => None,
+    }
+}
+
+fn percent(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
+    let value = hex(text.get(place + 1..place + 3))?;
+    Some((3, Escaped::Byte(u8::try_from(value).ok()?)))
+}
+
+fn entity(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
+    const NAMES: [(&[u8], char); 26] = [
+        (b"amp", '&'),
+        (b"lt", '<'),
+        (b"gt", '>'),
+        (b"quot", '"'),
+        (b"apos", '\''),
+        (b"nbsp", ' '),
+        (b"commat", '@'),
+        (b"period", '.'),
+        (b"colon", ':'),
+        (b"sol", '/'),
+        (b"bsol", '\\'),
+        (b"lowbar", '_'),
+        (b"hyphen", '-'),
+        (b"dash", '-'),
+        (b"plus", '+'),
+        (b"equals", '='),
+        (b"num", '#'),
+        (b"percnt", '%'),
+        (b"dollar", '$'),
+        (b"excl", '!'),
+        (b"lpar", '('),
+        (b"rpar", ')'),
+        (b"comma", ','),
+        (b"semi", ';'),
+        (b"quest", '?'),
+        (b"ast", '*'),
+    ];
+    let rest = &text[place + 1..text.len().min(place + 12)];
+    let length = rest.iter().position(|byte| *byte == b';')?;
+    let name = &rest[..length];
+    let value = match name {
+        [b'#', b'x' | b'X', digits @ ..] => char::from_u32(hex(Some(digits))?)?,
+        [b'#', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?)?
+        }
+        _ => NAMES.iter().find(|(known, _)| *known == name)?.1,
+    };
+    Some((length + 2, Escaped::Character(value)))
+}

@@ -1,0 +1,233 @@
+//! `cargo xtask eval`: judges what cannot be tested by a single case.
+
+mod document;
+mod score;
+
+use std::ops::Range;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use tracer_redact::detect::{Detectors, Group, Limits};
+
+use self::{
+    document::{Document, Half},
+    score::{Halves, Scanned, Score, Tally},
+};
+use crate::workspace::Workspace;
+
+/// What to judge.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(Subcommand)]
+enum Subject {
+    /// What the detectors find in labelled texts, and what they miss
+    Redaction(RedactionOptions),
+}
+
+#[derive(Args)]
+struct RedactionOptions {
+    /// Seed of the split into halves
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Show misses and false alarms of this set's first half
+    #[arg(long)]
+    show: Option<String>,
+    /// Show those of the second half as well; what is fixed by looking there is judged by nobody
+    #[arg(long, requires = "show")]
+    both: bool,
+}
+
+/// Lowest share of structured values that must be masked to the last byte, plain.
+const PLAIN: f64 = 0.99;
+/// The same for each encoding.
+const ENCODED: f64 = 0.95;
+/// Highest share of the runtime's own output that may raise an alarm.
+const ALARMS: f64 = 0.02;
+/// Highest share of other bytes that may be masked.
+const COLLATERAL: f64 = 0.02;
+/// How far apart the halves may be.
+const GAP: f64 = 0.02;
+/// The set with all encodings and the runtime's own output.
+const MAIN_SET: &str = "llm_chat_synth";
+
+/// Judges; the exit status is 0 if every bar holds, 1 if one does not.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let Subject::Redaction(options) = &options.subject;
+    let Some(folder) = document::folder(&workspace.root) else {
+        println!("../shared/data/redaction is not there: nothing to judge the detectors on");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let detectors = Detectors::builtin();
+    let mut failures = Vec::new();
+    for set in document::sets(&folder)? {
+        let mut halves = Halves::default();
+        for document in &set.documents {
+            let (values, places) = scan(&detectors, document);
+            let half = document.half(options.seed);
+            let scanned = Scanned {
+                values: &values,
+                places: &places,
+            };
+            halves.add(&set.name, document, half, &scanned);
+            if options.show.as_deref() == Some(&set.name) && (half == Half::First || options.both) {
+                show(document, &scanned);
+            }
+        }
+        print(&set.name, &halves);
+        failures.extend(judge(&set.name, &halves));
+    }
+    for failure in &failures {
+        println!("FAIL  {failure}");
+    }
+    Ok(ExitCode::from(u8::from(!failures.is_empty())))
+}
+
+/// Credentials and personal data, then places.
+fn scan(detectors: &Detectors, document: &Document) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+    let found = detectors.scan(document.text.as_bytes(), &Limits::default());
+    let Ok(found) = found else {
+        // What cannot be scanned is dropped as a whole.
+        let all = 0..document.text.len();
+        return (Vec::from([all]), Vec::new());
+    };
+    let (places, values): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|finding| finding.group == Group::Places);
+    let ranges = |findings: Vec<tracer_redact::detect::Finding>| {
+        findings.into_iter().map(|finding| finding.range).collect()
+    };
+    (ranges(values), ranges(places))
+}
+
+fn show(document: &Document, scanned: &Scanned<'_>) {
+    if document.ambiguous {
+        return;
+    }
+    let lies_on = |start: usize, end: usize, ranges: &[Range<usize>]| {
+        ranges
+            .iter()
+            .any(|range| range.start <= start && end <= range.end)
+    };
+    for span in &document.spans {
+        let hit = lies_on(span.start, span.end, scanned.values)
+            || (document.weak_span && !scanned.values.is_empty());
+        if !hit && score::is_structured(&span.kind) {
+            println!(
+                "miss  {} {:?} in {:?}",
+                span.kind,
+                &document.text[span.start..span.end],
+                document.text
+            );
+        }
+    }
+    for range in scanned.values {
+        let touched: Vec<_> = document
+            .spans
+            .iter()
+            .filter(|span| span.start < range.end && range.start < span.end)
+            .collect();
+        let masked = &document.text[range.clone()];
+        match (touched.first(), touched.last()) {
+            (Some(first), Some(last)) if range.start < first.start || last.end < range.end => {
+                println!("wide  {masked:?} for {} in {:?}", first.kind, document.text);
+            }
+            (Some(_), _) => {}
+            (None, _) => println!("alarm {masked:?} in {:?}", document.text),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are below a million")]
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+fn print(name: &str, halves: &Halves) {
+    println!("{name}");
+    for (half, score) in [("first", &halves.first), ("second", &halves.second)] {
+        println!(
+            "  {half:<7} structured {:>5}/{:<5} recall {:.4}  leaked {:>5} characters  precision {:.4}  collateral {:.4}  alarms {}/{}",
+            score.structured.covered,
+            score.structured.spans,
+            score.structured.recall(),
+            score.structured.leaked,
+            share(score.true_findings, score.findings),
+            share(score.collateral, score.outside),
+            score.alarms,
+            score.negatives,
+        );
+    }
+    let both = |of: fn(&Score) -> &std::collections::BTreeMap<String, Tally>| {
+        let mut rows = of(&halves.first).clone();
+        for (key, tally) in of(&halves.second) {
+            let row = rows.entry(key.clone()).or_default();
+            *row = row.plus(*tally);
+        }
+        rows
+    };
+    for (title, rows) in [
+        ("type", both(|score| &score.types)),
+        ("encoding", both(|score| &score.encodings)),
+    ] {
+        for (key, tally) in rows {
+            println!(
+                "    {title:<8} {key:<44} {:>5}/{:<5} {:.3}  leaked {}",
+                tally.covered,
+                tally.spans,
+                tally.recall(),
+                tally.leaked
+            );
+        }
+    }
+}
+
+fn judge(name: &str, halves: &Halves) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (half, score) in [("first", &halves.first), ("second", &halves.second)] {
+        let mut check = |holds: bool, text: String| {
+            if !holds {
+                failures.push(format!("{name}, {half} half: {text}"));
+            }
+        };
+        let recall = score.structured.recall();
+        check(
+            recall >= PLAIN,
+            format!("{recall:.4} of the plain structured spans are covered, the bar is {PLAIN}"),
+        );
+        for (encoding, tally) in &score.encodings {
+            let recall = tally.recall();
+            check(
+                recall >= ENCODED,
+                format!("{recall:.4} of {encoding} are covered, the bar is {ENCODED}"),
+            );
+        }
+        let collateral = share(score.collateral, score.outside);
+        check(
+            collateral <= COLLATERAL,
+            format!("{collateral:.4} of the other bytes are masked, the bar is {COLLATERAL}"),
+        );
+        if name == MAIN_SET {
+            let alarms = share(score.alarms, score.negatives);
+            check(
+                alarms <= ALARMS,
+                format!("{alarms:.4} of the runtime's output raises an alarm, the bar is {ALARMS}"),
+            );
+        }
+    }
+    let gap = (halves.first.structured.recall() - halves.second.structured.recall()).abs();
+    if gap > GAP {
+        failures.push(format!(
+            "{name}: the halves are {gap:.4} apart, the bar is {GAP}"
+        ));
+    }
+    failures
+}
