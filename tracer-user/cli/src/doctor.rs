@@ -3,14 +3,14 @@
 
 mod finding;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tracer_probe::{
-    features::{Features, measured_cost},
-    observation::SiteCost,
-};
+use tracer_probe::features::{Features, measured_costs};
 
 use self::finding::{Finding, State, findings};
 use crate::{
@@ -83,17 +83,15 @@ fn examine() -> Report {
     } else {
         Verdict::Full
     };
-    let measure = |cost| {
-        let cost = measured_cost(cost).ok()?;
-        u64::try_from(cost.as_nanos()).ok()
-    };
+    let costs = measured_costs().ok();
+    let nanoseconds = |cost: Duration| u64::try_from(cost.as_nanos()).ok();
     Report {
         kernel: features.host.kernel,
         verdict,
         obstacle: obstacle.map(|obstacle| obstacle.to_string()),
         site_cost_ns: SiteCosts {
-            emulated: measure(SiteCost::Emulated),
-            single_stepped: measure(SiteCost::SingleStepped),
+            emulated: costs.and_then(|costs| nanoseconds(costs.emulated)),
+            single_stepped: costs.and_then(|costs| nanoseconds(costs.stepped)),
         },
         findings,
     }
@@ -143,8 +141,8 @@ fn pretty(report: &Report, palette: Palette) -> String {
         text.push_str(&format!(
             "\na probed instruction costs {} a hit where the kernel emulates it, {} where it \
              single-steps it\n",
-            short_duration(std::time::Duration::from_nanos(emulated)),
-            short_duration(std::time::Duration::from_nanos(stepped)),
+            short_duration(Duration::from_nanos(emulated)),
+            short_duration(Duration::from_nanos(stepped)),
         ));
     }
     let (tone, sentence) = match (verdict, obstacle) {

@@ -97,7 +97,7 @@ struct Examined {
     file: FileId,
     build_id: Option<Vec<u8>>,
     probes: Vec<AttachedProbe>,
-    refused: Vec<(ProbeId, String)>,
+    refused: Vec<(Option<ProbeId>, String)>,
 }
 
 impl Surveyor<'_> {
@@ -125,7 +125,7 @@ impl Surveyor<'_> {
 
     fn examine(&mut self, pid: u32, mapping: &Mapping) -> Option<Examined> {
         let file = MappedFile::open(pid, mapping).ok()?;
-        let Some(recognised) = plan::recognise(&file, self.profiles).ok()? else {
+        let Some(recognised) = plan::recognise(&file, Some(pid), self.profiles).ok()? else {
             if self.is_named_like_a_runtime(&mapping.path) {
                 self.found.stripped.push(mapping.path.clone());
             }
@@ -147,20 +147,27 @@ impl Surveyor<'_> {
     }
 
     /// Numbers probes as [`Supervisor`](crate::Supervisor) would with the same profiles.
-    fn plan(&self, recognised: &Recognised) -> (Vec<AttachedProbe>, Vec<(ProbeId, String)>) {
+    fn plan(
+        &self,
+        recognised: &Recognised,
+    ) -> (Vec<AttachedProbe>, Vec<(Option<ProbeId>, String)>) {
         let profile = &self.profiles[recognised.profile];
         let before = &self.profiles[..recognised.profile];
         let first: usize = before.iter().map(|profile| profile.probes.len()).sum();
         let id = |probe: usize| ProbeId(u16::try_from(first + probe).unwrap_or(u16::MAX));
-        let Plan { probes, refused } =
-            plan::plan(recognised, profile, self.shadow_stacks, Prices::ASSUMED);
+        let Plan {
+            probes,
+            refused,
+            notes,
+        } = plan::plan(recognised, profile, self.shadow_stacks, Prices::ASSUMED);
         let probes = probes
             .iter()
             .map(|probe| library::report(id(probe.probe), probe))
             .collect();
         let refused = refused
             .into_iter()
-            .map(|(probe, reason)| (id(probe), reason))
+            .map(|(probe, reason)| (Some(id(probe)), reason))
+            .chain(notes.into_iter().map(|reason| (None, reason)))
             .collect();
         (probes, refused)
     }
@@ -195,7 +202,7 @@ impl Surveyor<'_> {
         let refused = refused.into_iter().map(|(probe, reason)| NotAttachable {
             process: Some(process.id),
             path: mapping.path.clone(),
-            probe: Some(probe),
+            probe,
             reason,
             time,
         });

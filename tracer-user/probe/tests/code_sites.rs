@@ -54,11 +54,11 @@ impl Library {
     }
 
     fn vaddr(&self, name: &str) -> u64 {
-        self.image.symbols(&[name]).unwrap()[name].vaddr
+        self.image.symbols(&[name]).found[name].vaddr
     }
 
     fn request(&self, name: &str) -> Request {
-        let symbol = &self.image.symbols(&[name]).unwrap()[name];
+        let symbol = &self.image.symbols(&[name]).found[name];
         Request {
             vaddr: symbol.vaddr,
             size: symbol.size,
@@ -484,6 +484,6 @@ fn headers_say_what_the_library_is() {
     assert!(library.image.needed().unwrap().is_empty());
     assert_eq!(library.image.debuglink().unwrap(), None);
     assert!(library.image.exported("g").unwrap().is_none());
-    let found = library.image.functions_with_prefix("f", 8).unwrap();
+    let found = library.image.functions_matching("f", |_| true, 8).unwrap();
     assert_eq!(found[0].name, "f");
 }

@@ -2,7 +2,13 @@
 
 use std::{fs, path::Path};
 
-use crate::{error::ProfileError, profile::Profile, read::read};
+use crate::{
+    document::Source,
+    error::ProfileError,
+    expression::unknown,
+    profile::Profile,
+    read::{Extension, read, read_extension},
+};
 
 /// Built-in profiles: name and text.
 const BUILT_IN: &[(&str, &str)] = &[("llama.toml", include_str!("../profiles/llama.toml"))];
@@ -43,10 +49,11 @@ impl Catalogue {
         true
     }
 
-    /// Adds a file's profile; one of the same name is replaced.
+    /// Adds a file's profile; one of the same name is replaced. A file that says `extends` adds
+    /// recipes to a profile that is there already.
     ///
     /// # Errors
-    /// If the file cannot be read or is not a profile.
+    /// If the file cannot be read or is neither, or extends a profile that does not exist.
     pub fn add_file(&mut self, path: &Path) -> Result<(), ProfileError> {
         let unreadable = |source| ProfileError::Unreadable {
             path: path.to_owned(),
@@ -59,7 +66,29 @@ impl Catalogue {
             ))));
         }
         let text = fs::read_to_string(path).map_err(unreadable)?;
-        self.add(read(&path.display().to_string(), &text)?);
+        self.add_text(&path.display().to_string(), &text)
+    }
+
+    fn add_text(&mut self, file: &str, text: &str) -> Result<(), ProfileError> {
+        match read_extension(file, text)? {
+            None => self.add(read(file, text)?),
+            Some(Extension { extends, recipes }) => {
+                let names = || self.profiles.iter().map(|profile| profile.name.as_str());
+                let place = names().position(|name| name == extends.value);
+                let Some(place) = place else {
+                    let problem = unknown("profile", &extends.value, names()).to_string();
+                    return Err(Source::new(file, text).wrong(extends.at, problem));
+                };
+                // What the user knows of this very build comes before what usually works.
+                let known = &mut self.profiles[place].recipes;
+                for recipe in recipes {
+                    match known.iter_mut().find(|known| known.name == recipe.name) {
+                        Some(known) => drop(known.ways.splice(..0, recipe.ways)),
+                        None => known.push(recipe),
+                    }
+                }
+            }
+        }
         Ok(())
     }
 

@@ -21,6 +21,10 @@ pub enum SymbolPattern {
     /// The beginning of a mangled name whose end differs between builds, written `name*`; needs
     /// a walk over the table.
     Prefix(String),
+    /// The parts of a mangled name between which builds differ, written `first*second*last`: Rust
+    /// puts hashes of crates into its names. Two parts or more, the first is not empty; needs a
+    /// walk over the table.
+    Parts(Vec<String>),
 }
 
 impl SymbolPattern {
@@ -30,6 +34,7 @@ impl SymbolPattern {
         match self {
             Self::Exact(whole) => name == whole,
             Self::Prefix(beginning) => name.starts_with(beginning),
+            Self::Parts(parts) => has_parts(name, parts),
         }
     }
 }
@@ -39,8 +44,29 @@ impl fmt::Display for SymbolPattern {
         match self {
             Self::Exact(name) => f.write_str(name),
             Self::Prefix(name) => write!(f, "{name}*"),
+            Self::Parts(parts) => f.write_str(&parts.join("*")),
         }
     }
+}
+
+/// Whether a name consists of the parts, in their order, and whatever is between them.
+fn has_parts(name: &str, parts: &[String]) -> bool {
+    let Some((first, others)) = parts.split_first() else {
+        return false;
+    };
+    let Some(mut rest) = name.strip_prefix(first.as_str()) else {
+        return false;
+    };
+    let Some((last, between)) = others.split_last() else {
+        return rest.is_empty();
+    };
+    for part in between {
+        match rest.find(part.as_str()) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last.as_str())
 }
 
 /// A release number: up to four parts, a suffix such as `-dev` left out because builds between

@@ -15,6 +15,7 @@ mod gate;
 mod names;
 mod profile;
 mod read;
+mod recipe;
 mod signal;
 
 pub use catalogue::Catalogue;
@@ -24,4 +25,5 @@ pub use profile::{
     Argument, ExitWanted, Field, FieldKind, Mode, Options, Place, Probe, Profile, Selection,
 };
 pub use read::read;
+pub use recipe::{FunctionTable, Recipe, Way};
 pub use signal::{FieldName, Shape, Signal, TokenSet};

@@ -7,6 +7,7 @@ use tracer_abi::{CaptureLevel, Register, Spec};
 
 use crate::{
     gate::{Gate, GateRefusal, Library, SymbolPattern},
+    recipe::Recipe,
     signal::{FieldName, Signal},
 };
 
@@ -30,6 +31,8 @@ pub struct Profile {
     pub options: Options,
     /// Environment variables that are switches, never secrets, and may appear in a snapshot.
     pub environment: Vec<String>,
+    /// How to find functions that have no symbol in some builds.
+    pub recipes: Vec<Recipe>,
     /// Groups in the order in which they are switched off when probing costs too much. A group
     /// that is not listed stays.
     pub shed_order: Vec<String>,

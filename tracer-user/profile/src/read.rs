@@ -11,6 +11,7 @@ use crate::{
     expression::{self, Condition, Malformed, unknown},
     gate::{Gate, SymbolPattern, Version, VersionRange},
     profile::{Mode, Options, Probe, Profile},
+    recipe::{Recipe, recipes},
     signal::{FieldName, Signal},
 };
 
@@ -24,7 +25,7 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
     let mut root = Table::parse(source)?;
     let name = root.required("name")?;
     let runtime = root.required("runtime")?.value;
-    let recognise = symbols(root.some_strings("recognise")?);
+    let recognise = symbols(source, root.some_strings("recognise")?)?;
     let version_symbols = values(root.strings("version")?);
     let early_paths = values(root.strings("early_paths")?);
     let libraries = values(root.strings("libraries")?);
@@ -41,6 +42,7 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
         None => Options::default(),
     };
     let environment = values(root.strings("environment")?);
+    let recipes = recipes(source, &mut root)?;
     let shed_order = values(root.strings("shed")?);
     let mut probes: Vec<Probe> = Vec::new();
     for table in root.tables("probe")? {
@@ -76,9 +78,29 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
         libraries,
         options,
         environment,
+        recipes,
         shed_order,
         probes,
     })
+}
+
+/// What a file adds to a profile of another one.
+pub(crate) struct Extension {
+    /// The profile's name, and the byte where it stands.
+    pub(crate) extends: Placed<String>,
+    pub(crate) recipes: Vec<Recipe>,
+}
+
+/// Reads a document that says `extends`; `None` if it does not.
+pub(crate) fn read_extension(file: &str, text: &str) -> Result<Option<Extension>, ProfileError> {
+    let source = Source::new(file, text);
+    let mut root = Table::parse(source)?;
+    let Some(extends) = root.string("extends")? else {
+        return Ok(None);
+    };
+    let recipes = recipes(source, &mut root)?;
+    root.finish()?;
+    Ok(Some(Extension { extends, recipes }))
 }
 
 /// One `[[probe]]`: a variant for each layout, and the probe without any layout last.
@@ -102,7 +124,7 @@ fn probe(
         Some(rate) => rate.value,
         None => return Err(source.wrong(at, format!("probe `{name}` declares no `rate`"))),
     };
-    let symbols = symbols(table.some_strings("symbols")?);
+    let symbols = symbols(source, table.some_strings("symbols")?)?;
     let (mode, emission) = emission(source, &mut table)?;
     let limits = limits(source, &mut table, emission)?;
     let critical = table.boolean("critical")?.unwrap_or(false);
@@ -283,8 +305,8 @@ fn gate(
     mut table: Table<'_>,
     version_symbols: &[String],
 ) -> Result<Gate, ProfileError> {
-    let present = symbols(table.strings("present")?);
-    let absent = symbols(table.strings("absent")?);
+    let present = symbols(source, table.strings("present")?)?;
+    let absent = symbols(source, table.strings("absent")?)?;
     let version = match table.string("version")? {
         None => None,
         Some(range) if version_symbols.is_empty() => {
@@ -435,10 +457,20 @@ fn values(texts: Vec<Placed<String>>) -> Vec<String> {
     texts.into_iter().map(|text| text.value).collect()
 }
 
-fn symbols(texts: Vec<Placed<String>>) -> Vec<SymbolPattern> {
-    let pattern = |text: Placed<String>| match text.value.strip_suffix('*') {
-        Some(beginning) => SymbolPattern::Prefix(beginning.to_owned()),
-        None => SymbolPattern::Exact(text.value),
+/// Names in which each `*` stands for whatever differs between builds.
+fn symbols(
+    source: Source<'_>,
+    texts: Vec<Placed<String>>,
+) -> Result<Vec<SymbolPattern>, ProfileError> {
+    let pattern = |Placed { value, at }: Placed<String>| match value.split_once('*') {
+        None => Ok(SymbolPattern::Exact(value)),
+        Some(("", _)) => {
+            Err(source.wrong(at, format!("`{value}`: a name must not begin with `*`")))
+        }
+        Some((beginning, "")) => Ok(SymbolPattern::Prefix(beginning.to_owned())),
+        Some(_) => Ok(SymbolPattern::Parts(
+            value.split('*').map(str::to_owned).collect(),
+        )),
     };
     texts.into_iter().map(pattern).collect()
 }
@@ -472,7 +504,7 @@ fn duration(text: &str) -> Option<Duration> {
     Some(unit * number)
 }
 
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     if text.is_empty() || !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }

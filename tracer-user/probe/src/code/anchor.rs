@@ -3,8 +3,6 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
-use iced_x86::{Code, Decoder, DecoderOptions, Mnemonic, Register};
-
 use super::{
     Image, ImageError,
     elf::Segment,
@@ -53,22 +51,10 @@ impl<R: ReadAt> Image<R> {
     /// # Errors
     /// When the image cannot be read there.
     pub fn returned_string(&self, vaddr: u64) -> Result<Option<String>, ImageError> {
-        let offset = self.offset_of("function", vaddr)?;
-        let length = self.bytes.size().saturating_sub(offset).min(16);
-        let code = self.bytes.vec("function", offset, length, 16)?;
-        let mut decoder = Decoder::with_ip(64, &code, vaddr, DecoderOptions::NONE);
-        let mut load = decoder.decode();
-        if load.code() == Code::Endbr64 {
-            load = decoder.decode();
-        }
-        let into_result = load.mnemonic() == Mnemonic::Lea && load.op0_register() == Register::RAX;
-        if !into_result || !load.is_ip_rel_memory_operand() {
+        let Some(address) = self.returned_address(vaddr)? else {
             return Ok(None);
-        }
-        if decoder.decode().code() != Code::Retnq {
-            return Ok(None);
-        }
-        let at = self.offset_of("returned string", load.ip_rel_memory_address())?;
+        };
+        let at = self.offset_of("returned string", address)?;
         let text = self.bytes.c_string("returned string", at, MAX_STRING)?;
         Ok(String::from_utf8(text).ok())
     }

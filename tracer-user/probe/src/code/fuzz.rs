@@ -2,7 +2,7 @@
 //! of its answers whatever the bytes are.
 
 use super::{
-    Image, Planner, ReadAt, Request, SymbolTable,
+    Fingerprint, Image, Planner, ReadAt, Request, SymbolTable,
     site::{Argument, ExitPreference, ResultUse, SitePlan},
 };
 
@@ -14,7 +14,7 @@ const FUNCTIONS: usize = 16;
 /// # Panics
 /// When a plan contradicts itself, which is what fuzzing looks for.
 pub fn image(bytes: &[u8]) {
-    let Ok(image) = Image::parse(bytes) else {
+    let Ok(mut image) = Image::parse(bytes) else {
         return;
     };
     // Every answer is welcome, an error too; only how it is come by is tried here.
@@ -29,7 +29,11 @@ pub fn image(bytes: &[u8]) {
         image.functions_referring_to(b"work\0"),
         image.returned_string(0x1000),
     ));
-    drop(image.functions_with_prefix("_Z", FUNCTIONS));
+    drop(image.functions_matching("_Z", |name| name.len() > 4, FUNCTIONS));
+    tables(&image);
+    // Whatever it holds, unpacking it is bounded.
+    let _ = image.adopt_embedded_symbols();
+    drop(image.symbols(&["llama_decode"]));
 
     let mut requests = Vec::new();
     for table in [SymbolTable::Dynamic, SymbolTable::Static] {
@@ -54,6 +58,21 @@ pub fn image(bytes: &[u8]) {
         .flatten()
     {
         check(&image, &plan);
+    }
+}
+
+fn tables<R: ReadAt>(image: &Image<R>) {
+    let print = Fingerprint {
+        at_least: 1,
+        begins: vec![(0, vec![0x55]), (1, Vec::new())],
+    };
+    let tables = [image.table_like(&print), image.table_returned_by(0x1000, 1)];
+    for table in tables.into_iter().flatten().flatten() {
+        let function = image.slot(table, 0);
+        assert!(
+            function.is_ok_and(|function| function.is_some()),
+            "a table without its first function"
+        );
     }
 }
 

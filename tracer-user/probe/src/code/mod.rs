@@ -15,11 +15,13 @@ pub mod fuzz;
 pub mod instruction;
 pub mod read;
 pub mod site;
+mod table;
 pub mod unwind;
 
 pub use self::{
-    elf::{Image, Symbol, SymbolKind, SymbolTable},
+    elf::{DebugError, Image, Lookup, Symbol, SymbolKind, SymbolTable},
     error::ImageError,
     read::ReadAt,
     site::{Planner, Request, SitePlan},
+    table::{Fingerprint, TableError},
 };

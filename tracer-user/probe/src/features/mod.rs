@@ -12,12 +12,12 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::LazyLock,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use crate::{
     btf::{KernelTypes, TypesError},
-    observation::SiteCost,
     process::ProcessError,
     sys::{bpf, memory::page_size, perf},
 };
@@ -111,7 +111,16 @@ impl Features {
     }
 }
 
-/// What a hit of a site costs here, measured on a function of this process with an empty program.
+/// What hits cost here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeasuredCosts {
+    /// At an instruction that the kernel emulates.
+    pub emulated: Duration,
+    /// At one that it single-steps.
+    pub stepped: Duration,
+}
+
+/// What a hit of a site costs here, measured on functions of this process with an empty program.
 /// Takes about 50 ms.
 ///
 /// # Errors
@@ -119,8 +128,9 @@ impl Features {
 ///
 /// # Minimum kernel version
 /// 6.6.
-pub fn measured_cost(cost: SiteCost) -> io::Result<Duration> {
-    own_site::cost(cost)
+pub fn measured_costs() -> io::Result<MeasuredCosts> {
+    let [emulated, stepped] = own_site::costs()?;
+    Ok(MeasuredCosts { emulated, stepped })
 }
 
 /// Whether a process runs with a shadow stack.
@@ -156,11 +166,26 @@ pub(crate) fn uprobe_multi() -> io::Result<OwnedFd> {
     own_site::attach(OwnSite::EMULATED, assembly::EMPTY, true)
 }
 
-pub(crate) fn process_filter() -> Support {
+fn process_filter() -> Support {
     match own_site::pid_filter_covers_threads() {
         Ok(true) => Support::Works,
         Ok(false) => Support::Missing("this kernel compares the thread, not the process".into()),
         Err(error) => Support::Missing(error.to_string()),
+    }
+}
+
+/// Whether `uprobe_multi` works (else an error), and whether a link's pid covers all threads: one
+/// link tells both, and another thread tries it while this one has other things to do.
+pub(crate) struct MultiTrial(JoinHandle<io::Result<bool>>);
+
+impl MultiTrial {
+    pub(crate) fn start() -> Self {
+        Self(thread::spawn(own_site::pid_filter_covers_threads))
+    }
+
+    pub(crate) fn result(self) -> io::Result<bool> {
+        let panicked = |_| Err(io::Error::other("the trial of uprobe_multi panicked"));
+        self.0.join().unwrap_or_else(panicked)
     }
 }
 
@@ -242,9 +267,8 @@ mod tests {
         if !privileged(test) || !Support::of(uprobe_multi()).works() {
             return;
         }
-        let emulated = measured_cost(SiteCost::Emulated).expect("uprobe_multi works");
-        let stepped = measured_cost(SiteCost::SingleStepped).expect("uprobe_multi works");
-        eprintln!("emulated {emulated:?}, stepped {stepped:?}");
-        assert!(stepped > emulated);
+        let costs = measured_costs().expect("uprobe_multi works");
+        eprintln!("{costs:?}");
+        assert!(costs.stepped > costs.emulated);
     }
 }

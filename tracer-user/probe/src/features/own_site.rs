@@ -6,12 +6,12 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    thread,
     time::Duration,
 };
 
 use super::assembly::{self, Counter};
 use crate::{
-    observation::SiteCost,
     process::{FileOffset, own_file_offset},
     sys::bpf::{self, UprobeLink},
 };
@@ -88,14 +88,29 @@ pub(crate) fn link(
     cookie: u64,
     own: bool,
 ) -> io::Result<OwnedFd> {
-    let FileOffset { path, offset } = site.file_offset()?;
+    link_all(&[site], program, cookie, own)
+}
+
+/// Attaches a program to sites of this program's file, which is one.
+fn link_all(
+    sites: &[OwnSite],
+    program: BorrowedFd<'_>,
+    cookie: u64,
+    own: bool,
+) -> io::Result<OwnedFd> {
+    let places = sites.iter().map(|site| site.file_offset());
+    let places = places.collect::<io::Result<Vec<FileOffset>>>()?;
+    let Some(FileOffset { path, .. }) = places.first() else {
+        return Err(io::Error::other("no site to attach to"));
+    };
     let file = File::open(path)?;
+    let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
     bpf::link_uprobes(
         program,
         &UprobeLink {
             path: &descriptor_path(&file),
-            offsets: &[offset],
-            cookies: &[cookie],
+            offsets: &offsets,
+            cookies: &vec![cookie; offsets.len()],
             pid: if own { std::process::id() } else { 0 },
         },
     )
@@ -110,23 +125,35 @@ pub(crate) fn descriptor_path(file: &impl AsRawFd) -> CString {
 /// the thread instead; so a second thread calls, and is counted or not.
 pub(super) fn pid_filter_covers_threads() -> io::Result<bool> {
     let counter = Counter::new()?;
-    let _link = attach(OwnSite::EMULATED, &assembly::counts(counter.map()), true)?;
-    std::thread::scope(|scope| {
+    let link = attach(OwnSite::EMULATED, &assembly::counts(counter.map()), true)?;
+    thread::scope(|scope| {
         scope.spawn(|| OwnSite::EMULATED.call());
     });
-    Ok(counter.value()? == 1)
+    let counted = counter.value();
+    close_aside(link);
+    Ok(counted? == 1)
 }
 
-/// What a hit of a site with an empty program costs, in thread CPU time: the median of several
-/// rounds. About 30 ms where single-stepping leaves a nested VM.
-pub(super) fn cost(cost: SiteCost) -> io::Result<Duration> {
+/// What a hit of an emulated and of a single-stepped site with an empty program costs, in thread
+/// CPU time: the median of several rounds. About 30 ms where single-stepping leaves a nested VM.
+pub(super) fn costs() -> io::Result<[Duration; 2]> {
+    let program = assembly::load(
+        bpf::PROGRAM_KPROBE,
+        bpf::ATTACH_UPROBE_MULTI,
+        0,
+        assembly::EMPTY,
+    )
+    .map_err(|(error, _)| error)?;
+    let sites = [OwnSite::EMULATED, OwnSite::STEPPED];
+    let link = link_all(&sites, program.as_fd(), 0, true)?;
+    let costs = sites.map(cost);
+    close_aside(link);
+    Ok(costs)
+}
+
+fn cost(site: OwnSite) -> Duration {
     const ROUNDS: usize = 9;
     const CALLS: u32 = 200;
-    let site = match cost {
-        SiteCost::Emulated => OwnSite::EMULATED,
-        SiteCost::SingleStepped => OwnSite::STEPPED,
-    };
-    let _link = attach(site, assembly::EMPTY, true)?;
     let mut rounds = [Duration::ZERO; ROUNDS];
     for round in &mut rounds {
         let begin = thread_time();
@@ -134,7 +161,12 @@ pub(super) fn cost(cost: SiteCost) -> io::Result<Duration> {
         *round = (thread_time() - begin) / CALLS;
     }
     rounds.sort_unstable();
-    Ok(rounds[ROUNDS / 2])
+    rounds[ROUNDS / 2]
+}
+
+/// Closes a link without waiting for the kernel, which takes 15 to 40 ms for it.
+fn close_aside(link: OwnedFd) {
+    thread::spawn(move || drop(link));
 }
 
 fn thread_time() -> Duration {

@@ -18,7 +18,7 @@ use tracer_abi::{
 
 use crate::{
     btf::{KernelTypes, TypesError},
-    features::{self, Host, Obstacle, Support},
+    features::{self, Host, MultiTrial, Obstacle, Support},
     observation::{Means, RecordBatch},
     ring::{RingBuffer, Rings},
     sys::{bpf, cpus},
@@ -169,6 +169,7 @@ impl KernelHalf {
         raise_file_limit().map_err(system("raise the limit of open files"))?;
         let cpu_count = cpus::possible().map_err(system("count the CPUs"))?;
 
+        let multi = MultiTrial::start();
         let globals = Globals::resolve()?;
         let mut loader = EbpfLoader::new();
         for (name, value) in &globals.values {
@@ -184,7 +185,7 @@ impl KernelHalf {
 
         let ring_count = (cpu_count as u32).min(MAX_RINGS);
         let object = Relocated::new(&maps)?;
-        let calls = CallPrograms::load(&object, globals.sleepable, means)?;
+        let calls = CallPrograms::load(&object, globals.sleepable, means, multi)?;
         let lifecycle = Lifecycle::attach(&object)?;
         let more = more(&object)?;
         let rings =

@@ -12,7 +12,7 @@ use aya_obj::{Object, ProgramSection};
 
 use super::{LoadError, Maps, OBJECT, Purpose, Verified};
 use crate::{
-    features::{self, Support},
+    features::{self, MultiTrial},
     observation::Means,
     sys::bpf::{self, Instruction, Program, ProgramTypes},
 };
@@ -31,8 +31,10 @@ impl CallPrograms {
         object: &Relocated,
         sleepable: bool,
         means: Option<Means>,
+        multi: MultiTrial,
     ) -> Result<Self, LoadError> {
-        let means = means.unwrap_or_else(|| match features::uprobe_multi() {
+        let multi = multi.result();
+        let means = means.unwrap_or(match multi {
             Ok(_) => Means::UprobeMulti,
             Err(_) => Means::PerfEvent,
         });
@@ -45,7 +47,7 @@ impl CallPrograms {
             entry: object.load("call_entry", bpf::PROGRAM_KPROBE, attach, flags)?,
             exit: object.load("call_exit", bpf::PROGRAM_KPROBE, attach, flags)?,
             process_filter: match means {
-                Means::UprobeMulti => features::process_filter() == Support::Works,
+                Means::UprobeMulti => multi.unwrap_or(false),
                 // A perf event of a process follows its threads only if it is inherited, which
                 // programs cannot be.
                 Means::PerfEvent => false,

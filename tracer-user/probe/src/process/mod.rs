@@ -3,6 +3,7 @@
 //! Everything here comes from `/proc`, whose text the watched process partly controls (its name,
 //! its paths): parsers are bounded and never trust it.
 
+mod debug_file;
 mod file;
 mod maps;
 mod status;
@@ -16,6 +17,7 @@ pub use file::{FileId, MappedFile};
 pub use maps::{Mapping, executable_mappings, file_mappings};
 pub use status::{Process, has_shadow_stack};
 
+pub(crate) use debug_file::debug_files;
 pub(crate) use file::InodeKey;
 pub(crate) use maps::{FileOffset, own_file_offset};
 pub(crate) use status::{cgroup_id, cpu_time, is_32_bit};

@@ -147,7 +147,7 @@ impl Supervisor {
         }
         let begin = Instant::now();
         let profiles = Arc::clone(&self.profiles);
-        let recognised = match plan::recognise(&file, &profiles) {
+        let recognised = match plan::recognise(&file, pid, &profiles) {
             Ok(Some(recognised)) => recognised,
             Ok(None) => {
                 self.known.pass_over(&file);
@@ -162,12 +162,19 @@ impl Supervisor {
             }
         };
         let place = recognised.profile;
-        let Plan { probes, refused } = plan::plan(
+        let Plan {
+            probes,
+            refused,
+            notes,
+        } = plan::plan(
             &recognised,
             &profiles[place],
             self.shadow_stacks,
             self.prices,
         );
+        for reason in notes {
+            self.refuse(pid, &file, None, reason);
+        }
         for (probe, reason) in refused {
             let id = self.probe_id(place, probe);
             self.refuse(pid, &file, id, reason);
@@ -182,6 +189,7 @@ impl Supervisor {
         let plan = Plan {
             probes,
             refused: Vec::new(),
+            notes: Vec::new(),
         };
         let library = Library::new(id, place, file, recognised.build_id, plan, group_of);
         self.libraries.push(library);

@@ -6,6 +6,7 @@
 mod accounts;
 mod config;
 mod discovery;
+mod functions;
 mod known;
 pub(crate) mod library;
 mod lifecycle;
@@ -34,7 +35,7 @@ use crate::{
     features,
     govern::Prices,
     load::{Diagnostics, KernelHalf},
-    observation::{Means, Observation, ProbeId, RecordBatch, SiteCost},
+    observation::{Means, Observation, ProbeId, RecordBatch},
     target::{TargetError, Targets},
     watch::Watch,
 };
@@ -95,6 +96,8 @@ impl Supervisor {
         } = config;
         let profiles = select_profiles(profiles, &selection)?;
         config::check_selection(&selection)?;
+        // Measured on this program itself, while the other CPU loads the kernel half.
+        let prices = thread::spawn(measured_prices);
         let kernel = KernelHalf::load(ring_bytes, means, kernel_log)?;
         let probes = load_specs(&profiles, &kernel)?;
         let targets = Targets::grant(
@@ -106,7 +109,7 @@ impl Supervisor {
         )?;
         let link_pid = targets.only().filter(|_| kernel.calls.filters_by_process());
 
-        let prices = measured_prices();
+        let prices = prices.join().unwrap_or(Prices::ASSUMED);
         // Without events, new processes are found by looking more often.
         let watch = Watch::open().ok();
         for fd in watch.iter().flat_map(Watch::fds) {
@@ -388,9 +391,8 @@ fn add(mut left: Histogram, right: Histogram) -> Histogram {
 
 /// Measured where `uprobe_multi` works, assumed elsewhere.
 fn measured_prices() -> Prices {
-    let measured = |cost, assumed| features::measured_cost(cost).unwrap_or(assumed);
-    Prices {
-        emulated: measured(SiteCost::Emulated, Prices::ASSUMED.emulated),
-        stepped: measured(SiteCost::SingleStepped, Prices::ASSUMED.stepped),
-    }
+    features::measured_costs().map_or(Prices::ASSUMED, |costs| Prices {
+        emulated: costs.emulated,
+        stepped: costs.stepped,
+    })
 }

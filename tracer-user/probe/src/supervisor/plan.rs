@@ -1,10 +1,11 @@
 //! From a file to the sites that a profile's probes get in it.
 
-use std::{cell::RefCell, collections::HashMap, fs::File};
+use std::{fs::File, path::Path};
 
 use tracer_abi::{Register, Site, SiteRole};
-use tracer_profile::{Argument, ExitWanted, Library, Mode, Probe, Profile, SymbolPattern};
+use tracer_profile::{Argument, ExitWanted, Mode, Probe, Profile, SymbolPattern};
 
+use super::functions::Functions;
 use crate::{
     code::{
         Image, ImageError, Planner, Request, Symbol, SymbolKind,
@@ -16,15 +17,13 @@ use crate::{
     },
     govern::Prices,
     observation::SiteCost,
-    process::MappedFile,
+    process::{self, MappedFile},
 };
 
 /// Above so many calls a second a single-stepped exit would cost too much.
 const STEPPED_EXITS_UP_TO: u32 = 500;
 /// A site that is expected to cost more than this share of a core stays off.
 const EXPECTED_SHARE: f64 = 0.01;
-/// Functions with one prefix that are looked at; the names differ only in their arguments' types.
-const MOST_WITH_PREFIX: usize = 16;
 
 /// A library that a profile recognises.
 pub(crate) struct Recognised {
@@ -32,6 +31,7 @@ pub(crate) struct Recognised {
     pub(crate) profile: usize,
     pub(crate) build_id: Option<Vec<u8>>,
     image: Image<File>,
+    notes: Vec<String>,
 }
 
 /// What is to be attached to a library, and what cannot.
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) probes: Vec<PlannedProbe>,
     /// Probes by their place in the profile, and the reason.
     pub(crate) refused: Vec<(usize, String)>,
+    /// What was found and not used, such as debug symbols of another build.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A probe and its sites.
@@ -61,12 +63,13 @@ pub(crate) struct PlannedSite {
 }
 
 /// Whether a file is a library of one of the runtimes: the first profile one of whose functions it
-/// defines.
+/// defines. `pid` is a process that maps it.
 ///
 /// # Errors
 /// If the file is no image that could be, such as a script or a 32-bit program, or is damaged.
 pub(crate) fn recognise(
     file: &MappedFile,
+    pid: Option<u32>,
     profiles: &[Profile],
 ) -> Result<Option<Recognised>, ImageError> {
     let duplicate = file.file().try_clone().map_err(|source| ImageError::Read {
@@ -74,36 +77,108 @@ pub(crate) fn recognise(
         length: 0,
         source,
     })?;
-    let image = Image::parse(duplicate)?;
-    let Some(profile) = recognising(&image, profiles)? else {
+    let mut image = Image::parse(duplicate)?;
+    let build_id = image.build_id().unwrap_or_default();
+    let mut by_symbol = by_symbol(&image, profiles)?;
+    let named: Vec<usize> = (0..profiles.len())
+        .filter(|&place| is_named_like(file.path(), &profiles[place]))
+        .collect();
+    if by_symbol.is_none() && named.is_empty() {
+        return Ok(None);
+    }
+    let mut notes = Vec::new();
+    if image.is_stripped() {
+        notes.extend(adopt_debug_symbols(
+            &mut image,
+            file,
+            pid,
+            build_id.as_deref(),
+        ));
+        if by_symbol.is_none() {
+            by_symbol = self::by_symbol(&image, profiles)?;
+        }
+    }
+    let by_recipe = || {
+        let knows = |&place: &usize| {
+            let profile = &profiles[place];
+            let names = profile.recognise.iter().filter_map(exact_name);
+            let functions = Functions::new(&image, build_id.as_deref(), &profile.recipes, names);
+            functions
+                .first(&profile.recognise)
+                .is_ok_and(|found| found.is_some())
+        };
+        named.into_iter().find(knows)
+    };
+    let Some(profile) = by_symbol.or_else(by_recipe) else {
         return Ok(None);
     };
-    let build_id = image.build_id().unwrap_or_default();
     Ok(Some(Recognised {
         profile,
         build_id,
         image,
+        notes,
     }))
 }
 
 /// The place of the first profile that knows the image by one of its functions. All names are
 /// looked up at once: a file may have a million symbols, and most files are none of ours.
-fn recognising(image: &Image<File>, profiles: &[Profile]) -> Result<Option<usize>, ImageError> {
+fn by_symbol(image: &Image<File>, profiles: &[Profile]) -> Result<Option<usize>, ImageError> {
     let patterns = profiles.iter().flat_map(|profile| &profile.recognise);
     let names: Vec<&str> = patterns.filter_map(exact_name).collect();
-    let found = image.symbols(&names)?;
+    let found = image.symbols(&names);
     let knows = |profile: &Profile| {
         profile.recognise.iter().any(|pattern| match pattern {
             // A program that calls the runtime may have a variable of the function's name.
             SymbolPattern::Exact(name) => found
+                .found
                 .get(name)
                 .is_some_and(|symbol| symbol.kind == SymbolKind::Function),
             SymbolPattern::Prefix(prefix) => image
-                .functions_with_prefix(prefix, 1)
+                .functions_matching(prefix, |_| true, 1)
+                .is_ok_and(|found| !found.is_empty()),
+            SymbolPattern::Parts(parts) => image
+                .functions_matching(&parts[0], |name| pattern.matches(name), 1)
                 .is_ok_and(|found| !found.is_empty()),
         })
     };
-    Ok(profiles.iter().position(knows))
+    match (profiles.iter().position(knows), found.trouble) {
+        (None, Some(error)) => Err(error),
+        (place, _) => Ok(place),
+    }
+}
+
+/// Whether a file bears the name of one of a runtime's libraries. Only then it is worth looking for
+/// functions that have no symbol, which takes reading all of it.
+fn is_named_like(path: &Path, profile: &Profile) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    let fits =
+        |pattern: &String| glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name));
+    !profile.recipes.is_empty() && profile.libraries.iter().any(fits)
+}
+
+/// Takes the symbols that a stripped library keeps elsewhere; why they were not taken, where there
+/// are some that do not fit.
+fn adopt_debug_symbols(
+    image: &mut Image<File>,
+    file: &MappedFile,
+    pid: Option<u32>,
+    build_id: Option<&[u8]>,
+) -> Vec<String> {
+    let mut refused = Vec::new();
+    if let Err(error) = image.adopt_embedded_symbols() {
+        refused.push(error.to_string());
+    }
+    let link = image.debuglink().ok().flatten().map(|link| link.name);
+    let build_id = build_id.unwrap_or_default();
+    for found in process::debug_files(pid, file.path(), build_id, link.as_deref()) {
+        match image.adopt_debug_file(found.file) {
+            Ok(()) => return Vec::new(),
+            Err(error) => refused.push(format!("/{}: {error}", found.path.display())),
+        }
+    }
+    refused
 }
 
 /// Chooses the sites of a profile's probes in a library.
@@ -113,7 +188,14 @@ pub(crate) fn plan(
     shadow_stack: bool,
     prices: Prices,
 ) -> Plan {
-    let functions = Functions::new(library, profile);
+    let functions = Functions::new(
+        &library.image,
+        library.build_id.as_deref(),
+        &profile.recipes,
+        exact_names(profile),
+    );
+    let mut notes = library.notes.clone();
+    notes.extend(functions.trouble());
     let selection = profile.probes_for(&functions);
     let place = |probe: &Probe| {
         let same = |other: &Probe| std::ptr::eq(other, probe);
@@ -129,12 +211,13 @@ pub(crate) fn plan(
         .map(|(probe, reason)| (place(probe), reason.to_string()))
         .collect();
 
-    let wanted: Vec<(&Probe, Symbol)> = selection
-        .probes
-        .into_iter()
-        .filter(|probe| probe.enabled)
-        .filter_map(|probe| Some((probe, functions.first(&probe.symbols)?)))
-        .collect();
+    let mut wanted: Vec<(&Probe, Symbol)> = Vec::new();
+    for probe in selection.probes.into_iter().filter(|probe| probe.enabled) {
+        match functions.first(&probe.symbols) {
+            Ok(symbol) => wanted.extend(symbol.map(|symbol| (probe, symbol))),
+            Err(reason) => refused.push((place(probe), reason)),
+        }
+    }
     let requests: Vec<Request> = wanted
         .iter()
         .map(|(probe, symbol)| request(probe, symbol, shadow_stack))
@@ -160,7 +243,11 @@ pub(crate) fn plan(
             }
         }
     }
-    Plan { probes, refused }
+    Plan {
+        probes,
+        refused,
+        notes,
+    }
 }
 
 fn request(probe: &Probe, symbol: &Symbol, shadow_stack: bool) -> Request {
@@ -282,86 +369,23 @@ fn site_cost(class: SiteClass) -> SiteCost {
     }
 }
 
-/// What a profile asks about a library, looked up once.
-struct Functions<'a> {
-    library: &'a Recognised,
-    exact: HashMap<String, Symbol>,
-    prefixes: RefCell<HashMap<String, Option<Symbol>>>,
-}
-
-impl<'a> Functions<'a> {
-    fn new(library: &'a Recognised, profile: &Profile) -> Self {
-        let gates = profile.probes.iter().flat_map(|probe| {
-            let gates = [&probe.applies, &probe.gate];
-            let asked = gates.into_iter().flat_map(|gate| {
-                let versions = gate.version.iter().flat_map(|(symbols, _)| symbols);
-                let patterns = gate.present.iter().chain(&gate.absent);
-                patterns
-                    .filter_map(exact_name)
-                    .chain(versions.map(String::as_str))
-            });
-            probe.symbols.iter().filter_map(exact_name).chain(asked)
-        });
-        let mut names: Vec<&str> = gates.collect();
-        names.sort_unstable();
-        names.dedup();
-        // A damaged table is reported for each probe that then has no function.
-        let exact = library.image.symbols(&names).unwrap_or_default();
-        Self {
-            library,
-            exact,
-            prefixes: RefCell::default(),
-        }
-    }
-
-    /// The function of the first pattern that there is one for.
-    fn first(&self, patterns: &[SymbolPattern]) -> Option<Symbol> {
-        patterns.iter().find_map(|pattern| self.function(pattern))
-    }
-
-    fn function(&self, pattern: &SymbolPattern) -> Option<Symbol> {
-        let found = match pattern {
-            SymbolPattern::Exact(name) => self.exact.get(name).cloned(),
-            SymbolPattern::Prefix(prefix) => {
-                let mut known = self.prefixes.borrow_mut();
-                known
-                    .entry(prefix.clone())
-                    .or_insert_with(|| self.with_prefix(prefix))
-                    .clone()
-            }
-        };
-        found.filter(|symbol| symbol.kind == SymbolKind::Function)
-    }
-
-    fn with_prefix(&self, prefix: &str) -> Option<Symbol> {
-        let found = self
-            .library
-            .image
-            .functions_with_prefix(prefix, MOST_WITH_PREFIX)
-            .ok()?;
-        // `name.cold` and the like are parts of the function, not another one.
-        found.into_iter().find(|symbol| !symbol.name.contains('.'))
-    }
-}
-
-impl Library for Functions<'_> {
-    fn defines(&self, symbol: &SymbolPattern) -> bool {
-        self.function(symbol).is_some()
-    }
-
-    fn version(&self, symbol: &str) -> Option<String> {
-        let function = self.exact.get(symbol)?;
-        self.library.image.returned_string(function.vaddr).ok()?
-    }
-
-    fn build_id(&self) -> Option<&[u8]> {
-        self.library.build_id.as_deref()
-    }
+/// The names that a profile's patterns spell out.
+fn exact_names(profile: &Profile) -> impl Iterator<Item = &str> {
+    let patterns = profile.probes.iter().flat_map(|probe| {
+        let gates = [&probe.applies, &probe.gate].into_iter();
+        let asked = gates.flat_map(|gate| gate.present.iter().chain(&gate.absent));
+        probe.symbols.iter().chain(asked)
+    });
+    let tellers = profile.version_symbols.iter().map(String::as_str);
+    patterns
+        .chain(&profile.recognise)
+        .filter_map(exact_name)
+        .chain(tellers)
 }
 
 fn exact_name(pattern: &SymbolPattern) -> Option<&str> {
     match pattern {
         SymbolPattern::Exact(name) => Some(name),
-        SymbolPattern::Prefix(_) => None,
+        SymbolPattern::Prefix(_) | SymbolPattern::Parts(_) => None,
     }
 }

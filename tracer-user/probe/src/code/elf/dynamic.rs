@@ -16,6 +16,8 @@ const MAX_DYNAMIC: u64 = 1 << 20;
 pub(super) struct Dynamic {
     pub(super) symtab: Option<u64>,
     pub(super) strtab: u64,
+    /// Size in bytes.
+    pub(super) strtab_size: u64,
     pub(super) gnu_hash: Option<u64>,
     pub(super) hash: Option<u64>,
     pub(super) jmprel: Option<u64>,
@@ -24,6 +26,9 @@ pub(super) struct Dynamic {
     pub(super) rela: Option<u64>,
     /// Size in bytes.
     pub(super) rela_size: u64,
+    pub(super) relr: Option<u64>,
+    /// Size in bytes.
+    pub(super) relr_size: u64,
     /// Offset in the string table.
     pub(super) soname: Option<u64>,
     /// Offsets in the string table.
@@ -43,12 +48,15 @@ impl Dynamic {
                 elf::DT_NULL => break,
                 elf::DT_SYMTAB => found.symtab = Some(value),
                 elf::DT_STRTAB => found.strtab = value,
+                elf::DT_STRSZ => found.strtab_size = value,
                 elf::DT_GNU_HASH => found.gnu_hash = Some(value),
                 elf::DT_HASH => found.hash = Some(value),
                 elf::DT_JMPREL => found.jmprel = Some(value),
                 elf::DT_PLTRELSZ => found.jmprel_size = value,
                 elf::DT_RELA => found.rela = Some(value),
                 elf::DT_RELASZ => found.rela_size = value,
+                elf::DT_RELR => found.relr = Some(value),
+                elf::DT_RELRSZ => found.relr_size = value,
                 elf::DT_SONAME => found.soname = Some(value),
                 elf::DT_NEEDED => found.needed.push(value),
                 _ => {}

@@ -3,17 +3,24 @@
 //! What the loader uses (program headers, the dynamic section) is trusted before what only linkers
 //! and debuggers use (section headers), which stripped and packed files may lack.
 
+mod debug;
 mod dynamic;
 mod imports;
+mod names;
+mod pointers;
 mod symbols;
 
 use std::{cell::OnceCell, collections::HashMap, ops::Range};
 
 use object::{LittleEndian as Le, elf};
 
-use self::dynamic::Dynamic;
+pub(crate) use self::debug::hexadecimal;
 pub(super) use self::symbols::SymbolIndex;
-pub use self::symbols::{Binding, Symbol, SymbolKind, SymbolTable};
+use self::{debug::DebugBytes, dynamic::Dynamic, pointers::Pointers};
+pub use self::{
+    debug::DebugError,
+    symbols::{Binding, Lookup, Symbol, SymbolKind, SymbolTable},
+};
 use super::{
     ImageError,
     read::{Bytes, ReadAt},
@@ -34,7 +41,10 @@ pub struct Image<R> {
     eh_frame_hdr: Option<u64>,
     dynamic: Dynamic,
     sections: Sections,
+    /// Debug symbols that were adopted.
+    debug: Vec<Image<DebugBytes>>,
     imports: OnceCell<HashMap<u64, u32>>,
+    pointers: OnceCell<Pointers>,
     index: OnceCell<SymbolIndex>,
 }
 
@@ -65,6 +75,8 @@ struct Sections {
     symtab: Option<Range<u64>>,
     strtab: Option<Range<u64>>,
     debuglink: Option<Range<u64>>,
+    debugdata: Option<Range<u64>>,
+    notes: Vec<Range<u64>>,
 }
 
 impl<R: ReadAt> Image<R> {
@@ -73,6 +85,18 @@ impl<R: ReadAt> Image<R> {
     /// # Errors
     /// When it is no 64-bit x86-64 program or shared library, cannot be read, or is damaged.
     pub fn parse(reader: R) -> Result<Self, ImageError> {
+        let (mut image, header) = Self::begin(reader)?;
+        let dynamic = image.read_program_headers(&header)?;
+        if let Some(range) = dynamic {
+            image.dynamic = Dynamic::read(&image.bytes, range)?;
+        }
+        // A file without sections, or with damaged ones, still loads and can still be probed.
+        image.sections = image.read_sections(&header).unwrap_or_default();
+        Ok(image)
+    }
+
+    /// Checks that the file is an ELF file that this code can read.
+    fn begin(reader: R) -> Result<(Self, elf::FileHeader64<Le>), ImageError> {
         let bytes = Bytes::new(reader)?;
         let magic: [u8; 4] = bytes.array("ELF identification", 0)?;
         if magic != elf::ELFMAG {
@@ -92,23 +116,19 @@ impl<R: ReadAt> Image<R> {
             return Err(ImageError::NotLoadable { kind });
         }
 
-        let mut image = Self {
+        let image = Self {
             bytes,
             segments: Vec::new(),
             notes: Vec::new(),
             eh_frame_hdr: None,
             dynamic: Dynamic::default(),
             sections: Sections::default(),
+            debug: Vec::new(),
             imports: OnceCell::new(),
+            pointers: OnceCell::new(),
             index: OnceCell::new(),
         };
-        let dynamic = image.read_program_headers(&header)?;
-        if let Some(range) = dynamic {
-            image.dynamic = Dynamic::read(&image.bytes, range)?;
-        }
-        // A file without sections, or with damaged ones, still loads and can still be probed.
-        image.sections = image.read_sections(&header).unwrap_or_default();
-        Ok(image)
+        Ok((image, header))
     }
 
     fn read_program_headers(
@@ -178,12 +198,16 @@ impl<R: ReadAt> Image<R> {
             if header.sh_type.get(Le) == elf::SHT_SYMTAB {
                 found.symtab = Some(range(&header));
                 found.strtab = Some(range(&section(u64::from(header.sh_link.get(Le)))?));
+            } else if header.sh_type.get(Le) == elf::SHT_NOTE {
+                found.notes.push(range(&header));
             } else if header.sh_type.get(Le) == elf::SHT_PROGBITS {
                 let name = names
                     .start
                     .saturating_add(u64::from(header.sh_name.get(Le)));
-                if self.bytes.c_string("section name", name, 64)? == b".gnu_debuglink" {
-                    found.debuglink = Some(range(&header));
+                match self.bytes.c_string("section name", name, 64)?.as_slice() {
+                    b".gnu_debuglink" => found.debuglink = Some(range(&header)),
+                    b".gnu_debugdata" => found.debugdata = Some(range(&header)),
+                    _ => {}
                 }
             }
         }
@@ -236,7 +260,7 @@ impl<R: ReadAt> Image<R> {
     /// # Errors
     /// When a note cannot be read.
     pub fn build_id(&self) -> Result<Option<Vec<u8>>, ImageError> {
-        for range in &self.notes {
+        for range in self.notes.iter().chain(&self.sections.notes) {
             let length = range.end - range.start;
             let notes = self.bytes.vec("notes", range.start, length, MAX_NOTES)?;
             if let Some(id) = build_id_in(&notes) {

@@ -63,6 +63,40 @@ pub enum SymbolTable {
     Dynamic,
     /// `.symtab`: only debuggers do; stripping removes it.
     Static,
+    /// Nowhere: the function was found without a symbol.
+    None,
+}
+
+/// What looking symbols up by their names gave. A name that is nowhere is in neither map.
+#[derive(Debug, Default)]
+pub struct Lookup {
+    /// Symbols by name.
+    pub found: HashMap<String, Symbol>,
+    /// Names that several functions bear, and how many do: which of them is meant cannot be told.
+    pub ambiguous: HashMap<String, usize>,
+    /// Why a table could not be read, so that what is missing may be in it.
+    pub trouble: Option<ImageError>,
+}
+
+impl Lookup {
+    /// Adds a symbol that is not exported. A name may be a function's and a variable's, or several
+    /// files' own function's.
+    fn add(&mut self, symbol: Symbol) {
+        let Some(known) = self.found.get(&symbol.name) else {
+            self.found.insert(symbol.name.clone(), symbol);
+            return;
+        };
+        let rank = |symbol: &Symbol| {
+            let is_function = symbol.kind == SymbolKind::Function;
+            (is_function, symbol.binding != Binding::Local)
+        };
+        if rank(&symbol) > rank(known) {
+            self.ambiguous.remove(&symbol.name);
+            self.found.insert(symbol.name.clone(), symbol);
+        } else if rank(&symbol) == rank(known) && symbol.vaddr != known.vaddr {
+            *self.ambiguous.entry(symbol.name).or_insert(1) += 1;
+        }
+    }
 }
 
 /// Functions by address, to answer what is at or inside a range of code.
@@ -124,63 +158,113 @@ impl<R: ReadAt> Image<R> {
     }
 
     /// Finds symbols by their exact mangled names: exported ones by hash, then the rest, local ones
-    /// included, in a single scan of `.symtab`. Names that are nowhere are absent from the result.
-    ///
-    /// # Errors
-    /// When the tables cannot be read or are damaged.
-    pub fn symbols(&self, names: &[&str]) -> Result<HashMap<String, Symbol>, ImageError> {
-        let mut found = HashMap::new();
+    /// included, in `.symtab` and in the debug symbols that were [adopted](Image::adopt_debug_file).
+    pub fn symbols(&self, names: &[&str]) -> Lookup {
+        let mut lookup = Lookup::default();
         let mut missing = Vec::new();
         for &name in names {
-            match self.exported(name)? {
-                Some(symbol) => drop(found.insert(name.to_owned(), symbol)),
-                None => missing.push(name),
+            match self.exported(name) {
+                Ok(Some(symbol)) => drop(lookup.found.insert(name.to_owned(), symbol)),
+                Ok(None) => missing.push(name),
+                Err(error) => {
+                    lookup.trouble.get_or_insert(error);
+                    missing.push(name);
+                }
             }
         }
-        if !missing.is_empty() && self.sections.symtab.is_some() {
-            let wanted: HashMap<&[u8], &str> = missing
-                .into_iter()
-                .map(|name| (name.as_bytes(), name))
-                .collect();
-            self.scan(SymbolTable::Static, |raw, names| {
-                let name = self.raw_name(raw, names)?;
-                if let Some(&name) = wanted.get(name.as_slice())
-                    && !found.contains_key(name)
-                    && let Some(symbol) = self.symbol(raw, names, SymbolTable::Static)?
-                {
-                    found.insert(name.to_owned(), symbol);
-                }
-                Ok(())
-            })?;
+        if let Err(error) = self.add_static(&missing, &mut lookup) {
+            lookup.trouble.get_or_insert(error);
         }
-        Ok(found)
+        for debug in &self.debug {
+            missing.retain(|name| !lookup.found.contains_key(*name));
+            if let Err(error) = debug.add_static(&missing, &mut lookup) {
+                lookup.trouble.get_or_insert(error);
+            }
+        }
+        for name in lookup.ambiguous.keys() {
+            lookup.found.remove(name);
+        }
+        lookup
     }
 
-    /// All functions whose mangled names begin with `prefix`, by address; at most `limit`.
+    fn add_static(&self, names: &[&str], lookup: &mut Lookup) -> Result<(), ImageError> {
+        let Some(strings) = self.sections.strtab.as_ref().filter(|_| !names.is_empty()) else {
+            return Ok(());
+        };
+        let wanted = self.offsets_of_names(strings, names)?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.scan(SymbolTable::Static, |raw, _| {
+            if let Some(&name) = wanted.get(&raw.st_name.get(Le))
+                && let Some(symbol) = named(raw, name, SymbolTable::Static)
+            {
+                lookup.add(symbol);
+            }
+            Ok(())
+        })
+    }
+
+    /// All functions whose mangled names begin with `prefix` and that `matches` accepts, by
+    /// address; at most `limit`.
     ///
     /// # Errors
     /// When the tables cannot be read or are damaged.
-    pub fn functions_with_prefix(
+    pub fn functions_matching(
         &self,
         prefix: &str,
+        matches: impl Fn(&str) -> bool,
         limit: usize,
     ) -> Result<Vec<Symbol>, ImageError> {
         let mut found = BTreeMap::new();
-        for table in [SymbolTable::Dynamic, SymbolTable::Static] {
-            self.scan(table, |raw, names| {
-                if found.len() < limit
-                    && self.raw_name(raw, names)?.starts_with(prefix.as_bytes())
-                    && let Some(symbol) = self.symbol(raw, names, table)?
-                    && symbol.kind == SymbolKind::Function
-                {
-                    found
-                        .entry((symbol.vaddr, symbol.name.clone()))
-                        .or_insert(symbol);
-                }
-                Ok(())
-            })?;
+        let mut add = |symbol: Symbol| {
+            if found.len() < limit && symbol.kind == SymbolKind::Function {
+                let key = (symbol.vaddr, symbol.name.clone());
+                found.entry(key).or_insert(symbol);
+            }
+        };
+        self.each_matching(SymbolTable::Dynamic, prefix, &matches, &mut add)?;
+        self.each_matching(SymbolTable::Static, prefix, &matches, &mut add)?;
+        for debug in &self.debug {
+            debug.each_matching(SymbolTable::Static, prefix, &matches, &mut add)?;
         }
         Ok(found.into_values().collect())
+    }
+
+    fn each_matching(
+        &self,
+        table: SymbolTable,
+        prefix: &str,
+        matches: &impl Fn(&str) -> bool,
+        add: &mut impl FnMut(Symbol),
+    ) -> Result<(), ImageError> {
+        let Some(strings) = self.strings_of(table)? else {
+            return Ok(());
+        };
+        let wanted = self.offsets_of_matches(&strings, prefix, matches)?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.scan(table, |raw, _| {
+            let name = wanted.get(&raw.st_name.get(Le));
+            name.and_then(|name| named(raw, name, table))
+                .into_iter()
+                .for_each(&mut *add);
+            Ok(())
+        })
+    }
+
+    /// Where in the file the names of a table are.
+    fn strings_of(&self, table: SymbolTable) -> Result<Option<Range<u64>>, ImageError> {
+        match table {
+            SymbolTable::Static => Ok(self.sections.strtab.clone()),
+            SymbolTable::None => Ok(None),
+            SymbolTable::Dynamic if self.dynamic.symtab.is_none() => Ok(None),
+            SymbolTable::Dynamic => {
+                let start = self.offset_of("symbol names", self.dynamic.strtab)?;
+                Ok(Some(start..start.saturating_add(self.dynamic.strtab_size)))
+            }
+        }
     }
 
     /// All functions of one table, in its order.
@@ -235,6 +319,7 @@ impl<R: ReadAt> Image<R> {
             })?;
         }
         functions.sort_unstable();
+        functions.dedup();
         Ok(self.index.get_or_init(|| SymbolIndex { functions }))
     }
 
@@ -281,12 +366,13 @@ impl<R: ReadAt> Image<R> {
                 (Some(symbols), Some(names)) => (symbols.clone(), names.start),
                 (_, _) => return Ok(()),
             },
+            (SymbolTable::None, _) => return Ok(()),
         };
-        let length = range.end - range.start;
-        if length / SIZE > MAX_SYMBOLS {
+        let count = range.end.saturating_sub(range.start) / SIZE;
+        if count > MAX_SYMBOLS {
             return Err(ImageError::TooLarge {
-                what: "symbol table",
-                length,
+                what: "number of symbols",
+                length: count,
                 limit: MAX_SYMBOLS,
             });
         }
@@ -357,19 +443,27 @@ impl<R: ReadAt> Image<R> {
         if raw.st_shndx.get(Le) == elf::SHN_UNDEF {
             return Ok(None);
         }
-        Ok(Some(Symbol {
-            name: text(self.raw_name(raw, names)?),
-            vaddr: raw.st_value.get(Le),
-            size: raw.st_size.get(Le),
-            kind: kind(raw),
-            binding: match raw.st_info >> 4 {
-                elf::STB_LOCAL => Binding::Local,
-                elf::STB_WEAK => Binding::Weak,
-                _ => Binding::Global,
-            },
-            table,
-        }))
+        Ok(named(raw, &text(self.raw_name(raw, names)?), table))
     }
+}
+
+/// A symbol with its name; `None` if the image does not define it.
+fn named(raw: &elf::Sym64<Le>, name: &str, table: SymbolTable) -> Option<Symbol> {
+    if raw.st_shndx.get(Le) == elf::SHN_UNDEF {
+        return None;
+    }
+    Some(Symbol {
+        name: name.to_owned(),
+        vaddr: raw.st_value.get(Le),
+        size: raw.st_size.get(Le),
+        kind: kind(raw),
+        binding: match raw.st_info >> 4 {
+            elf::STB_LOCAL => Binding::Local,
+            elf::STB_WEAK => Binding::Weak,
+            _ => Binding::Global,
+        },
+        table,
+    })
 }
 
 fn kind(raw: &elf::Sym64<Le>) -> SymbolKind {
