@@ -211,7 +211,7 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
             DrivingLicence => &[Topic::Licence],
             VehiclePlate => &[Topic::Plate],
             HealthId => &[Topic::Health],
-            PostalAddress => &[Topic::Address],
+            PostalAddress => &[Topic::Address, Topic::Postcode],
             Kind::BankAccount => &[Topic::Bank],
             _ => &[Topic::Identity, Topic::Tax],
         };

@@ -12,6 +12,7 @@
 //! is longer than [`Reach::longest`]. A text that is a part of something longer must be scanned
 //! with [`Limits::is_whole`] unset.
 
+mod address;
 mod armour;
 mod assignment;
 mod checksum;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Detectors, Finding, Limits, RuleId, ScanError, armour,
+    Detectors, Finding, Limits, RuleId, ScanError, address, armour,
     assignment::{self, Strength},
     class::{self, ALNUM, LETTER, STOP, WORD},
     code, colon,
@@ -52,7 +52,10 @@ pub(crate) static WORDS: &[(Role, &[&str])] = &[
     (Role::Topic(Topic::Birth), &[
         "dob", "d.o.b", "born", "birth", "birthday", "birthdate", "date of birth", "bday", "geboren", "geburtsdatum", "geb.", "né le", "née le", "date de naissance", "naissance", "nacimiento", "nacido", "nacida", "nato il", "nata il", "nascita", "nascimento", "geboortedatum", "född", "fødselsdato", "urodzony", "urodzenia", "doğum", "生年月日", "出生", "생년월일", "дата рождения",
     ]),
-    (Role::Topic(Topic::Address), &["zip", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal", "cap"]),
+    (Role::Topic(Topic::Address), &[
+        "address", "live at", "lives at", "living at", "live in", "ship to", "ship it to", "deliver to", "delivered to", "send it to", "shipping", "resides at", "residing at", "located at", "home is", "moved to", "adresse", "anschrift", "wohnhaft", "dirección", "direccion", "domicilio", "indirizzo", "morada", "adres", "adress", "address is", "mailing address", "street",
+    ]),
+    (Role::Topic(Topic::Postcode), &["zip", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal", "cap"]),
     (Role::Topic(Topic::Identity), &["id number", "national id", "identity number", "identity card", "id card", "personal id", "id no", "identification number", "ausweis", "ausweisnummer", "dni", "nie", "nif", "codice fiscale", "national insurance", "nino", "ppsn", "pps", "nric", "hetu", "pan number", "gstin", "gst", "curp", "uen", "voter", "vote", "citizen", "identification", "identificación"]),
     (Role::Topic(Topic::Tax), &["tax id", "vat", "tax number", "taxpayer", "tin"]),
     (Role::Topic(Topic::Passport), &["passport", "pasaporte", "passeport", "reisepass", "passaporto", "paspoort", "travel document", "여권"]),
@@ -254,6 +257,16 @@ fn word(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits)
                     });
                 }
             }
+            Role::Topic(Topic::Address) if context.is_word(hit) => {
+                if let Some(range) = address::told(text, hit.end) {
+                    hits.push(Found {
+                        range,
+                        rule: "address",
+                        kind: Kind::PostalAddress,
+                        certainty: Certainty::Context,
+                    });
+                }
+            }
             Role::Topic(Topic::Birth) => birth(detectors, context, hit, hits),
             Role::Topic(_) | Role::Around(_) | Role::Mark(_) => {}
         }
@@ -366,6 +379,14 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
         return end;
     }
     let starts_a_word = !class::before(text, start, WORD);
+    if start == place
+        && starts_a_word
+        && let Some(range) = address::read(context, start..end)
+    {
+        let next = range.end.max(end);
+        hits.push(shape(range, "street-address", Kind::PostalAddress));
+        return next;
+    }
     if let Some(end) = colon::dashed_mac(text, start).filter(|_| starts_a_word) {
         hits.push(shape(start..end, "mac", Kind::MacAddress));
         return end;

@@ -14,6 +14,7 @@ pub(crate) enum Topic {
     Bank,
     Birth,
     Address,
+    Postcode,
     Identity,
     Tax,
     Passport,

@@ -67,7 +67,7 @@ fn classify(context: &Context<'_>, window: Window<'_>) -> Option<Found> {
     }
     let is_postcode = count <= 9
         && window.groups() <= 2
-        && context.is_near(range.start, range.end, 12, 0, &[Topic::Address]);
+        && context.is_near(range.start, range.end, 12, 0, &[Topic::Postcode]);
     is_postcode.then(|| found("postcode", Kind::PostalAddress, Certainty::Context))
 }
 
