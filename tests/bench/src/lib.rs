@@ -8,6 +8,7 @@ pub mod drain;
 pub mod machine;
 pub mod pipeline;
 pub mod probe_cost;
+pub mod redaction;
 pub mod report;
 pub mod row;
 pub mod served;

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use tracer_bench::{
-    drain, machine::Machine, pipeline, probe_cost, report::Report, row::Row, served,
+    drain, machine::Machine, pipeline, probe_cost, redaction, report::Report, row::Row, served,
 };
 
 /// Measures every claim about speed.
@@ -31,6 +31,8 @@ enum Group {
     Drain,
     /// How fast records become redacted events
     Pipeline,
+    /// How fast texts are searched for what must not leave
+    Redaction,
     /// Tokens a second of llama.cpp, traced and untraced
     Served,
 }
@@ -82,6 +84,11 @@ fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
         rows.push(pipeline::measure(pipeline::Extent {
             repetitions: if quick { 3 } else { 11 },
             bursts: if quick { 5 } else { 20 },
+        })?);
+    }
+    if wanted(Group::Redaction) {
+        rows.extend(redaction::measure(redaction::Extent {
+            repetitions: if quick { 3 } else { 11 },
         })?);
     }
     if wanted(Group::Served) {

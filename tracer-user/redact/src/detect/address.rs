@@ -111,7 +111,7 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
         let is_name = is_capital(text, place);
         if names == 0 && PREFIXES.contains(&word) && !is_name {
             is_prefixed = true;
-        } else if !is_name && !(names > 0 || is_prefixed) {
+        } else if !(is_name || names > 0 || is_prefixed) {
             return None;
         } else if !is_name && !LINKS.contains(&word) {
             break;
@@ -151,7 +151,7 @@ fn before(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usiz
         Some([.., b' ']) => number - 1,
         _ => return None,
     };
-    if !class::before(text, end, WORD) && !(end > 0 && text[end - 1] == b'.') {
+    if !(class::before(text, end, WORD) || end > 0 && text[end - 1] == b'.') {
         return None;
     }
     let floor = number.saturating_sub(REACH);
@@ -271,7 +271,7 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
                 .get(end + 1)
                 .is_none_or(|next| class::is(*next, class::SPACE))
                 && end - start > 4
-                && class::before(text, end, ALNUM)
+                && class::before(text, end, WORD | DIGIT)
                 && !ends_in_short_form(&text[start..end]) =>
             {
                 break;

@@ -38,6 +38,9 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     let name_end = name_end(text, word.end)?;
     let suffix = &text[word.end..name_end];
     let (start, link) = link(text, name_end)?;
+    if link == Link::Blank && is_reference(text, word.start) {
+        return None;
+    }
     let (mut range, quoted) = value(text, start, link)?;
     // No key holds an `@`; in a URL it ends what opens it.
     if strength == Strength::Secret
@@ -79,6 +82,17 @@ fn starts_a_name(text: &[u8], start: usize) -> bool {
         // `dbpassword`, `userpass`
         || text[start..].first().is_some_and(|byte| *byte == b'p')
         || class::before(text, start, LOWER)
+}
+
+/// `$TOKEN`, `${TOKEN}`: the value stands elsewhere.
+fn is_reference(text: &[u8], word: usize) -> bool {
+    let start = class::run_start(
+        &text[word.saturating_sub(40)..],
+        word.min(40),
+        ALNUM | JOINER,
+    );
+    let start = word.saturating_sub(40) + start;
+    start > 0 && matches!(text[start - 1], b'$' | b'{' | b'%')
 }
 
 /// The end of the name that goes on after the word: `_hash`, `Id`, `s`, `[0]`.
@@ -275,6 +289,7 @@ fn accepts(value: &[u8], strength: Strength, link: Link, quoted: bool, suffix: &
             !digits_only
                 && is_long_enough
                 && !value.contains(&b' ')
+                && (link != Link::Blank || !value.contains(&b':'))
                 && looks_random(value)
                 && (!says_other || (value.len() >= 20 && !is_uuid(value) && !is_path(value)))
         }

@@ -163,6 +163,14 @@ impl Detectors {
         scan::scan(self, text, limits)
     }
 
+    /// The number of matches when every rule is tried on its own, everywhere: what the shared
+    /// automaton is measured against.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn scan_rule_by_rule(&self, text: &[u8]) -> usize {
+        scan::rule_by_rule(self, text)
+    }
+
     /// The name of a rule, as in `policy explain`.
     #[must_use]
     pub fn rule_name(&self, rule: RuleId) -> &str {

@@ -156,6 +156,32 @@ impl Reported {
     }
 }
 
+/// Tries every rule with its own automaton and its own pattern, one after another.
+pub(crate) fn rule_by_rule(detectors: &Detectors, text: &[u8]) -> usize {
+    let mut matches = 0;
+    for pattern in &detectors.patterns {
+        let mut place = 0;
+        while let Some((_, end)) = pattern.within(text, place, text.len()) {
+            matches += 1;
+            place = end.max(place + 1);
+        }
+    }
+    // Words of context, one automaton for each rule that asks for them.
+    for (_, words) in WORDS {
+        let found = aho_corasick::AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(*words);
+        matches += found.map_or(0, |words| words.find_iter(text).count());
+    }
+    for identifier in number::identifier::IDENTIFIERS {
+        let found = aho_corasick::AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(identifier.words);
+        matches += found.map_or(0, |words| words.find_iter(text).count());
+    }
+    matches
+}
+
 /// Whether an own rule finds something in the text as it stands.
 pub(crate) fn own_rule_fires(detectors: &Detectors, place: usize, text: &[u8]) -> bool {
     let mut fires = false;

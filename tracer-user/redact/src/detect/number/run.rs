@@ -104,7 +104,9 @@ fn separator(text: &[u8], end: usize) -> Option<(usize, u8)> {
             _ => return None,
         }
     }
-    (place > end && class::at(text, place, DIGIT)).then_some((place, strongest))
+    // With colons, twos are a time or a link-layer address.
+    let is_short = strongest == b':' && class::run_end(text, place, DIGIT) - place < 4;
+    (place > end && class::at(text, place, DIGIT) && !is_short).then_some((place, strongest))
 }
 
 fn is_extension(text: &[u8], end: usize) -> bool {

@@ -1,0 +1,187 @@
+//! How fast texts are searched for what must not leave: with every built-in rule, on one core.
+
+use std::{hint::black_box, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use tracer_redact::detect::{Detectors, Limits};
+
+use crate::{
+    clock::cpu_seconds,
+    row::{Bar, Row},
+};
+
+/// Group on the command line.
+pub const GROUP: &str = "redaction";
+
+/// Prose without anything to find, as a model writes it; repeated to a text's length.
+const PROSE: &str = "The engine keeps a window of recent tokens and drops what it no longer needs. \
+When a request comes in, it is compared with what is held already, so that only the new part has \
+to be computed; the rest is taken from memory. \"How long does that take?\" she asked. It depends \
+on the length of the prompt, on the batch and on the machine, but in most cases a few \
+milliseconds are enough (see chapter 4). We tried three variants, measured each of them 20 times, \
+and took the median. The second was slower by 12 % than the first, the third failed.\n\n";
+/// Bytes of the plain text.
+const PLAIN_LENGTH: usize = 1 << 20;
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Figures of each row.
+    pub repetitions: usize,
+}
+
+/// Measures plain text, the labelled documents where they are, the start, and what the shared
+/// automaton of words is worth.
+///
+/// # Errors
+/// If a text cannot be scanned, or the documents cannot be read.
+pub fn measure(extent: Extent) -> Result<Vec<Row>> {
+    let Extent { repetitions } = extent;
+    let plain = vec![PROSE.repeat(PLAIN_LENGTH / PROSE.len())];
+    let mut rows = vec![
+        start(repetitions)?,
+        speed(
+            "plain ASCII prose, 1 MiB",
+            &plain,
+            repetitions,
+            Bar::AtLeast(100.0),
+        )?,
+        against_each_rule(&plain, repetitions)?,
+    ];
+    if let Some(documents) = documents()? {
+        let name = "mixed development set, document by document";
+        rows.push(speed(name, &documents, repetitions, Bar::AtLeast(40.0))?);
+    } else {
+        println!("redaction: ../shared/data/redaction is not there; the mixed set is not measured");
+    }
+    Ok(rows)
+}
+
+/// Milliseconds from nothing to detectors that have scanned a line.
+fn start(repetitions: usize) -> Result<Row> {
+    let times = (0..repetitions)
+        .map(|_| {
+            let before = cpu_seconds();
+            black_box(Detectors::builtin());
+            (cpu_seconds() - before) * 1e3
+        })
+        .collect();
+    let note = format!("{repetitions} repetitions");
+    Row::judge(
+        GROUP,
+        "start of the engine",
+        "ms",
+        times,
+        Bar::AtMost(50.0),
+        note,
+    )
+}
+
+fn speed(name: &str, texts: &[String], repetitions: usize, bar: Bar) -> Result<Row> {
+    let detectors = Detectors::builtin();
+    // Patterns are compiled at their first use; that belongs to nobody's text.
+    pass(&detectors, texts)?;
+    let speeds = (0..repetitions)
+        .map(|_| megabytes_a_second(texts, || pass(&detectors, texts)))
+        .collect::<Result<_>>()?;
+    let note = format!(
+        "{repetitions} repetitions over {} texts, every built-in rule",
+        texts.len()
+    );
+    Row::judge(GROUP, name, "MB/s", speeds, bar, note)
+}
+
+/// How many times faster than every rule's pattern and words tried on their own.
+fn against_each_rule(texts: &[String], repetitions: usize) -> Result<Row> {
+    let detectors = Detectors::builtin();
+    pass(&detectors, texts)?;
+    let short: Vec<_> = texts
+        .iter()
+        .map(|text| text[..text.len() / 8].to_owned())
+        .collect();
+    let each = |detectors: &Detectors| -> Result<()> {
+        for text in &short {
+            black_box(detectors.scan_rule_by_rule(text.as_bytes()));
+        }
+        Ok(())
+    };
+    each(&detectors)?;
+    let ratios = (0..repetitions)
+        .map(|_| {
+            let together = megabytes_a_second(texts, || pass(&detectors, texts))?;
+            let alone = megabytes_a_second(&short, || each(&detectors))?;
+            Ok(together / alone)
+        })
+        .collect::<Result<_>>()?;
+    let note = format!("{repetitions} repetitions over plain prose");
+    Row::judge(
+        GROUP,
+        "all rules together against one by one",
+        "x",
+        ratios,
+        Bar::AtLeast(10.0),
+        note,
+    )
+}
+
+fn pass(detectors: &Detectors, texts: &[String]) -> Result<()> {
+    let limits = Limits::default();
+    for text in texts {
+        black_box(detectors.scan(text.as_bytes(), &limits)?);
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run has some megabytes")]
+fn megabytes_a_second(texts: &[String], mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+    let bytes: usize = texts.iter().map(String::len).sum();
+    let before = cpu_seconds();
+    let mut passes = 0_u32;
+    loop {
+        run()?;
+        passes += 1;
+        let seconds = cpu_seconds() - before;
+        if seconds > 0.2 {
+            return Ok(bytes as f64 * f64::from(passes) / seconds / 1e6);
+        }
+    }
+}
+
+/// Every labelled text, if they are beside the checkout.
+fn documents() -> Result<Option<Vec<String>>> {
+    let folder = Path::new("..")
+        .join("shared")
+        .join("data")
+        .join("redaction");
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let mut documents = Vec::new();
+    for entry in folder
+        .read_dir()
+        .context("reading ../shared/data/redaction")?
+    {
+        let file = entry?.path();
+        if file.extension().is_none_or(|extension| extension != "gz") {
+            continue;
+        }
+        let output = Command::new("gzip")
+            .arg("-dc")
+            .arg(&file)
+            .output()
+            .context("starting gzip")?;
+        ensure!(
+            output.status.success(),
+            "gzip cannot read {}",
+            file.display()
+        );
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let document: serde_json::Value = serde_json::from_str(line)?;
+            let text = document["text"]
+                .as_str()
+                .with_context(|| format!("a line of {} has no text", file.display()))?;
+            documents.push(text.to_owned());
+        }
+    }
+    Ok(Some(documents))
+}
