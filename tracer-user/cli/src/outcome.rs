@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     arguments::{Invocation, meant, typed::Typed},
-    diff, doctor, manual, ps, trace, trouble,
+    diff, doctor, integrity, manual, ps, trace, trouble,
 };
 
 /// How a command that did not go wrong ended.
@@ -21,6 +21,8 @@ pub(crate) enum Outcome {
     Something,
     /// It is not; for `diff`: something differs.
     Nothing,
+    /// What could be found out does not tell; it was printed.
+    Undetermined,
 }
 
 /// Runs the command and says how it ended. Errors go to standard error.
@@ -41,6 +43,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match meant::resolve(typed).and_then(carry_out) {
         Ok(Outcome::Something) => ExitCode::SUCCESS,
         Ok(Outcome::Nothing) => ExitCode::from(1),
+        Ok(Outcome::Undetermined) => ExitCode::from(2),
         Err(error) if trouble::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "{}", trouble::describe(&error));
@@ -55,6 +58,9 @@ fn carry_out(invocation: Invocation) -> Result<Outcome> {
         Invocation::Ps(ps) => ps::run(&ps),
         Invocation::Trace(trace) => trace::run(trace),
         Invocation::Diff(arguments) => diff::run(&arguments),
+        Invocation::Verify(arguments) => integrity::verify::run(&arguments),
+        Invocation::Sign(arguments) => integrity::sign::run(&arguments),
+        Invocation::LeaseKeeper => integrity::keep_leases(),
         Invocation::Completions(shell) => manual::completions(shell),
         Invocation::Man(folder) => manual::pages(folder.as_deref()),
     }

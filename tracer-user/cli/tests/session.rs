@@ -106,6 +106,8 @@ fn the_help_is_what_people_were_promised() {
     insta::assert_snapshot!("help_ps", tracer!("ps", "--help").out);
     insta::assert_snapshot!("help_trace", tracer!("trace", "--help").out);
     insta::assert_snapshot!("help_diff", tracer!("diff", "--help").out);
+    insta::assert_snapshot!("help_verify", tracer!("verify", "--help").out);
+    insta::assert_snapshot!("help_sign", tracer!("sign", "--help").out);
 }
 
 #[test]
@@ -147,6 +149,9 @@ fn wrong_arguments_end_with_status_2_and_name_themselves() {
             "/nonexistent.toml",
         ),
         (vec!["diff", "only-one"], "<B>"),
+        (vec!["verify", "model"], "--bundle"),
+        (vec!["verify", "model", "--bundle", "b"], "whom you trust"),
+        (vec!["sign", "model", "--key", "k"], "--bundle"),
     ] {
         let said = Said::of(Command::new(env!("CARGO_BIN_EXE_tracer")).args(&arguments));
         assert_eq!(said.status, Some(2), "{arguments:?}: {said:?}");
@@ -313,7 +318,7 @@ fn completions_and_manual_name_every_command() {
     let said = tracer!("man", "--folder", path(folder.path()));
     assert_eq!(said.status, Some(0), "{said:?}");
     let script = tracer!("completions", "bash").out;
-    for command in ["doctor", "ps", "trace", "diff"] {
+    for command in ["doctor", "ps", "trace", "diff", "verify", "sign"] {
         let page = folder.path().join(format!("tracer-{command}.1"));
         assert!(page.is_file(), "{}", page.display());
         assert!(script.contains(command), "{command}");

@@ -81,6 +81,31 @@ pub enum StoreError {
     Tree(#[from] TreeError),
 }
 
+/// Opens a model that is compared with something else than its store: of a snapshot in a Hugging
+/// Face cache, which is all links, those to its own blobs are followed.
+///
+/// # Errors
+/// If it is not there, or neither file nor folder.
+pub fn open_model(path: &Path, symlinks: Symlinks) -> Result<Tree, TreeError> {
+    let real = path.canonicalize().ok();
+    let snapshot = real
+        .as_deref()
+        .and_then(|real| Some((real, repository_of(real)?)));
+    match snapshot {
+        Some((real, repository)) if repository.join("blobs").is_dir() => {
+            Tree::open_within(repository, real.strip_prefix(repository).unwrap_or(real))
+        }
+        _ => Tree::open(path, symlinks),
+    }
+}
+
+/// The repository of a snapshot's folder.
+fn repository_of(folder: &Path) -> Option<&Path> {
+    let snapshots = folder.parent()?;
+    let is_snapshot = name(snapshots) == Some("snapshots") && folder.is_dir();
+    is_snapshot.then(|| snapshots.parent()).flatten()
+}
+
 /// Finds out which store a path lies in: a blob or a link to one, a snapshot, a repository's folder,
 /// a folder of blobs, a manifest, or all of Ollama's models.
 ///
@@ -174,11 +199,7 @@ fn is_unfinished(name: &str) -> bool {
 
 /// A snapshot is made of links to the blobs of its repository.
 fn snapshot(folder: &Path) -> Result<Option<Stored>, StoreError> {
-    let Some(repository) = folder
-        .parent()
-        .filter(|snapshots| name(snapshots) == Some("snapshots"))
-        .and_then(Path::parent)
-    else {
+    let Some(repository) = repository_of(folder) else {
         return Ok(None);
     };
     let blobs = repository.join("blobs");

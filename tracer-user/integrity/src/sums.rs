@@ -83,6 +83,13 @@ pub fn parse(text: &[u8]) -> Result<Sums, SumsError> {
     Ok(sums)
 }
 
+/// SHA-256 of a list itself, in hex.
+#[must_use]
+pub fn digest(text: &[u8]) -> String {
+    use sha2::Digest as _;
+    crate::digest::hex(&sha2::Sha256::digest(text))
+}
+
 /// Name and digest of a line.
 fn entry(line: &str) -> Option<(String, &str)> {
     let (line, escaped) = match line.strip_prefix('\\') {

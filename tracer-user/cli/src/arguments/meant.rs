@@ -1,5 +1,7 @@
 //! What the arguments mean: checked, with every default in place.
 
+pub(crate) mod integrity;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -25,6 +27,9 @@ pub(crate) enum Invocation {
     Ps(Ps),
     Trace(Trace),
     Diff(Diff),
+    Verify(integrity::Verify),
+    Sign(integrity::Sign),
+    LeaseKeeper,
     Completions(clap_complete::Shell),
     /// The manual: into a folder, or the main page to standard output.
     Man(Option<PathBuf>),
@@ -108,6 +113,13 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         typed::Command::Ps(ps) => Invocation::Ps(resolve_ps(ps)?),
         typed::Command::Trace(trace) => Invocation::Trace(resolve_trace(trace)?),
         typed::Command::Diff(diff) => Invocation::Diff(resolve_diff(diff)?),
+        typed::Command::Verify(verify) => Invocation::Verify(integrity::resolve_verify(verify)?),
+        typed::Command::Sign(sign) => Invocation::Sign(integrity::resolve_sign(sign)),
+        typed::Command::VerifyModel(verify) => {
+            Invocation::Verify(integrity::resolve_verify_model(verify)?)
+        }
+        typed::Command::SignModel(sign) => Invocation::Sign(integrity::resolve_sign_model(sign)?),
+        typed::Command::LeaseKeeper(typed::LeaseKeeper {}) => Invocation::LeaseKeeper,
         typed::Command::Completions(typed::Completions { shell }) => Invocation::Completions(shell),
         typed::Command::Man(typed::Man { folder }) => Invocation::Man(folder),
     })

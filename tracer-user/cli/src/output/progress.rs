@@ -23,6 +23,14 @@ pub(crate) struct Progress {
 impl Progress {
     /// Begins to wait; nothing shows in the first second.
     pub(crate) fn of(what: &'static str) -> Self {
+        Self::showing(what, String::new)
+    }
+
+    /// As [`of`](Self::of), with words of `how_far` behind it that are asked for each time.
+    pub(crate) fn showing(
+        what: &'static str,
+        how_far: impl Fn() -> String + Send + 'static,
+    ) -> Self {
         if !io::stderr().is_terminal() {
             return Self {
                 done: None,
@@ -33,7 +41,7 @@ impl Progress {
         let thread = thread::Builder::new()
             .name("progress".into())
             .spawn(move || {
-                show(what, &is_done);
+                show(what, &how_far, &is_done);
             });
         // Without a thread there is no line, and the work goes on.
         Self {
@@ -53,15 +61,16 @@ impl Drop for Progress {
     }
 }
 
-fn show(what: &str, is_done: &mpsc::Receiver<()>) {
+fn show(what: &str, how_far: &impl Fn() -> String, is_done: &mpsc::Receiver<()>) {
     let started = Instant::now();
     let mut wait = PATIENCE;
     let mut shown = false;
     while is_done.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
         let _ = write!(
             io::stderr(),
-            "\r{what} … {:.0} s ",
-            started.elapsed().as_secs_f32()
+            "\r{what} … {:.0} s {}\x1b[K",
+            started.elapsed().as_secs_f32(),
+            how_far(),
         );
         let _ = io::stderr().flush();
         shown = true;

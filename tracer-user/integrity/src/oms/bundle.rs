@@ -1,5 +1,7 @@
 //! The outer two layers: bundle and envelope.
 
+use std::time::Duration;
+
 use base64::{
     Engine as _,
     alphabet::STANDARD,
@@ -202,6 +204,12 @@ impl Bundle {
 }
 
 impl Trust {
+    /// Trusts certificates that are valid at a time since 1970.
+    #[must_use]
+    pub fn certificates(anchors: TrustAnchors, at: Duration) -> Self {
+        Self::Certificates(anchors, UnixTime::since_unix_epoch(at))
+    }
+
     fn method(&self) -> &'static str {
         match self {
             Self::Key(_) => "key",

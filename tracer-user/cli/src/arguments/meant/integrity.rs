@@ -1,0 +1,316 @@
+//! What the arguments of `verify` and `sign` mean, in both of their forms.
+
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, bail};
+use tracer_integrity::{Algorithm, oms::ShardNames, report};
+
+use crate::{
+    arguments::typed::{self, DocumentFormat, Effort, Hash, Method},
+    trouble::Trouble,
+};
+
+/// `tracer verify` and `tracer verify-model`.
+#[derive(Debug)]
+pub(crate) struct Verify {
+    pub(crate) model: PathBuf,
+    pub(crate) against: Against,
+    pub(crate) ignore_paths: Vec<PathBuf>,
+    pub(crate) ignore_unsigned: bool,
+    pub(crate) check_disk: bool,
+    pub(crate) jobs: Option<NonZeroUsize>,
+    pub(crate) format: DocumentFormat,
+}
+
+/// What a model is compared with.
+#[derive(Debug)]
+pub(crate) enum Against {
+    /// A bundle by the owner of this key.
+    Key { bundle: PathBuf, key: PathBuf },
+    /// A bundle by whoever these certificates vouch for.
+    Certificates {
+        bundle: PathBuf,
+        trusted: Vec<PathBuf>,
+        /// Seconds since 1970; now if not given.
+        at: Option<u64>,
+    },
+    /// A list of digests.
+    Sums(PathBuf),
+    /// The names in a store.
+    Store,
+}
+
+/// `tracer sign` and `tracer sign-model`.
+#[derive(Debug)]
+pub(crate) struct Sign {
+    pub(crate) model: PathBuf,
+    pub(crate) key: PathBuf,
+    /// The key's certificate and those above it.
+    pub(crate) certificate: Option<(PathBuf, Vec<PathBuf>)>,
+    pub(crate) bundle: PathBuf,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) shard_size: Option<NonZeroU64>,
+    pub(crate) shard_names: ShardNames,
+    pub(crate) ignore_paths: Vec<PathBuf>,
+    pub(crate) allow_symlinks: bool,
+    pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+/// Decides what the arguments of `verify` mean.
+///
+/// # Errors
+/// If a bundle is given and nothing to trust, or the time cannot be read.
+pub(super) fn resolve_verify(typed: typed::Verify) -> Result<Verify> {
+    let typed::Verify {
+        model,
+        bundle,
+        public_key,
+        cert_chain,
+        at_time,
+        sha256sums,
+        auto: _,
+        ignore_paths,
+        ignore_unsigned_files,
+        check_disk,
+        effort: Effort { jobs },
+        output,
+    } = typed;
+    let at = at_time.as_deref().map(|word| {
+        report::unix_seconds(word).with_context(|| {
+            format!("--at-time {word}: give a time in UTC as 2026-01-31T12:00:00Z")
+        })
+    });
+    // clap lets exactly one of bundle, list and --auto through.
+    let against = match (bundle, public_key, sha256sums) {
+        (Some(bundle), Some(key), _) => Against::Key { bundle, key },
+        (Some(bundle), None, _) if !cert_chain.is_empty() => Against::Certificates {
+            bundle,
+            trusted: cert_chain,
+            at: at.transpose()?,
+        },
+        (Some(_), None, _) => bail!(Trouble::new(
+            "--bundle alone says nothing: anybody can sign",
+            "say whom you trust, with --public-key or --cert-chain",
+        )),
+        (None, _, Some(list)) => Against::Sums(list),
+        (None, _, None) => Against::Store,
+    };
+    Ok(Verify {
+        model,
+        against,
+        ignore_paths,
+        ignore_unsigned: ignore_unsigned_files,
+        check_disk,
+        jobs,
+        format: output,
+    })
+}
+
+/// Decides what the arguments of `verify-model` mean.
+///
+/// # Errors
+/// If the method is not built in.
+pub(super) fn resolve_verify_model(typed: typed::VerifyModel) -> Result<Verify> {
+    let typed::VerifyModel {
+        method,
+        model_path,
+        bundle,
+        public_key,
+        cert_chain,
+        ignore_paths,
+        ignore_unsigned_files,
+    } = typed;
+    let against = match (method, public_key) {
+        (Method::Key, Some(key)) => Against::Key { bundle, key },
+        (Method::Key, None) => bail!("--method key needs --public-key"),
+        (Method::Certificate, _) => Against::Certificates {
+            bundle,
+            trusted: cert_chain,
+            at: None,
+        },
+        (Method::Sigstore, _) => return Err(no_sigstore().into()),
+    };
+    Ok(Verify {
+        model: model_path,
+        against,
+        ignore_paths,
+        ignore_unsigned: ignore_unsigned_files,
+        check_disk: false,
+        jobs: None,
+        format: DocumentFormat::Pretty,
+    })
+}
+
+/// Decides what the arguments of `sign` mean.
+pub(super) fn resolve_sign(typed: typed::Sign) -> Sign {
+    let typed::Sign {
+        model,
+        key,
+        cert,
+        cert_chain,
+        bundle,
+        hash,
+        shards,
+        reference_names,
+        ignore_paths,
+        allow_symlinks,
+        effort: Effort { jobs },
+    } = typed;
+    Sign {
+        model,
+        key,
+        certificate: cert.map(|cert| (cert, cert_chain)),
+        bundle,
+        algorithm: match hash {
+            Hash::Sha256 => Algorithm::Sha256,
+            Hash::Blake2b => Algorithm::Blake2b,
+            Hash::Blake3 => Algorithm::Blake3,
+        },
+        shard_size: shards,
+        shard_names: if reference_names {
+            ShardNames::Reference
+        } else {
+            ShardNames::Specification
+        },
+        ignore_paths,
+        allow_symlinks,
+        jobs,
+    }
+}
+
+/// Decides what the arguments of `sign-model` mean.
+///
+/// # Errors
+/// If the method is not built in.
+pub(super) fn resolve_sign_model(typed: typed::SignModel) -> Result<Sign> {
+    let typed::SignModel {
+        method,
+        model_path,
+        output_bundle,
+        private_key,
+        signing_cert,
+        cert_chain,
+        ignore_paths,
+    } = typed;
+    let certificate = match method {
+        Method::Key => None,
+        Method::Certificate => {
+            let cert = signing_cert.context("--method certificate needs --signing-cert")?;
+            Some((cert, cert_chain))
+        }
+        Method::Sigstore => return Err(no_sigstore().into()),
+    };
+    Ok(Sign {
+        model: model_path,
+        key: private_key.context("--private-key is missing")?,
+        certificate,
+        bundle: output_bundle,
+        algorithm: Algorithm::Sha256,
+        shard_size: None,
+        shard_names: ShardNames::Specification,
+        ignore_paths,
+        allow_symlinks: false,
+        jobs: None,
+    })
+}
+
+fn no_sigstore() -> Trouble {
+    Trouble::new(
+        "--method sigstore: this tracer cannot sign or verify without keys",
+        "use the methods key or certificate",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Invocation, meant};
+
+    fn resolved(line: &str) -> Result<Invocation> {
+        meant::resolve(typed::Typed::try_parse_from(line.split_whitespace())?)
+    }
+
+    fn verify(line: &str) -> Verify {
+        match resolved(line) {
+            Ok(Invocation::Verify(verify)) => verify,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn refusal(line: &str) -> String {
+        match resolved(line) {
+            Ok(accepted) => panic!("{line}: {accepted:?}"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn a_model_is_compared_with_exactly_one_thing() {
+        assert!(matches!(
+            verify("tracer verify m --auto").against,
+            Against::Store
+        ));
+        let sums = verify("tracer verify m --sha256sums f").against;
+        assert!(matches!(sums, Against::Sums(_)));
+        assert!(refusal("tracer verify m").contains("--bundle"));
+        assert!(refusal("tracer verify m --auto --sha256sums f").contains("cannot be used with"));
+        assert!(refusal("tracer verify m --auto --public-key k").contains("--bundle"));
+    }
+
+    #[test]
+    fn a_bundle_needs_somebody_to_trust() {
+        assert!(refusal("tracer verify m --bundle b").contains("anybody can sign"));
+        let key = verify("tracer verify m --bundle b --public-key k").against;
+        assert!(matches!(key, Against::Key { .. }));
+        let line = "tracer verify m --bundle b --cert-chain r --cert-chain i";
+        let at = format!("{line} --at-time 2026-01-01T00:00:00Z");
+        let Against::Certificates { trusted, at, .. } = verify(&at).against else {
+            panic!("{at}");
+        };
+        assert_eq!((trusted.len(), at), (2, Some(1_767_225_600)));
+        assert!(refusal(&format!("{line} --at-time now")).contains("2026-01-31T12:00:00Z"));
+    }
+
+    #[test]
+    fn the_suites_command_line_means_the_same() {
+        let line = "tracer verify-model --method key --model-path /m --bundle /b --public-key /k \
+                    --ignore-paths /m/a --ignore-paths /m/b --ignore-unsigned-files";
+        let verify = verify(line);
+        assert!(verify.ignore_unsigned && verify.ignore_paths.len() == 2);
+        assert!(
+            refusal("tracer verify-model --method key --model-path m --bundle b")
+                .contains("--public-key")
+        );
+        assert!(
+            refusal("tracer verify-model --method certificate --model-path m --bundle b")
+                .contains("--cert-chain")
+        );
+        assert!(
+            refusal("tracer verify-model --method sigstore --model-path m --bundle b")
+                .contains("sigstore")
+        );
+        assert!(
+            refusal("tracer sign-model --method key --model-path m --output-bundle b")
+                .contains("--private-key")
+        );
+    }
+
+    #[test]
+    fn shards_have_a_billion_bytes_unless_another_size_is_given() {
+        let size = |line: &str| match resolved(line) {
+            Ok(Invocation::Sign(sign)) => sign.shard_size.map(NonZeroU64::get),
+            other => panic!("{line}: {other:?}"),
+        };
+        let line = "tracer sign m --key k --bundle b";
+        assert_eq!(size(line), None);
+        assert_eq!(size(&format!("{line} --shards")), Some(1_000_000_000));
+        assert_eq!(size(&format!("{line} --shards=4096")), Some(4096));
+        assert!(refusal(&format!("{line} --shards=0")).contains("--shards"));
+        assert!(refusal(&format!("{line} --reference-names")).contains("--shards"));
+    }
+}
