@@ -11,6 +11,7 @@ mod fuzz;
 mod process;
 mod test;
 mod vm;
+mod words;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Step {
     Test(test::Options),
     /// Run tests in virtual machines on distribution kernels
     Vm(vm::Options),
+    /// Make the list of common words that lexical redaction keeps
+    Words(words::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Step::Fuzz(options) => fuzz::run(&workspace, &options),
         Step::Test(options) => test::run(&workspace, &options),
         Step::Vm(options) => vm::run(&workspace, &options),
+        Step::Words(options) => words::run(&workspace, &options),
     });
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

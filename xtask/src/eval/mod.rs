@@ -1,6 +1,7 @@
 //! `cargo xtask eval`: judges what cannot be tested by a single case.
 
 mod document;
+mod lexical;
 mod score;
 
 use std::ops::Range;
@@ -64,6 +65,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     };
     let detectors = Detectors::builtin();
     let mut failures = Vec::new();
+    let mut names = Vec::new();
     for set in document::sets(&folder)? {
         let mut halves = Halves::default();
         for document in &set.documents {
@@ -78,9 +80,17 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
                 show(document, &scanned);
             }
         }
+        if lexical::SETS.contains(&set.name.as_str()) {
+            let mut words = lexical::Words::default();
+            for document in &set.documents {
+                words.add(document);
+            }
+            names.push((set.name.clone(), words));
+        }
         print(&set.name, &halves);
         failures.extend(judge(&set.name, &halves));
     }
+    failures.extend(lexical::judge(&names));
     for failure in &failures {
         println!("FAIL  {failure}");
     }

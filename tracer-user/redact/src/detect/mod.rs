@@ -23,6 +23,7 @@ mod email;
 mod hit;
 mod iban;
 mod kind;
+pub mod lexical;
 mod number;
 mod own;
 mod pattern;
@@ -187,7 +188,7 @@ impl Detectors {
     #[must_use]
     pub const fn reach(&self) -> Reach {
         Reach {
-            around: 256,
+            around: 512,
             longest: armour::MAX + 256,
         }
     }
