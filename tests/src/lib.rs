@@ -11,6 +11,7 @@ pub mod memory;
 pub mod model;
 pub mod package;
 pub mod privilege;
+pub mod reference;
 pub mod report;
 pub mod server;
 pub mod tracer;
