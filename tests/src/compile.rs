@@ -21,6 +21,19 @@ pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads");
 /// # Errors
 /// When a source is missing or does not compile.
 pub fn compiled(cache: &Cache, sources: &[&str], flags: &[&str]) -> Result<PathBuf> {
+    compiled_with(cache, sources, flags, &[])
+}
+
+/// As [`compiled`], with `libraries` behind the program for the linker.
+///
+/// # Errors
+/// As [`compiled`].
+pub fn compiled_with(
+    cache: &Cache,
+    sources: &[&str],
+    flags: &[&str],
+    libraries: &[&str],
+) -> Result<PathBuf> {
     let [program, ..] = sources else {
         bail!("nothing to compile")
     };
@@ -29,7 +42,7 @@ pub fn compiled(cache: &Cache, sources: &[&str], flags: &[&str]) -> Result<PathB
         hasher.update(std::fs::read(Path::new(SOURCES).join(source))?);
         hasher.update([0]);
     }
-    hasher.update(flags.join("\0"));
+    hasher.update([flags, libraries].concat().join("\0"));
     let key: String = hasher.finalize()[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -42,7 +55,8 @@ pub fn compiled(cache: &Cache, sources: &[&str], flags: &[&str]) -> Result<PathB
             .args(flags)
             .arg("-o")
             .arg(into.join(name))
-            .arg(&source);
+            .arg(&source)
+            .args(libraries);
         if source
             .extension()
             .is_some_and(|extension| extension != "rs")

@@ -1,4 +1,4 @@
-//! A distribution's own build of llama.cpp, unpacked with everything it depends on.
+//! A distribution's own builds: llama.cpp, unpacked with everything it depends on, and libc++.
 //!
 //! Packages are found and checked by apt itself, through the suite's signed index, with a state of
 //! its own: nothing is installed. A suite's index offers what it offers, so the version may differ
@@ -53,6 +53,44 @@ pub fn llama_cpp(cache: &Cache) -> Result<DebianRoot> {
         folder: folder.join("root"),
         version,
     })
+}
+
+/// Fetches the host's own libc++ and unpacks it: the folder with its `include` and `lib`. Nothing is
+/// installed.
+///
+/// # Errors
+/// When the machine's apt knows no Debian mirror, or has no libc++.
+pub fn libcxx(cache: &Cache) -> Result<PathBuf> {
+    let depends = Command::new("apt-cache")
+        .args(["depends", "libc++-dev"])
+        .output()
+        .context("cannot run `apt-cache`; this test needs a Debian system")?;
+    let depends = String::from_utf8_lossy(&depends.stdout);
+    let release = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: libc++-"))
+        .and_then(|rest| rest.strip_suffix("-dev"))
+        .context("apt knows no libc++-dev; run `apt-get update`")?;
+    let folder = cache.once(&format!("debian/libcxx-{release}"), |into| {
+        let archives = into.join("archives");
+        fs::create_dir(&archives)?;
+        run(Command::new("apt-get")
+            // The folder belongs to us, and apt's own user could not reach it.
+            .args(["-o", "APT::Sandbox::User=root", "download"])
+            .args([
+                format!("libc++-{release}-dev"),
+                format!("libc++abi-{release}-dev"),
+            ])
+            .current_dir(&archives))?;
+        for archive in fs::read_dir(&archives)? {
+            run(Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(archive?.path())
+                .arg(into.join("root")))?;
+        }
+        fs::remove_dir_all(&archives).context("cannot remove the archives")
+    })?;
+    Ok(folder.join(format!("root/usr/lib/llvm-{release}")))
 }
 
 /// What a merged-/usr system has before its first package, and where the kernel's file systems go.

@@ -102,6 +102,11 @@ pub enum Event {
         functions: BTreeMap<String, Counts>,
         checksum: u64,
     },
+    /// A function was called with these values, by the names that the profile has for them.
+    Call {
+        function: String,
+        values: BTreeMap<String, serde_json::Value>,
+    },
     /// The CPU time of `calls` calls; `warm_up` calls before them were not measured.
     Measured {
         calls: u64,

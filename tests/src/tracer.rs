@@ -34,7 +34,7 @@ set -e
 cp -a /etc "$LAYER/etc"
 mkdir -p "$LAYER/etc/tracer"
 chmod 0755 "$LAYER/etc/tracer"
-echo 'capture = "tokens"' > "$LAYER/etc/tracer/ceiling.toml"
+echo "capture = \"$LEVEL\"" > "$LAYER/etc/tracer/ceiling.toml"
 chmod 0644 "$LAYER/etc/tracer/ceiling.toml"
 mount --bind "$LAYER/etc" /etc
 exec "$@"
@@ -191,6 +191,14 @@ impl Tracing {
     /// # Errors
     /// When it has not been built or cannot be started.
     pub fn exact(arguments: &[&str]) -> Result<Self> {
+        Self::exact_at("tokens", arguments)
+    }
+
+    /// As [`Tracing::exact`], at another capture level.
+    ///
+    /// # Errors
+    /// As [`Tracing::exact`].
+    pub fn exact_at(level: &str, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new("unshare");
         command.args([
@@ -202,12 +210,13 @@ impl Tracing {
             WITH_CEILING,
             "tracer",
         ]);
-        command.env("LAYER", folder.path()).arg(binary()?);
+        command.env("LAYER", folder.path()).env("LEVEL", level);
+        command.arg(binary()?);
         command
             .args([
                 "trace",
                 "--capture",
-                "tokens",
+                level,
                 "--no-govern",
                 "--output",
                 "ndjson",

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cache::Cache,
-    compile::{SOURCES, compiled},
+    compile::{SOURCES, compiled, compiled_with},
     model::{self, Shape},
     package::{NODE_LLAMA_CPP, XLLAMACPP},
     report::{Event, Line},
@@ -85,6 +85,12 @@ pub enum Target {
     Panic,
     /// Measures what its own calls cost.
     Cost,
+    /// Every way in which C++ passes a value.
+    Shapes,
+    /// The same with libc++.
+    ShapesLibcxx,
+    /// Every way in which Rust passes text and slices.
+    Slices,
 }
 
 impl Target {
@@ -94,16 +100,26 @@ impl Target {
     /// When it does not compile.
     pub fn command(self, cache: &Cache, arguments: &[&str]) -> Result<Command> {
         let c = ["-rdynamic", "-fcf-protection=none"];
+        let rust = ["-O", "-g", "--edition", "2024", "-C", "link-args=-rdynamic"];
         let program = match self {
             Self::Flood => compiled(cache, &["flood.c", "report.h"], &c),
             Self::Stall => compiled(cache, &["stall.c", "report.h"], &c),
             Self::Unwind => compiled(cache, &["unwind.cpp", "report.h"], &c),
             Self::Cost => compiled(cache, &["cost.c", "report.h"], &c),
-            Self::Panic => compiled(
-                cache,
-                &["panic.rs"],
-                &["-O", "-g", "--edition", "2024", "-C", "link-args=-rdynamic"],
-            ),
+            Self::Panic => compiled(cache, &["panic.rs"], &rust),
+            Self::Slices => compiled(cache, &["slices.rs"], &rust),
+            Self::Shapes => compiled(cache, &["shapes.cpp", "report.h"], &c),
+            Self::ShapesLibcxx => {
+                let folder = crate::debian::libcxx(cache)?;
+                let headers = folder.join("include/c++/v1").display().to_string();
+                let libraries =
+                    ["libc++.a", "libc++abi.a"].map(|name| folder.join("lib").join(name));
+                let [library, abi] = libraries.map(|path| path.display().to_string());
+                let other = ["-nostdinc++", "-isystem", &headers, "-nodefaultlibs"];
+                let libraries = [&library, &abi, "-lm", "-lc", "-lgcc_s", "-lgcc"];
+                let flags = [&c[..], &other].concat();
+                compiled_with(cache, &["shapes.cpp", "report.h"], &flags, &libraries)
+            }
         }?;
         let mut command = Command::new(program);
         command.args(arguments);

@@ -5,7 +5,14 @@ use tracer_tests::compile::SOURCES;
 
 #[test]
 fn the_small_targets_profiles_are_read() -> Result<()> {
-    for name in ["flood.toml", "panic.toml", "stall.toml", "unwind.toml"] {
+    for name in [
+        "flood.toml",
+        "panic.toml",
+        "shapes.toml",
+        "slices.toml",
+        "stall.toml",
+        "unwind.toml",
+    ] {
         let text = std::fs::read_to_string(format!("{SOURCES}/{name}"))?;
         tracer_profile::read(name, &text).context(name)?;
     }

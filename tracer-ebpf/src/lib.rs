@@ -28,10 +28,10 @@ pub use control::{Control, ExeKey, RingState, SetKey, Target, TargetFlags, Targe
 pub use kernel::{FEATURE_FLAGS, FeatureFlag, KERNEL_FIELDS, KernelField};
 pub use loss::{LossCell, LossReason};
 pub use record::{
-    Chunk, ChunkStatus, Exec, Exit, Fork, Phase, RecordError, RecordHeader, RecordKind,
+    Chunk, ChunkStatus, Exec, Exit, Fork, Phase, RecordError, RecordHeader, RecordKind, TextFront,
 };
 pub use site::{Histogram, Register, Site, SiteRole, StashKey, Stashed};
-pub use spec::{CaptureLevel, Comparison, Op, OpFlags, OpKind, Source, Spec, SpecFlags};
+pub use spec::{CaptureLevel, Comparison, Layout, Op, OpFlags, OpKind, Source, Spec, SpecFlags};
 
 /// Specs that can be loaded at once.
 pub const MAX_SPECS: u32 = 256;
@@ -47,8 +47,12 @@ pub const MAX_OFFSETS: usize = 4;
 pub const MAX_TAIL: usize = 8192;
 /// Bytes that one chunk may hold; what is longer is truncated and counted.
 pub const MAX_CHUNK: usize = 2048;
-/// Elements that one [`OpKind::Gather`] may read.
+/// Elements that one [`OpKind::Gather`] or [`OpKind::Strided`] may read.
 pub const MAX_GATHER: usize = 512;
+/// Texts that one [`OpKind::Texts`] may read.
+pub const MAX_TEXTS: usize = 64;
+/// Bytes of one text of [`OpKind::Texts`]; what is longer is cut.
+pub const MAX_TEXT: usize = 248;
 /// Event rings; a CPU beyond it shares ring `cpu % MAX_RINGS`.
 pub const MAX_RINGS: u32 = 64;
 /// Scratch slots of one CPU: a program that is pre-empted, or sleeps in a page fault, keeps its

@@ -62,8 +62,8 @@ pub(crate) struct Scratch {
     calls: u64,
     /// The general registers at the hit.
     pub(crate) registers: [u64; REGISTERS],
-    /// Where a number lands that is read from the process.
-    pub(crate) word: [u64; 2],
+    /// Where a number lands that is read from the process, or the front of a string or vector.
+    pub(crate) word: [u64; 3],
     /// Boot time of the hit, in nanoseconds.
     pub(crate) now: Held<u64>,
     /// `bpf_get_current_pid_tgid()`.
@@ -125,14 +125,22 @@ pub(crate) struct Scratch {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Gathering {
-    /// Where the array of pointers lies in the process.
+    /// Where the array lies in the process.
     pub(crate) array: u64,
-    /// Offset in `record` of the first number.
+    /// From one element to the next, in bytes.
+    pub(crate) stride: u64,
+    /// Offset in `record` of the first element's copy.
     pub(crate) start: u64,
-    /// Bytes of a number.
+    /// Bytes of a number; of texts, the most that is taken of one.
     pub(crate) width: u64,
-    /// Numbers that were read.
+    /// 1 if the elements are pointers to the numbers; of texts, their [`tracer_abi::Layout`].
+    pub(crate) element: u64,
+    /// Elements that were read.
     pub(crate) done: u64,
+    /// Bytes of texts that are in place, their fronts included.
+    pub(crate) used: u64,
+    /// Bytes of the text in hand.
+    pub(crate) length: u64,
 }
 
 impl Scratch {

@@ -94,7 +94,22 @@ pub struct Chunk {
     pub status: u8,
     /// Bytes that follow, padding excluded.
     pub length: u16,
-    /// Bytes that the whole has, cut to 32 bits; for C strings that were cut short, 0.
+    /// Bytes that the whole has, cut to 32 bits; for C strings that were cut short, 0. Of a chunk of
+    /// texts, how many texts the whole has.
+    pub wanted: u32,
+}
+
+/// The front of one text in a chunk of [`OpKind::Texts`](crate::OpKind).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TextFront {
+    /// [`ChunkStatus`] of this text.
+    pub status: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Bytes that follow, padding excluded.
+    pub length: u16,
+    /// Bytes that the whole text has, cut to 32 bits; 0 where a C string was cut.
     pub wanted: u32,
 }
 
@@ -296,6 +311,33 @@ impl RecordHeader {
     }
 }
 
+impl TextFront {
+    /// Splits the first text of a chunk of texts, its bytes, and what follows.
+    ///
+    /// # Errors
+    /// If the bytes end early.
+    pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8], &[u8]), RecordError> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        let front = Self {
+            status: cursor.u8()?,
+            reserved: cursor.u8()?,
+            length: cursor.u16()?,
+            wanted: cursor.u32()?,
+        };
+        let (content, after) = padded(cursor.rest(), front.length, cursor.at)?;
+        Ok((front, content, after))
+    }
+}
+
+/// `length` bytes, and what follows their padding to 8; `at` is where they begin.
+fn padded(bytes: &[u8], length: u16, at: usize) -> Result<(&[u8], &[u8]), RecordError> {
+    let length = usize::from(length);
+    let content = bytes.get(..length);
+    let content = content.ok_or(RecordError::Short { offset: at })?;
+    let after = bytes.get(length.next_multiple_of(8)..).unwrap_or_default();
+    Ok((content, after))
+}
+
 impl Chunk {
     /// Splits the first chunk, its bytes, and what follows from a record's tail.
     ///
@@ -309,12 +351,7 @@ impl Chunk {
             length: cursor.u16()?,
             wanted: cursor.u32()?,
         };
-        let length = usize::from(chunk.length);
-        let rest = cursor.rest();
-        let content = rest
-            .get(..length)
-            .ok_or(RecordError::Short { offset: cursor.at })?;
-        let after = rest.get(length.next_multiple_of(8)..).unwrap_or_default();
+        let (content, after) = padded(cursor.rest(), chunk.length, cursor.at)?;
         Ok((chunk, content, after))
     }
 
@@ -383,6 +420,7 @@ impl Fork {
 
 const _: () = assert!(size_of::<RecordHeader>() == 56);
 const _: () = assert!(size_of::<Chunk>() == 8);
+const _: () = assert!(size_of::<TextFront>() == 8);
 const _: () = assert!(size_of::<Exec>() == 24);
 const _: () = assert!(size_of::<Exit>() == 16);
 const _: () = assert!(size_of::<Fork>() == 16);

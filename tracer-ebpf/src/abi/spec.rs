@@ -47,7 +47,8 @@ pub enum OpKind {
     /// itself, cut to `width`.
     Number = 1,
     /// Append a chunk: bytes at the address found by following all offsets but the last, which is
-    /// only added. The length is slot `length_slot` times `width`, at most `operand` bytes.
+    /// only added. Where they begin and how many there are says [`Op::layout`], in elements of `width`
+    /// bytes; at most `operand` bytes.
     Bytes = 2,
     /// As [`OpKind::Bytes`], up to a NUL byte, at most `operand` bytes.
     CString = 3,
@@ -62,6 +63,40 @@ pub enum OpKind {
     /// As [`OpKind::Number`], then add slot `length_slot` times `operand`: the address of an
     /// array's element.
     Scale = 7,
+    /// Write to slot `slot` how long the thing is whose front lies at the address, as
+    /// [`OpKind::Bytes`] finds it: by [`Op::layout`], in elements of `operand` bytes.
+    Length = 8,
+    /// Append a chunk: numbers of `width` bytes that lie [`Op::stride`] bytes apart; where they are
+    /// and how many by [`Op::layout`], at most `operand` elements.
+    Strided = 9,
+    /// Append a chunk of texts: elements that lie [`Op::stride`] bytes apart, where and how many by
+    /// [`Op::layout`]. Each is a text by [`Op::element`], of which at most `operand` bytes are
+    /// taken. The chunk holds a [`TextFront`](crate::TextFront) and the bytes, padded to 8, for each.
+    Texts = 10,
+}
+
+/// How something that has a beginning and a length says where they are, in [`Op::layout`] and
+/// [`Op::element`]. The address is that of its front.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Layout {
+    /// The address is the beginning, and slot `length_slot` the number of elements. As an element:
+    /// a pointer to a C string.
+    #[default]
+    Plain = 0,
+    /// Pointer, then number of elements: libstdc++'s `std::string` and `std::span`, Rust's `&str` and
+    /// slices.
+    PointerLength = 1,
+    /// Number of elements, then pointer: libstdc++'s `std::string_view`.
+    LengthPointer = 2,
+    /// Pointer to the beginning, pointer behind the end: `std::vector` of both libraries.
+    BeginEnd = 3,
+    /// libc++'s `std::string`: bit 0 of the first byte says whether it is long (capacity, length,
+    /// pointer) or short (the rest of the byte is the length, the bytes follow).
+    LibcxxString = 4,
+    /// Capacity, pointer, number of elements: Rust's `Vec` and `String`, as its compiler has laid
+    /// them since 2024 without promising to.
+    CapacityPointerLength = 5,
 }
 
 /// The relation of [`OpKind::Keep`], in [`Op::comparison`]. Signed 64-bit.
@@ -108,8 +143,8 @@ pub struct Op {
     pub source: u8,
     /// The register or slot of the source.
     pub index: u8,
-    /// Slot that is written ([`OpKind::Number`], [`OpKind::InSet`], [`OpKind::Scale`]) or tested ([`OpKind::Keep`]);
-    /// for chunks, the field number that [`Chunk::field`](crate::Chunk) repeats.
+    /// Slot that is written ([`OpKind::Number`], [`OpKind::InSet`], [`OpKind::Scale`],
+    /// [`OpKind::Length`]) or tested ([`OpKind::Keep`]); for chunks, the field number that [`Chunk::field`](crate::Chunk) repeats.
     pub slot: u8,
     /// Bytes of the number or element: 1, 2, 4 or 8.
     pub width: u8,
@@ -119,8 +154,14 @@ pub struct Op {
     pub length_slot: u8,
     /// [`Comparison`] of [`OpKind::Keep`].
     pub comparison: u8,
+    /// [`Layout`] of what a chunk or a length is taken of.
+    pub layout: u8,
+    /// [`Layout`] of one text of [`OpKind::Texts`].
+    pub element: u8,
+    /// From one element to the next, in bytes, where that is not `width`; else 0.
+    pub stride: u16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: u16,
     /// Bytes added before each read.
     pub offsets: [i32; MAX_OFFSETS],
     /// Limit, constant or comparand, as the kind says.

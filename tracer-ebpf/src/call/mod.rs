@@ -21,6 +21,7 @@ mod operations;
 mod record;
 mod registers;
 mod stash;
+mod texts;
 
 use aya_ebpf::{
     EbpfContext,

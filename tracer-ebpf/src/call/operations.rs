@@ -10,12 +10,12 @@ use core::ffi::c_void;
 
 use aya_ebpf::{btf_maps::HashMap, helpers::generated::bpf_loop, macros::btf_map};
 use tracer_abi::{
-    Chunk, Comparison, LossReason, MAX_CHUNK, MAX_GATHER, MAX_OFFSETS, MAX_OPS, Op, OpFlags,
-    OpKind, SetKey, Source, Spec,
+    Chunk, Comparison, Layout, LossReason, MAX_CHUNK, MAX_GATHER, MAX_OFFSETS, MAX_OPS, Op,
+    OpFlags, OpKind, SetKey, Source, Spec,
 };
 
 use crate::{
-    call::{REGISTERS, Turn, gates, memory, record},
+    call::{REGISTERS, Turn, gates, memory, record, texts},
     kernel::{F_LOOP, has},
     loss,
     scratch::{Gathering, Scratch, TAIL_LIMIT, load},
@@ -99,6 +99,12 @@ fn run_one(scratch: &mut Scratch, op: &Op) -> bool {
 
 #[inline(always)]
 fn is_number(op: &Op) -> bool {
+    is_word(op) || load(&op.kind) == OpKind::Length as u8
+}
+
+/// Whether what the last offset leads to is read as a number, not only the address of something.
+#[inline(always)]
+fn is_word(op: &Op) -> bool {
     let kind = load(&op.kind);
     kind == OpKind::Number as u8 || kind == OpKind::InSet as u8 || kind == OpKind::Scale as u8
 }
@@ -118,7 +124,7 @@ fn follow(scratch: &mut Scratch, op: &Op) -> bool {
         scratch.found.set(address);
         let mut width = 8;
         if step as u8 == load(&op.depth) {
-            if !is_number(op) {
+            if !is_word(op) {
                 break;
             }
             width = load(&op.width);
@@ -135,6 +141,10 @@ fn follow(scratch: &mut Scratch, op: &Op) -> bool {
 #[inline(always)]
 fn number(scratch: &mut Scratch, op: &Op, is_found: bool) {
     let target = load(&op.slot);
+    let mut is_found = is_found;
+    if is_found && load(&op.kind) == OpKind::Length as u8 {
+        is_found = measure(scratch, op);
+    }
     if !is_found {
         scratch.open.faulted |= bit(target);
         loss::count(LossReason::ReadFault, scratch.now.get());
@@ -156,12 +166,7 @@ fn number(scratch: &mut Scratch, op: &Op, is_found: bool) {
 /// Appends the chunk whose address was found.
 #[inline(always)]
 fn chunk(scratch: &mut Scratch, op: &Op, is_found: bool) {
-    let kind = load(&op.kind);
-    if kind != OpKind::Bytes as u8 && kind != OpKind::CString as u8 && kind != OpKind::Gather as u8
-    {
-        return;
-    }
-    if !record::make_room(scratch) {
+    if !is_chunk(op) || !record::make_room(scratch) {
         return;
     }
     if is_found {
@@ -169,11 +174,23 @@ fn chunk(scratch: &mut Scratch, op: &Op, is_found: bool) {
             bytes(scratch, op);
         } else if load(&op.kind) == OpKind::CString as u8 {
             string(scratch, op);
+        } else if load(&op.kind) == OpKind::Texts as u8 {
+            texts::take(scratch, op);
         } else {
             gather(scratch, op);
         }
     }
     record::append(scratch, load(&op.slot));
+}
+
+#[inline(always)]
+fn is_chunk(op: &Op) -> bool {
+    let kind = load(&op.kind);
+    kind == OpKind::Bytes as u8
+        || kind == OpKind::CString as u8
+        || kind == OpKind::Gather as u8
+        || kind == OpKind::Strided as u8
+        || kind == OpKind::Texts as u8
 }
 
 #[inline(always)]
@@ -217,10 +234,10 @@ fn bit(slot: u8) -> u16 {
 
 /// Reads a number of `width` bytes.
 #[inline(always)]
-fn read_word(scratch: &mut Scratch, address: u64, width: u8) -> Option<u64> {
+pub(super) fn read_word(scratch: &mut Scratch, address: u64, width: u8) -> Option<u64> {
     scratch.word[0] = 0;
     let to = (&raw mut scratch.word).cast();
-    // SAFETY: `word` has room for 16 bytes, and the width is cut to 15.
+    // SAFETY: `word` has room for 24 bytes, and the width is cut to 15.
     let is_read = unsafe { memory::read(to, u32::from(width & 15), address) };
     // SAFETY: our own memory; volatile because the helper wrote it.
     is_read.then(|| unsafe { (&raw const scratch.word[0]).read_volatile() })
@@ -274,20 +291,89 @@ fn set_membership(scratch: &mut Scratch, op: &Op, value: u64) -> u64 {
     }
 }
 
-/// Puts the bytes that slot `length_slot` asks for to `scratch.wanted`: so many elements of the
-/// operation's width, none if the number is negative.
-#[inline(always)]
-fn want(scratch: &mut Scratch, op: &Op) {
-    let count = slot(scratch, load(&op.length_slot));
-    scratch.wanted.set(count);
+/// Goes on from the front of something in `scratch.found` to its beginning, and puts the bytes that it
+/// has to `scratch.wanted`; false if the front cannot be read. A negative number means none.
+#[inline(never)]
+pub(super) fn locate(scratch: &mut Scratch, op: &Op) -> bool {
+    let layout = load(&op.layout);
+    if layout == Layout::Plain as u8 {
+        let count = slot(scratch, load(&op.length_slot));
+        scratch.wanted.set(count);
+    } else if !read_front(scratch, layout) {
+        return false;
+    }
     if scratch.wanted.get().cast_signed() < 0 {
         scratch.wanted.set(0);
     }
     if scratch.wanted.get() > u64::from(u32::MAX) {
         scratch.wanted.set(u64::from(u32::MAX));
     }
-    let wanted = scratch.wanted.get() * u64::from(load(&op.width));
-    scratch.wanted.set(wanted);
+    if load(&op.layout) != Layout::BeginEnd as u8 {
+        let wanted = scratch.wanted.get() * unit(op);
+        scratch.wanted.set(wanted);
+    }
+    true
+}
+
+/// From one element to the next, in bytes.
+#[inline(always)]
+pub(super) fn unit(op: &Op) -> u64 {
+    let stride = load(&op.stride);
+    if stride != 0 {
+        return u64::from(stride);
+    }
+    u64::from(load(&op.width))
+}
+
+/// Reads the front of a string, slice or vector at `scratch.found`: puts there where the elements
+/// begin, and to `scratch.wanted` how many there are, or for [`Layout::BeginEnd`] how many bytes.
+#[inline(never)]
+pub(super) fn read_front(scratch: &mut Scratch, layout: u8) -> bool {
+    let mut length = 16;
+    if layout >= Layout::LibcxxString as u8 {
+        length = 24;
+    }
+    let to = (&raw mut scratch.word).cast();
+    // SAFETY: `word` has room for 24 bytes.
+    if !unsafe { memory::read(to, length, scratch.found.get()) } {
+        return false;
+    }
+    let (first, second) = (load(&scratch.word[0]), load(&scratch.word[1]));
+    if layout == Layout::LengthPointer as u8 {
+        scratch.found.set(second);
+        scratch.wanted.set(first);
+    } else if layout == Layout::BeginEnd as u8 {
+        scratch.found.set(first);
+        scratch.wanted.set(second.wrapping_sub(first));
+    } else if layout == Layout::CapacityPointerLength as u8 {
+        scratch.found.set(second);
+        scratch.wanted.set(load(&scratch.word[2]));
+    } else if layout != Layout::LibcxxString as u8 {
+        scratch.found.set(first);
+        scratch.wanted.set(second);
+    } else if first & 1 != 0 {
+        scratch.found.set(load(&scratch.word[2]));
+        scratch.wanted.set(second);
+    } else {
+        // The text lies behind its own length.
+        scratch.found.set(scratch.found.get().wrapping_add(1));
+        scratch.wanted.set((first & 0xff) >> 1);
+    }
+    true
+}
+
+/// Puts the number of elements of what lies at `scratch.found` there.
+#[inline(always)]
+fn measure(scratch: &mut Scratch, op: &Op) -> bool {
+    if !locate(scratch, op) {
+        return false;
+    }
+    let size = load(&op.operand).cast_unsigned();
+    // By zero the machine divides to zero.
+    scratch
+        .found
+        .set(scratch.wanted.get().checked_div(size).unwrap_or(0));
+    true
 }
 
 /// Puts the operation's limit, in bytes, to `scratch.bound`, lowered to what a chunk may hold and what
@@ -309,7 +395,7 @@ fn bound(scratch: &mut Scratch, op: &Op, width: u64) {
 }
 
 #[inline(always)]
-fn lower_bound(scratch: &mut Scratch, to: u64) {
+pub(super) fn lower_bound(scratch: &mut Scratch, to: u64) {
     if scratch.bound.get() > to {
         scratch.bound.set(to);
     }
@@ -317,7 +403,9 @@ fn lower_bound(scratch: &mut Scratch, to: u64) {
 
 #[inline(always)]
 fn bytes(scratch: &mut Scratch, op: &Op) {
-    want(scratch, op);
+    if !locate(scratch, op) {
+        return;
+    }
     bound(scratch, op, 1);
     let wanted = scratch.wanted.get();
     lower_bound(scratch, wanted);
@@ -364,21 +452,26 @@ fn string(scratch: &mut Scratch, op: &Op) {
 #[inline(never)]
 fn gather(scratch: &mut Scratch, op: &Op) {
     let width = u64::from(load(&op.width));
-    if width == 0 || width > 8 {
+    let unit = unit(op);
+    if width == 0 || width > 8 || unit == 0 || !locate(scratch, op) {
         return;
     }
-    want(scratch, op);
+    let wanted = scratch.wanted.get() / unit * width;
+    scratch.wanted.set(wanted);
     bound(scratch, op, width);
-    let wanted = scratch.wanted.get();
     lower_bound(scratch, wanted);
     let fitting = scratch.bound.get() / width;
     scratch.bound.set(fitting);
     lower_bound(scratch, MAX_GATHER as u64);
     scratch.gathering = Gathering {
         array: scratch.found.get(),
+        stride: unit,
         start: scratch.length.get() + size_of::<Chunk>() as u64,
         width,
+        element: u64::from(load(&op.kind) == OpKind::Gather as u8),
         done: 0,
+        used: 0,
+        length: 0,
     };
     let mut context: *mut Scratch = scratch;
     // SAFETY: the callback has the type that bpf_loop calls, and its context outlives the loop.
@@ -397,28 +490,30 @@ fn gather(scratch: &mut Scratch, op: &Op) {
     }
 }
 
-/// Reads one pointer of the array and the number behind it; 1 ends the loop.
+/// Reads one element of the array, or the number that it points to; 1 ends the loop.
 unsafe extern "C" fn gather_one(index: u32, context: *mut c_void) -> i64 {
     // SAFETY: the context is the pointer to the scratch slot that the loop was given; nothing else uses
     // the slot before the loop has ended.
     let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
-    let Gathering {
-        array,
-        start,
-        width,
-        done,
-    } = scratch.gathering;
-    let from = array.wrapping_add(u64::from(index) * 8);
-    let Some(pointer) = read_word(scratch, from, 8) else {
-        return 1;
-    };
-    let at = start.wrapping_add(done.wrapping_mul(width));
+    let offset = u64::from(index).wrapping_mul(load(&scratch.gathering.stride));
+    let from = load(&scratch.gathering.array).wrapping_add(offset);
+    scratch.found.set(from);
+    if load(&scratch.gathering.element) != 0 {
+        let Some(pointer) = read_word(scratch, from, 8) else {
+            return 1;
+        };
+        scratch.found.set(pointer);
+    }
+    let width = load(&scratch.gathering.width);
+    let done = load(&scratch.gathering.done);
+    let at = load(&scratch.gathering.start).wrapping_add(done.wrapping_mul(width));
     if at > (TAIL_LIMIT + MAX_CHUNK) as u64 {
         return 1;
     }
     let record: *mut u8 = (&raw mut scratch.record).cast();
+    let from = scratch.found.get();
     // SAFETY: `at` was checked above, and the record is 24 bytes longer; the width is cut to 15.
-    let is_read = unsafe { memory::read(record.add(at as usize), (width & 15) as u32, pointer) };
+    let is_read = unsafe { memory::read(record.add(at as usize), (width & 15) as u32, from) };
     if !is_read {
         return 1;
     }

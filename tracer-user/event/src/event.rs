@@ -9,6 +9,7 @@ use crate::{
         Attached, NotAttachable, Restored, RuntimeFound, RuntimeGone, SessionStarted, Shed, Silent,
         Summary,
     },
+    call::Called,
     identity::{Label, Name},
     inference::{Request, RuntimeError, Step, Tokens},
     loss::Loss,
@@ -84,6 +85,9 @@ pub enum Body<C> {
     /// Tokens went in or came out.
     #[serde(rename = "content.tokens")]
     Tokens(Box<Tokens<C>>),
+    /// A function was called that only its profile knows the meaning of.
+    #[serde(rename = "op.call")]
+    Called(Box<Called<C>>),
     /// Latencies of a hot operation.
     #[serde(rename = "op.histogram")]
     OperationHistogram(OperationHistogram),
@@ -174,6 +178,7 @@ impl<C> Body<C> {
             Self::Request(_) => "inference.request",
             Self::RuntimeError(_) => "inference.error",
             Self::Tokens(_) => "content.tokens",
+            Self::Called(_) => "op.call",
             Self::OperationHistogram(_) => "op.histogram",
             Self::Loss(_) => "loss",
             Self::SessionStarted(_) => "session.started",
@@ -201,6 +206,7 @@ impl<C> Body<C> {
             Self::Request(body) => Body::Request(body),
             Self::RuntimeError(body) => Body::RuntimeError(Box::new(body.map(change))),
             Self::Tokens(body) => Body::Tokens(Box::new(body.map(change))),
+            Self::Called(body) => Body::Called(Box::new(body.map(change))),
             Self::OperationHistogram(body) => Body::OperationHistogram(body),
             Self::Loss(body) => Body::Loss(body),
             Self::SessionStarted(body) => Body::SessionStarted(body),

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod call;
 pub mod diff;
 mod event;
 mod identity;

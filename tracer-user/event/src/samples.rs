@@ -8,7 +8,7 @@ use crate::{
     Body, BootNanos, BuildId, Cgroup, ContainerId, ContextId, Cpu, Device, Digest, Event, Grant,
     Inode, Known, Label, Level, Loss, LossReason, ModelId, Moment, Name, Nanos, OperationHistogram,
     Pid, Place, Position, RawEvent, RequestId, Schema, SequenceId, StartTicks, Tid, WallNanos,
-    agent, inference, model, process,
+    agent, call, inference, model, process,
 };
 
 /// Text in every field that is withheld by default.
@@ -145,6 +145,13 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             tokens: Raw::new(Content::Tokens(vec![1, 15043, 3186])),
             positions: Known::Known(vec![Position(0), Position(1), Position(2)]),
             truncated: false,
+        })),
+        Body::Called(Box::new(call::Called {
+            at: call::CallPart::Return,
+            call: 77,
+            duration: Known::Known(Nanos(4_100)),
+            values: call_values(),
+            cut: vec![Name::new("prompt")],
         })),
         Body::OperationHistogram(OperationHistogram {
             operation: Name::new("ggml/mul-mat"),
@@ -295,4 +302,27 @@ const fn inode(inode: u64) -> Inode {
 
 pub(crate) fn text(text: &str) -> Raw<Content> {
     Raw::new(Content::text(text))
+}
+
+fn call_values() -> BTreeMap<Name, call::CallValue<Raw<Content>>> {
+    use call::CallValue;
+    let values = [
+        ("inputs", CallValue::Number(2)),
+        ("handle", CallValue::Large(u64::MAX)),
+        ("scale", CallValue::Float(Known::Known(0.5))),
+        ("element_type", CallValue::Word(Name::new("float32"))),
+        ("ends", CallValue::Flag(Known::Known(false))),
+        ("dimensions", CallValue::Numbers(vec![1, 5])),
+        ("ids", CallValue::Ids(Raw::new(Content::Tokens(vec![101])))),
+        ("path", CallValue::Path(text("/models/a.onnx"))),
+        ("place", CallValue::Symbol(text("session.cc"))),
+        ("input_names", CallValue::Names(vec![text("x")])),
+        ("prompt", CallValue::Text(text(SECRET))),
+        ("stops", CallValue::Texts(vec![text(SECRET)])),
+        ("extra", CallValue::Unread(call::Unread::Level)),
+    ];
+    let values = values.into_iter();
+    values
+        .map(|(name, value)| (Name::new(name), value))
+        .collect()
 }

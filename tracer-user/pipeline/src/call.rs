@@ -1,8 +1,8 @@
 //! One probed call, with its values by role.
 
-use tracer_abi::{Chunk, ChunkStatus, Phase, RecordHeader};
+use tracer_abi::{Chunk, ChunkStatus, Phase, RecordHeader, TextFront};
 use tracer_event::{BootNanos, Content, Cpu, Nanos, Pid, Raw, Tid};
-use tracer_profile::{FieldKind, FieldName, Place, Signal};
+use tracer_profile::{Field, FieldKind, FieldName, Place, Signal};
 
 use crate::decode::LoadedProbe;
 
@@ -105,6 +105,8 @@ impl<'a> Call<'a> {
                 | FieldKind::Address
                 | FieldKind::Membership
                 | FieldKind::Numbers { .. }
+                | FieldKind::Floats { .. }
+                | FieldKind::Texts
                 | FieldKind::Text,
                 _,
             ) => None,
@@ -124,12 +126,7 @@ impl<'a> Call<'a> {
         let (FieldKind::Float { width }, value) = self.slot(name)? else {
             return None;
         };
-        let [a, b, c, d, ..] = value.to_le_bytes();
-        match width {
-            4 => Some(f64::from(f32::from_le_bytes([a, b, c, d]))),
-            8 => Some(f64::from_bits(value)),
-            _ => None,
-        }
+        float(&value.to_le_bytes()[..width.min(8).into()])
     }
 
     /// Whether a value is in its set; `None` also where the set is not known.
@@ -148,10 +145,33 @@ impl<'a> Call<'a> {
         let (FieldKind::Text, chunk, bytes) = self.chunk(name)? else {
             return None;
         };
-        Some(CapturedText {
-            bytes,
-            whole: chunk.chunk_status() == Ok(ChunkStatus::Whole),
-        })
+        Some(CapturedText::new(chunk, bytes))
+    }
+
+    /// The value of any field, whether or not it has a role.
+    #[must_use]
+    pub fn value(&self, field: &Field) -> CapturedValue<'a> {
+        match field.place {
+            Place::Slot(index) => {
+                let mask = 1_u16.checked_shl(index.into()).unwrap_or(0);
+                if self.header.skipped & mask != 0 {
+                    return CapturedValue::Skipped;
+                }
+                let value = self.slots.get(usize::from(index));
+                match value.filter(|_| self.header.faulted & mask == 0) {
+                    Some(bytes) => slot_value(field.kind, u64::from_le_bytes(*bytes)),
+                    None => CapturedValue::Faulted,
+                }
+            }
+            Place::Chunk(number) => match self.raw_chunk(number) {
+                None if field.level as u8 > self.header.level => CapturedValue::Skipped,
+                None => CapturedValue::Faulted,
+                Some((chunk, _)) if chunk.chunk_status() == Ok(ChunkStatus::Faulted) => {
+                    CapturedValue::Faulted
+                }
+                Some((chunk, bytes)) => chunk_value(field.kind, chunk, bytes),
+            },
+        }
     }
 
     /// Whole numbers.
@@ -160,12 +180,7 @@ impl<'a> Call<'a> {
         let (FieldKind::Numbers { width, signed }, chunk, bytes) = self.chunk(name)? else {
             return None;
         };
-        matches!(width, 1 | 2 | 4 | 8).then(|| Numbers {
-            bytes,
-            width: usize::from(width),
-            signed,
-            whole: chunk.chunk_status() == Ok(ChunkStatus::Whole),
-        })
+        Numbers::new(width, signed, chunk, bytes)
     }
 
     fn slot(&self, name: FieldName) -> Option<(FieldKind, u64)> {
@@ -186,17 +201,92 @@ impl<'a> Call<'a> {
         let Place::Chunk(number) = field.place else {
             return None;
         };
+        let (chunk, bytes) = self.raw_chunk(number)?;
+        let readable = chunk.chunk_status() != Ok(ChunkStatus::Faulted);
+        readable.then_some((field.kind, chunk, bytes))
+    }
+
+    fn raw_chunk(&self, number: u8) -> Option<(Chunk, &'a [u8])> {
         let mut rest = self.chunks;
         for _ in 0..self.header.chunk_count {
             let (chunk, bytes, after) = Chunk::parse(rest).ok()?;
             if chunk.field == number {
-                let readable = chunk.chunk_status() != Ok(ChunkStatus::Faulted);
-                return readable.then_some((field.kind, chunk, bytes));
+                return Some((chunk, bytes));
             }
             rest = after;
         }
         None
     }
+}
+
+/// A captured value of any kind.
+#[derive(Clone, Copy)]
+pub enum CapturedValue<'a> {
+    /// A whole number; an unsigned one wraps.
+    Number {
+        /// Its bits.
+        value: i64,
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A floating-point number.
+    Float(f64),
+    /// An address in the target.
+    Address(u64),
+    /// Membership in a set; `None` where the set is not known.
+    Membership(Option<bool>),
+    /// Text.
+    Text(CapturedText<'a>),
+    /// Several texts.
+    Texts(Texts<'a>),
+    /// Whole numbers.
+    Numbers(Numbers<'a>),
+    /// Floating-point numbers.
+    Floats(Floats<'a>),
+    /// Above the capture level.
+    Skipped,
+    /// Its memory could not be read, or the record had no room.
+    Faulted,
+}
+
+fn slot_value<'a>(kind: FieldKind, value: u64) -> CapturedValue<'a> {
+    match kind {
+        FieldKind::Number { signed } => CapturedValue::Number {
+            value: value.cast_signed(),
+            signed,
+        },
+        FieldKind::Float { width } => {
+            let bytes = value.to_le_bytes();
+            let read = float(&bytes[..width.min(8).into()]);
+            read.map_or(CapturedValue::Faulted, CapturedValue::Float)
+        }
+        FieldKind::Address => CapturedValue::Address(value),
+        FieldKind::Membership => CapturedValue::Membership(match value {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }),
+        FieldKind::Numbers { .. }
+        | FieldKind::Floats { .. }
+        | FieldKind::Texts
+        | FieldKind::Text => CapturedValue::Faulted,
+    }
+}
+
+fn chunk_value(kind: FieldKind, chunk: Chunk, bytes: &[u8]) -> CapturedValue<'_> {
+    let value = match kind {
+        FieldKind::Numbers { width, signed } => {
+            Numbers::new(width, signed, chunk, bytes).map(CapturedValue::Numbers)
+        }
+        FieldKind::Floats { width } => Floats::new(width, chunk, bytes).map(CapturedValue::Floats),
+        FieldKind::Texts => Some(CapturedValue::Texts(Texts { chunk, rest: bytes })),
+        FieldKind::Text => Some(CapturedValue::Text(CapturedText::new(chunk, bytes))),
+        FieldKind::Number { .. }
+        | FieldKind::Float { .. }
+        | FieldKind::Address
+        | FieldKind::Membership => None,
+    };
+    value.unwrap_or(CapturedValue::Faulted)
 }
 
 /// Bytes of text as they were captured.
@@ -207,6 +297,13 @@ pub struct CapturedText<'a> {
 }
 
 impl<'a> CapturedText<'a> {
+    fn new(chunk: Chunk, bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            whole: chunk.chunk_status() == Ok(ChunkStatus::Whole),
+        }
+    }
+
     /// The bytes, to decide by.
     #[must_use]
     pub const fn expose(&self) -> &'a [u8] {
@@ -226,6 +323,73 @@ impl<'a> CapturedText<'a> {
     }
 }
 
+/// Captured texts, read as they are asked for.
+#[derive(Clone, Copy)]
+pub struct Texts<'a> {
+    chunk: Chunk,
+    rest: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    /// Whether all texts are here; each tells itself whether it is whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.chunk.chunk_status() == Ok(ChunkStatus::Whole)
+    }
+
+    /// The texts in order; `None` is one that could not be read.
+    pub fn iter(&self) -> impl Iterator<Item = Option<CapturedText<'a>>> + use<'a> {
+        let mut rest = self.rest;
+        std::iter::from_fn(move || {
+            let (front, bytes, after) = TextFront::parse(rest).ok()?;
+            rest = after;
+            Some(
+                (front.status != ChunkStatus::Faulted as u8).then_some(CapturedText {
+                    bytes,
+                    whole: front.status == ChunkStatus::Whole as u8,
+                }),
+            )
+        })
+    }
+}
+
+/// Captured floating-point numbers, read as they are asked for.
+#[derive(Clone, Copy)]
+pub struct Floats<'a> {
+    bytes: &'a [u8],
+    width: usize,
+    whole: bool,
+}
+
+impl<'a> Floats<'a> {
+    fn new(width: u8, chunk: Chunk, bytes: &'a [u8]) -> Option<Self> {
+        matches!(width, 4 | 8).then(|| Self {
+            bytes,
+            width: usize::from(width),
+            whole: chunk.chunk_status() == Ok(ChunkStatus::Whole),
+        })
+    }
+
+    /// Whether nothing was cut off.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The numbers in order.
+    pub fn iter(&self) -> impl Iterator<Item = f64> + use<'a> {
+        self.bytes.chunks_exact(self.width).filter_map(float)
+    }
+}
+
+/// An IEEE 754 single or double.
+fn float(bytes: &[u8]) -> Option<f64> {
+    if let Ok(single) = <[u8; 4]>::try_from(bytes) {
+        return Some(f32::from_le_bytes(single).into());
+    }
+    <[u8; 8]>::try_from(bytes).ok().map(f64::from_le_bytes)
+}
+
 /// Captured whole numbers, read as they are asked for.
 #[derive(Clone, Copy)]
 pub struct Numbers<'a> {
@@ -235,7 +399,16 @@ pub struct Numbers<'a> {
     whole: bool,
 }
 
-impl Numbers<'_> {
+impl<'a> Numbers<'a> {
+    fn new(width: u8, signed: bool, chunk: Chunk, bytes: &'a [u8]) -> Option<Self> {
+        matches!(width, 1 | 2 | 4 | 8).then(|| Self {
+            bytes,
+            width: usize::from(width),
+            signed,
+            whole: chunk.chunk_status() == Ok(ChunkStatus::Whole),
+        })
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -255,7 +428,7 @@ impl Numbers<'_> {
     }
 
     /// The numbers in order. An unsigned one above `i64::MAX` wraps.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = i64> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = i64> + use<'a> {
         let signed = self.signed;
         self.bytes
             .chunks_exact(self.width)

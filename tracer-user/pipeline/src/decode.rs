@@ -58,8 +58,14 @@ impl LoadedProbe {
         self.field(name).is_some()
     }
 
+    /// What a record of it carries.
+    #[must_use]
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     pub(crate) fn field(&self, name: FieldName) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == name)
+        self.fields.iter().find(|field| field.role == Some(name))
     }
 }
 

@@ -71,7 +71,9 @@ impl Record {
                 call: 1,
                 ..RecordHeader::default()
             },
-            places: fields.map(|field| (field.name, field.place)).collect(),
+            places: fields
+                .filter_map(|field| Some((field.role?, field.place)))
+                .collect(),
             slots: Vec::new(),
             tail: Vec::new(),
         }

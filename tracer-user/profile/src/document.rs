@@ -27,16 +27,26 @@ impl<'a> Source<'a> {
 
     /// An error at a byte of the text.
     pub(crate) fn wrong(&self, at: usize, problem: impl Into<String>) -> ProfileError {
-        let before = self
-            .text
-            .as_bytes()
-            .get(..at)
-            .unwrap_or(self.text.as_bytes());
+        let bytes = self.text.as_bytes();
+        let before = bytes.get(..at).unwrap_or(bytes);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n');
+        let line = &before[line_start.map_or(0, |newline| newline + 1)..];
         ProfileError::Wrong {
             file: self.file.to_owned(),
             line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+            column: 1 + String::from_utf8_lossy(line).chars().count(),
             problem: problem.into(),
         }
+    }
+
+    /// The byte of the text where byte `inside` of a string's value stands, for a string that begins
+    /// at `at`. Where the string is written with escapes, its beginning.
+    pub(crate) fn inside(&self, at: usize, value: &str, inside: usize) -> usize {
+        // Behind the quote, if there is just one and the value follows as it is.
+        let rest = self.text.get(at..).unwrap_or_default();
+        let is_plain = rest.starts_with(['"', '\''])
+            && rest.get(1..).is_some_and(|rest| rest.starts_with(value));
+        if is_plain { at + 1 + inside } else { at }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// A profile that cannot be used. Messages name the file and the line.
+/// A profile that cannot be used. Messages name the file, the line and the column.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The file cannot be read.
@@ -14,12 +14,14 @@ pub enum ProfileError {
         source: io::Error,
     },
     /// The text is not TOML, or not a profile.
-    #[error("profile {file}, line {line}: {problem}")]
+    #[error("profile {file}, line {line}, column {column}: {problem}")]
     Wrong {
         /// The file as it was named, or the built-in's name.
         file: String,
         /// Line, from 1.
         line: usize,
+        /// Column in characters, from 1.
+        column: usize,
         /// What is wrong, and where useful what to write instead.
         problem: String,
     },

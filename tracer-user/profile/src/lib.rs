@@ -8,7 +8,9 @@
 
 mod catalogue;
 mod compile;
+mod describe;
 mod document;
+mod enumeration;
 mod error;
 mod expression;
 mod gate;
@@ -19,10 +21,13 @@ mod recipe;
 mod signal;
 
 pub use catalogue::Catalogue;
+pub use compile::Moment;
+pub use enumeration::Enumeration;
 pub use error::ProfileError;
 pub use gate::{Gate, GateRefusal, Library, SymbolPattern, Version, VersionRange};
 pub use profile::{
-    Argument, ExitWanted, Field, FieldKind, Mode, Options, Place, Probe, Profile, Selection,
+    Argument, ExitWanted, Field, FieldKind, Mode, Options, Place, Probe, Profile, Reading,
+    Selection,
 };
 pub use read::read;
 pub use recipe::{FunctionTable, Recipe, Way};

@@ -1,11 +1,13 @@
 //! A checked profile: everything here is within the kernel half's limits and refers only to what
 //! exists. Only reading a profile makes these types.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tracer_abi::{CaptureLevel, Register, Spec};
 
 use crate::{
+    compile::Moment,
+    enumeration::Enumeration,
     gate::{Gate, GateRefusal, Library, SymbolPattern},
     recipe::Recipe,
     signal::{FieldName, Signal},
@@ -120,6 +122,8 @@ pub struct Probe {
     pub wanted_arguments: Vec<Argument>,
     /// What a record of this probe carries.
     pub fields: Vec<Field>,
+    /// What each field and local reads.
+    pub readings: Vec<Reading>,
     /// Whether calls make records or only a histogram.
     pub mode: Mode,
     /// The compiled operations; `function` is 0 until the spec is loaded.
@@ -130,7 +134,7 @@ impl Probe {
     /// The field of a role, if the probe has it.
     #[must_use]
     pub fn field(&self, name: FieldName) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == name)
+        self.fields.iter().find(|field| field.role == Some(name))
     }
 
     /// Calls that took less are not recorded.
@@ -175,16 +179,37 @@ pub enum Mode {
 }
 
 /// One captured value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its role.
-    pub name: FieldName,
+    /// Its role; none if only the profile's author knows what it means.
+    pub role: Option<FieldName>,
+    /// Its name: the role's, or the profile's own.
+    pub name: Arc<str>,
+    /// Words for its values, if it is a number that has them.
+    pub words: Option<Arc<Enumeration>>,
     /// From which level on it is captured.
     pub level: CaptureLevel,
     /// Where it is in the record.
     pub place: Place,
     /// How its bytes are read.
     pub kind: FieldKind,
+}
+
+/// What a field or local reads, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The value's name.
+    pub name: Arc<str>,
+    /// Whether it is a field; a local only serves other values.
+    pub is_field: bool,
+    /// From which level on it is read.
+    pub level: CaptureLevel,
+    /// When it is read.
+    pub moment: Moment,
+    /// The expression as the profile has it.
+    pub written: Arc<str>,
+    /// The same in plain words.
+    pub words: String,
 }
 
 /// Where a field is in the record.
@@ -220,6 +245,13 @@ pub enum FieldKind {
         /// Whether they are signed.
         signed: bool,
     },
+    /// A chunk of floating-point numbers.
+    Floats {
+        /// Bytes of one: 4 or 8.
+        width: u8,
+    },
+    /// A chunk of texts, each behind a [`tracer_abi::TextFront`].
+    Texts,
     /// A chunk of bytes that should be text, not necessarily whole characters.
     Text,
 }

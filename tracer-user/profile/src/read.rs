@@ -1,19 +1,25 @@
 //! From a profile's text to a checked [`Profile`].
 
-use std::time::Duration;
+mod fields;
 
-use tracer_abi::{CaptureLevel, MAX_OPS, MAX_SPECS, Spec, SpecFlags};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tracer_abi::{MAX_OPS, MAX_SPECS, Spec, SpecFlags};
 
 use crate::{
-    compile::{Emission, Item, Moment, compile, level_name},
+    compile::{Emission, Role, compile},
     document::{Placed, Setting, Source, Table},
+    enumeration::Enumeration,
     error::ProfileError,
     expression::{self, Condition, Malformed, unknown},
     gate::{Gate, SymbolPattern, Version, VersionRange},
     profile::{Mode, Options, Probe, Profile},
     recipe::{Recipe, recipes},
-    signal::{FieldName, Signal},
+    signal::Signal,
 };
+
+/// Longest word of an enumeration, in bytes.
+const LONGEST_WORD: usize = 64;
 
 /// Reads a profile; `file` is what messages call it.
 ///
@@ -43,11 +49,15 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
     };
     let environment = values(root.strings("environment")?);
     let recipes = recipes(source, &mut root)?;
-    let shed_order = values(root.strings("shed")?);
+    let shed = root.strings("shed")?;
+    let words = match root.table("enums")? {
+        Some(table) => enumerations(source, table)?,
+        None => Words::new(),
+    };
     let mut probes: Vec<Probe> = Vec::new();
     for table in root.tables("probe")? {
         let at = table.at();
-        let variants = probe(source, table, &version_symbols)?;
+        let variants = probe(source, table, &version_symbols, &words)?;
         if let Some(first) = variants.first()
             && probes.iter().any(|known| known.name == first.name)
         {
@@ -62,11 +72,11 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
     if probes.is_empty() {
         return Err(source.wrong(name.at, "the profile has no [[probe]]"));
     }
-    for group in &shed_order {
-        if !probes.iter().any(|probe| probe.group == *group) {
+    for group in &shed {
+        if !probes.iter().any(|probe| probe.group == group.value) {
             let groups = probes.iter().map(|probe| probe.group.as_str());
-            let problem = unknown("group", group, groups);
-            return Err(source.wrong(0, format!("in `shed`: {problem}")));
+            let problem = unknown("group", &group.value, groups);
+            return Err(source.wrong(group.at, format!("in `shed`: {problem}")));
         }
     }
     Ok(Profile {
@@ -79,7 +89,7 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
         options,
         environment,
         recipes,
-        shed_order,
+        shed_order: values(shed),
         probes,
     })
 }
@@ -103,13 +113,53 @@ pub(crate) fn read_extension(file: &str, text: &str) -> Result<Option<Extension>
     Ok(Some(Extension { extends, recipes }))
 }
 
+/// Words for numbers, by the enumeration's name.
+type Words = BTreeMap<String, Arc<Enumeration>>;
+
+/// `[enums.NAME]`: a word for each number.
+fn enumerations(source: Source<'_>, table: Table<'_>) -> Result<Words, ProfileError> {
+    let mut all = Words::new();
+    for (name, setting) in table.settings()? {
+        let Setting::Table(table) = setting else {
+            let problem = format!(
+                "`{}` must be a table of numbers and their words",
+                name.value
+            );
+            return Err(source.wrong(name.at, problem));
+        };
+        let mut enumeration = Enumeration::default();
+        for (number, word) in table.settings()? {
+            let Ok(parsed) = number.value.parse() else {
+                let problem = format!("`{}` is no whole number", number.value);
+                return Err(source.wrong(number.at, problem));
+            };
+            let Setting::Text(word) = word else {
+                return Err(source.wrong(number.at, "the word for a number is a string"));
+            };
+            if word.value.is_empty() || word.value.len() > LONGEST_WORD {
+                let problem = format!("a word has between 1 and {LONGEST_WORD} bytes");
+                return Err(source.wrong(word.at, problem));
+            }
+            if enumeration.words.insert(parsed, word.value).is_some() {
+                let problem = format!("{parsed} has two words");
+                return Err(source.wrong(number.at, problem));
+            }
+        }
+        all.insert(name.value, Arc::new(enumeration));
+    }
+    Ok(all)
+}
+
 /// One `[[probe]]`: a variant for each layout, and the probe without any layout last.
 fn probe(
     source: Source<'_>,
     mut table: Table<'_>,
     version_symbols: &[String],
+    words: &Words,
 ) -> Result<Vec<Probe>, ProfileError> {
     let at = table.at();
+    let fields_of = |table, signal| fields::read(source, table, signal, words);
+    let locals_of = |table| fields::read_locals(source, table);
     let name = table.required("name")?.value;
     let signal = word(
         source,
@@ -133,11 +183,11 @@ fn probe(
         None => Gate::default(),
     };
     let mut items = match table.table("fields")? {
-        Some(fields) => fields_of(source, fields)?,
+        Some(fields) => fields_of(fields, signal)?,
         None => Vec::new(),
     };
     if let Some(locals) = table.table("locals")? {
-        items.extend(locals_of(source, locals)?);
+        items.extend(locals_of(locals)?);
     }
     let conditions = table
         .strings("keep")?
@@ -157,10 +207,10 @@ fn probe(
         let when = gate(source, when, version_symbols)?;
         let mut items = items.clone();
         if let Some(fields) = layout.table("fields")? {
-            items.extend(fields_of(source, fields)?);
+            items.extend(fields_of(fields, signal)?);
         }
         if let Some(locals) = layout.table("locals")? {
-            items.extend(locals_of(source, locals)?);
+            items.extend(locals_of(locals)?);
         }
         layout.finish()?;
         variants.push((at, when, items));
@@ -171,7 +221,7 @@ fn probe(
     variants
         .into_iter()
         .map(|(at, gate, items)| {
-            if mode == Mode::Histogram && items.iter().any(|item| item.role.is_some()) {
+            if mode == Mode::Histogram && items.iter().any(|item| item.role != Role::Local) {
                 return Err(source.wrong(at, "a histogram carries no fields, only locals"));
             }
             let program = compile(source, at, &items, &conditions, emission)?;
@@ -194,6 +244,7 @@ fn probe(
                 exit: program.exit,
                 wanted_arguments: program.wanted_arguments,
                 fields: program.fields,
+                readings: program.readings,
                 mode,
                 spec,
             })
@@ -241,7 +292,7 @@ fn emission(source: Source<'_>, table: &mut Table<'_>) -> Result<(Mode, Emission
             "both" => Ok((mode, emission(true, true))),
             other => {
                 let problem = unknown("emission", other, ["entry", "exit", "both"]);
-                Err(source.wrong(emit.at, problem.to_string()))
+                Err(source.wrong(emit.at, problem))
             }
         },
     }
@@ -345,86 +396,6 @@ fn gate(
     })
 }
 
-fn fields_of(source: Source<'_>, table: Table<'_>) -> Result<Vec<Item>, ProfileError> {
-    table
-        .settings()?
-        .into_iter()
-        .map(|(name, setting)| {
-            let role = FieldName::parse(&name.value).ok_or_else(|| {
-                let roles = FieldName::ALL.iter().map(|role| role.as_str());
-                source.wrong(name.at, unknown("field", &name.value, roles).to_string())
-            })?;
-            item(source, name, Some(role), setting)
-        })
-        .collect()
-}
-
-fn locals_of(source: Source<'_>, table: Table<'_>) -> Result<Vec<Item>, ProfileError> {
-    table
-        .settings()?
-        .into_iter()
-        .map(|(name, setting)| {
-            if FieldName::parse(&name.value).is_some() {
-                let problem = format!(
-                    "`{}` is a field's name: call the local differently",
-                    name.value
-                );
-                return Err(source.wrong(name.at, problem));
-            }
-            item(source, name, None, setting)
-        })
-        .collect()
-}
-
-fn item(
-    source: Source<'_>,
-    name: Placed<String>,
-    role: Option<FieldName>,
-    setting: Setting<'_>,
-) -> Result<Item, ProfileError> {
-    const LEVELS: [CaptureLevel; 4] = [
-        CaptureLevel::Timing,
-        CaptureLevel::Shape,
-        CaptureLevel::Tokens,
-        CaptureLevel::Text,
-    ];
-    let (text, level, moment) = match setting {
-        Setting::Text(text) => (text, None, None),
-        Setting::Table(mut table) => {
-            let text = table.required("read")?;
-            let level = match table.string("level")? {
-                Some(level) => Some(word(source, level, "level", &LEVELS, |l| level_name(*l))?),
-                None => None,
-            };
-            let moment = match table.string("at")? {
-                Some(at) => {
-                    let moments = [Moment::Entry, Moment::Exit];
-                    Some(word(
-                        source,
-                        at,
-                        "moment",
-                        &moments,
-                        |moment| match moment {
-                            Moment::Entry => "entry",
-                            Moment::Exit => "exit",
-                        },
-                    )?)
-                }
-                None => None,
-            };
-            table.finish()?;
-            (text, level, moment)
-        }
-    };
-    Ok(Item {
-        name,
-        role,
-        capture: place(source, text, expression::capture)?,
-        level,
-        moment,
-    })
-}
-
 /// Parses a text and keeps its place.
 fn place<T>(
     source: Source<'_>,
@@ -434,7 +405,13 @@ fn place<T>(
     let Placed { value, at } = text;
     match parse(&value) {
         Ok(value) => Ok(Placed { value, at }),
-        Err(problem) => Err(source.wrong(at, format!("in \"{value}\": {problem}"))),
+        Err(Malformed {
+            problem,
+            at: inside,
+        }) => {
+            let problem = format!("in \"{value}\": {problem}");
+            Err(source.wrong(source.inside(at, &value, inside), problem))
+        }
     }
 }
 
@@ -449,7 +426,7 @@ fn word<T: Copy>(
     let found = members.iter().find(|member| name(member) == text.value);
     found.copied().ok_or_else(|| {
         let problem = unknown(what, &text.value, members.iter().map(name));
-        source.wrong(text.at, problem.to_string())
+        source.wrong(text.at, problem)
     })
 }
 

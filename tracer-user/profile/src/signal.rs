@@ -48,6 +48,9 @@ vocabulary! {
         Error = "error",
         /// Only its duration counts: a hot inner operation, in a histogram.
         Operation = "operation",
+        /// A call that only the profile's author knows the meaning of: it becomes an event as it is,
+        /// and may name fields of its own.
+        Call = "call",
     }
 }
 
@@ -175,6 +178,12 @@ vocabulary! {
         Message = "message",
         /// How many operations a graph has.
         NodeCount = "node_count",
+        /// Names of what a computation takes.
+        InputNames = "input_names",
+        /// Names of what a computation gives.
+        OutputNames = "output_names",
+        /// Extents of a tensor, outermost first.
+        Dimensions = "dimensions",
     }
 }
 
@@ -189,8 +198,12 @@ vocabulary! {
         Address = "address",
         /// Whole numbers.
         Numbers = "numbers",
+        /// Floating-point numbers.
+        Floats = "floats",
         /// Bytes of text.
         Text = "text",
+        /// Several texts.
+        Texts = "texts",
         /// Membership in a set.
         Membership = "membership",
     }
@@ -201,6 +214,19 @@ vocabulary! {
     pub enum TokenSet {
         /// Tokens that end a generation.
         EndOfGeneration = "end_of_generation",
+    }
+}
+
+impl Shape {
+    /// The lowest capture level of a field without a role: what could be content counts as content.
+    #[must_use]
+    pub const fn floor(self) -> CaptureLevel {
+        match self {
+            Self::Address => CaptureLevel::Timing,
+            Self::Number | Self::Float | Self::Membership => CaptureLevel::Shape,
+            Self::Numbers | Self::Floats => CaptureLevel::Tokens,
+            Self::Text | Self::Texts => CaptureLevel::Text,
+        }
     }
 }
 
@@ -229,7 +255,12 @@ impl FieldName {
             | Self::BatchHandle
             | Self::Sampler => Shape::Address,
             Self::RopeFrequencyBase => Shape::Float,
-            Self::TokenIds | Self::Positions | Self::SequenceIds | Self::Outputs => Shape::Numbers,
+            Self::TokenIds
+            | Self::Positions
+            | Self::SequenceIds
+            | Self::Outputs
+            | Self::Dimensions => Shape::Numbers,
+            Self::InputNames | Self::OutputNames => Shape::Texts,
             Self::IsEndOfGeneration => Shape::Membership,
             Self::PathCount
             | Self::Result
@@ -335,6 +366,9 @@ impl FieldName {
             | Self::Template
             | Self::TemplateLength
             | Self::Message
+            | Self::InputNames
+            | Self::OutputNames
+            | Self::Dimensions
             | Self::NodeCount => CaptureLevel::Shape,
         }
     }

@@ -60,6 +60,7 @@ impl Closing {
             | Body::Request(_)
             | Body::RuntimeError(_)
             | Body::Tokens(_)
+            | Body::Called(_)
             | Body::SessionStarted(_)
             | Body::RuntimeGone(_)
             | Body::Attached(_)

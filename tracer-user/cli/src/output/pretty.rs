@@ -1,6 +1,7 @@
 //! Events for an engineer at a terminal: a block for each model, a line for each request, and
 //! whatever went wrong in red. Steps are counted and not shown.
 
+pub(crate) mod call;
 mod model;
 mod operations;
 mod request;
@@ -14,6 +15,7 @@ use std::{
 use tracer_event::{
     Body, Event, Loss, Nanos, Pid, WallNanos,
     agent::{Attached, NotAttachable, RuntimeFound, SessionStarted, Shed, ShedCause, Silent},
+    call::Called,
     inference::{Outcome, RuntimeError, Step, Tokens},
     process::{ProcessExited, ProcessSeen},
 };
@@ -117,6 +119,7 @@ impl Pretty {
             Body::Step(step) => self.step(event, step),
             Body::RuntimeError(error) => self.runtime_error(event, error),
             Body::Tokens(tokens) => self.tokens(event, tokens),
+            Body::Called(called) => self.called(event, called),
             Body::ProcessExited(exited) => self.exited(event, *exited),
             Body::Loss(loss) => self.loss(event, loss),
             Body::Shed(shed) => self.shed(event, shed),
@@ -317,6 +320,15 @@ impl Pretty {
             shown.join(", ")
         );
         self.note(event, Tone::Faint, &what)
+    }
+
+    fn called<C: Shown>(&mut self, event: &Event<C>, called: &Called<C>) -> String {
+        let probe = event
+            .probe
+            .as_ref()
+            .map_or("a call", |probe| probe.as_str());
+        let what = format!("{probe} {}", call::summary(called));
+        self.note(event, Tone::Plain, &what)
     }
 
     fn exited<C>(&mut self, event: &Event<C>, exited: ProcessExited) -> String {

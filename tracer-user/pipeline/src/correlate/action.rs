@@ -208,6 +208,7 @@ fn what(call: &Call<'_>) -> Option<What> {
         | Signal::TokenPiece
         | Signal::TemplateInit
         | Signal::Error
+        | Signal::Call
         | Signal::Operation => None,
     }
 }

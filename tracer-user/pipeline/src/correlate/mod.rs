@@ -5,6 +5,7 @@
 //! file decides which process a call belongs to and hands out numbers.
 
 mod action;
+mod called;
 mod context;
 mod inference;
 mod ledger;
@@ -26,6 +27,7 @@ use tracer_profile::{FieldName, Profile, Signal};
 
 use self::{
     action::{Action, What},
+    called::called,
     context::Context,
     inference::Inference,
     ledger::{Fact, Ledger},
@@ -148,6 +150,10 @@ impl Correlator {
                     message: text(FieldName::Message),
                 };
                 let body = Body::RuntimeError(Box::new(error));
+                output.emit(Draft::of_call(call, body));
+            }
+            Signal::Call => {
+                let body = Body::Called(Box::new(called(call)));
                 output.emit(Draft::of_call(call, body));
             }
             Signal::Step

@@ -1,23 +1,23 @@
 //! Writes the operations.
 
 use tracer_abi::{
-    CaptureLevel, MAX_CHUNK, MAX_GATHER, MAX_OFFSETS, Op, OpFlags, OpKind, Source as OpSource,
+    CaptureLevel, MAX_CHUNK, MAX_GATHER, MAX_OFFSETS, MAX_TEXT, MAX_TEXTS, Op, OpFlags, OpKind,
+    Source as OpSource, TextFront,
 };
 
 use super::{Compiler, Plan};
 use crate::{
     error::ProfileError,
-    expression::{Address, Capture, Origin, Type},
+    expression::{Address, Capture, Elements, Extent, Origin, Type},
     profile::{Argument, Place},
 };
 
-/// Bytes of a C string if the profile names no limit.
-const CSTRING_LIMIT: usize = 256;
+/// Bytes of a text if the profile names no limit.
+const TEXT_LIMIT: usize = 256;
+/// Bytes of one of several texts if the profile names no limit.
+const ONE_OF_TEXTS_LIMIT: usize = 64;
 
-const BYTE: Type = Type::Integer {
-    width: 1,
-    signed: false,
-};
+const FRAME_IS_NO_VALUE: &str = "`frame` is a place, not a value: write [frame + offset]";
 
 impl Compiler<'_> {
     /// Writes the operations of an item.
@@ -65,37 +65,63 @@ impl Compiler<'_> {
                     ..op
                 }
             }
-            Capture::Array { element, limit, .. } => {
-                let width = usize::from(element.width());
-                let limit = self.limit(*limit, MAX_CHUNK / width, at)?;
-                let mut op = self.read(base, OpKind::Bytes, *element, address, at)?;
-                op.operand = (limit * width) as i64;
-                op
-            }
-            Capture::Gather { element, limit, .. } => {
+            Capture::Length { layout, size, .. } => Op {
+                layout: *layout as u8,
+                // Fronts count elements, or say where they end: either way in units of one.
+                stride: 1,
+                operand: i64::from(*size),
+                ..self.read(base, OpKind::Length, Type::SIZE, address, at)?
+            },
+            Capture::Numbers(element, elements) => self.numbers(base, *element, elements, at)?,
+            Capture::Gather(element, elements) => {
                 let most = MAX_GATHER.min(MAX_CHUNK / usize::from(element.width()));
-                let limit = self.limit(*limit, most, at)?;
+                let limit = self.limit(elements.limit, most, at)?;
                 let mut op = self.read(base, OpKind::Gather, *element, address, at)?;
+                op.stride = Type::Address.width().into();
                 op.operand = limit as i64;
                 op
             }
-            Capture::Bytes { limit, .. } => {
-                let limit = self.limit(*limit, MAX_CHUNK, at)?;
-                let mut op = self.read(base, OpKind::Bytes, BYTE, address, at)?;
+            Capture::Bytes(elements) => {
+                let most = match elements.extent {
+                    Extent::Count(_) => MAX_CHUNK,
+                    Extent::Front(_) => TEXT_LIMIT,
+                };
+                let limit = elements.limit.or(Some(most as u32));
+                let limit = self.limit(limit, MAX_CHUNK, at)?;
+                if elements.stride.is_some() {
+                    return Err(self.source.wrong(at, "bytes lie one behind the other"));
+                }
+                let mut op = self.read(base, OpKind::Bytes, Type::BYTE, address, at)?;
                 op.operand = limit as i64;
                 op
             }
             Capture::CString { limit, .. } => {
-                let limit = limit.or(Some(CSTRING_LIMIT as u32));
+                let limit = limit.or(Some(TEXT_LIMIT as u32));
                 let limit = self.limit(limit, MAX_CHUNK, at)?;
-                let mut op = self.read(base, OpKind::CString, BYTE, address, at)?;
+                let mut op = self.read(base, OpKind::CString, Type::BYTE, address, at)?;
+                op.operand = limit as i64;
+                op
+            }
+            Capture::Texts(kind, elements) => {
+                let limit = elements.limit.or(Some(ONE_OF_TEXTS_LIMIT as u32));
+                let limit = self.limit(limit, MAX_TEXT, at)?;
+                let mut op = self.read(base, OpKind::Texts, Type::BYTE, address, at)?;
+                op.element = kind.layout() as u8;
+                op.stride = elements.stride.unwrap_or(kind.size());
                 op.operand = limit as i64;
                 op
             }
         };
-        let op = match item.capture.value.count() {
-            Some(count) => Op {
-                length_slot: self.slot_of(self.find(count, at)?),
+        let op = match item.capture.value.elements().map(|all| &all.extent) {
+            Some(Extent::Front(layout)) => Op {
+                layout: *layout as u8,
+                ..op
+            },
+            Some(Extent::Count(_)) => Op {
+                length_slot: match item.capture.value.count() {
+                    Some(count) => self.slot_of(self.find(count, at)?),
+                    None => unreachable!("every count was given a name before"),
+                },
                 ..op
             },
             None => op,
@@ -115,6 +141,28 @@ impl Compiler<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Numbers in a row: all their bytes at once, or one by one where others lie between them.
+    fn numbers(
+        &mut self,
+        base: Op,
+        element: Type,
+        elements: &Elements,
+        at: usize,
+    ) -> Result<Op, ProfileError> {
+        let width = usize::from(element.width());
+        let Some(stride) = elements.stride else {
+            let limit = self.limit(elements.limit, MAX_CHUNK / width, at)?;
+            let mut op = self.read(base, OpKind::Bytes, element, &elements.address, at)?;
+            op.operand = (limit * width) as i64;
+            return Ok(op);
+        };
+        let limit = self.limit(elements.limit, MAX_GATHER.min(MAX_CHUNK / width), at)?;
+        let mut op = self.read(base, OpKind::Strided, element, &elements.address, at)?;
+        op.stride = stride;
+        op.operand = limit as i64;
+        Ok(op)
     }
 
     /// An operation that starts where the address does.
@@ -138,7 +186,12 @@ impl Compiler<'_> {
                 return Err(self.source.wrong(at, problem));
             }
             OpKind::Number | OpKind::InSet | OpKind::Scale => {}
-            OpKind::Bytes | OpKind::CString | OpKind::Gather => steps.push(*plus),
+            OpKind::Bytes
+            | OpKind::CString
+            | OpKind::Gather
+            | OpKind::Strided
+            | OpKind::Texts
+            | OpKind::Length => steps.push(*plus),
             OpKind::None | OpKind::Keep => unreachable!("these read nothing"),
         }
         let mut offsets = [0; MAX_OFFSETS];
@@ -158,23 +211,18 @@ impl Compiler<'_> {
             op.flags |= OpFlags::SIGNED;
         }
         let at_exit = base.flags & OpFlags::EXIT != 0;
+        let is_word = matches!(kind, OpKind::Number | OpKind::InSet | OpKind::Scale);
         match origin {
             Origin::Register(register) if at_exit => {
                 // Registers have moved on by the exit: a slot keeps the argument.
-                let slot = self.take_slot(at)?;
                 self.want(Argument::Register(*register));
-                self.push(Op {
-                    kind: OpKind::Number as u8,
-                    flags: OpFlags::ENTRY,
-                    level: base.level,
+                let kept = Op {
                     source: OpSource::Register as u8,
                     index: *register as u8,
-                    slot,
-                    width: 8,
                     ..Op::default()
-                });
+                };
+                op.index = self.keep(kept, base.level, at)?;
                 op.source = OpSource::Slot as u8;
-                op.index = slot;
             }
             Origin::Register(register) => {
                 self.want(Argument::Register(*register));
@@ -182,16 +230,40 @@ impl Compiler<'_> {
                 op.index = *register as u8;
             }
             Origin::Frame if at_exit => {
-                let problem =
-                    "the function may have overwritten its arguments by the exit: use a local";
-                return Err(self.source.wrong(at, problem));
+                // So may have those on the stack: a slot keeps the word that the way leads through.
+                let [first, rest @ ..] = steps.as_slice() else {
+                    return Err(self.source.wrong(at, FRAME_IS_NO_VALUE));
+                };
+                if rest.is_empty() {
+                    let problem = "the function may have overwritten its arguments by the exit: read \
+                                   it at the entry";
+                    return Err(self.source.wrong(at, problem));
+                }
+                self.want(Argument::Frame {
+                    offset: *first,
+                    width: 8,
+                });
+                let mut kept = Op {
+                    source: OpSource::Frame as u8,
+                    depth: 1,
+                    ..Op::default()
+                };
+                kept.offsets[0] = *first;
+                op.index = self.keep(kept, base.level, at)?;
+                op.source = OpSource::Slot as u8;
+                op.depth -= 1;
+                op.offsets = [0; MAX_OFFSETS];
+                op.offsets[..rest.len()].copy_from_slice(rest);
             }
             Origin::Frame => {
                 let Some(offset) = steps.first() else {
-                    let problem = "`frame` is a place, not a value: write [frame + offset]";
-                    return Err(self.source.wrong(at, problem));
+                    return Err(self.source.wrong(at, FRAME_IS_NO_VALUE));
                 };
-                let width = if steps.len() == 1 { element.width() } else { 8 };
+                let width = if is_word && steps.len() == 1 {
+                    element.width()
+                } else {
+                    8
+                };
                 self.want(Argument::Frame {
                     offset: *offset,
                     width,
@@ -216,6 +288,20 @@ impl Compiler<'_> {
             }
         }
         Ok(op)
+    }
+
+    /// Keeps a word of the entry for the exit; the slot that it lies in.
+    fn keep(&mut self, word: Op, level: u8, at: usize) -> Result<u8, ProfileError> {
+        let slot = self.take_slot(at)?;
+        self.push(Op {
+            kind: OpKind::Number as u8,
+            flags: OpFlags::ENTRY,
+            level,
+            slot,
+            width: 8,
+            ..word
+        });
+        Ok(slot)
     }
 
     fn slot_of(&self, index: usize) -> u8 {
@@ -255,10 +341,15 @@ impl Compiler<'_> {
 
 /// Most bytes that an operation adds to a record.
 pub(super) fn chunk_bytes(op: &Op) -> usize {
-    let content = if op.kind == OpKind::Bytes as u8 || op.kind == OpKind::CString as u8 {
-        op.operand as usize
-    } else if op.kind == OpKind::Gather as u8 {
-        op.operand as usize * usize::from(op.width)
+    let is = |kind: OpKind| op.kind == kind as u8;
+    let limit = op.operand as usize;
+    let content = if is(OpKind::Bytes) || is(OpKind::CString) {
+        limit
+    } else if is(OpKind::Gather) || is(OpKind::Strided) {
+        limit * usize::from(op.width)
+    } else if is(OpKind::Texts) {
+        let one = size_of::<TextFront>() + limit.next_multiple_of(8);
+        MAX_CHUNK.min(MAX_TEXTS * one)
     } else {
         return 0;
     };

@@ -2,16 +2,22 @@
 //! slot or chunk it travels, and from which level on, and holds every limit of
 //! [`tracer_abi`].
 
+mod counts;
 mod emit;
+mod order;
 mod plan;
+
+use std::sync::Arc;
 
 use tracer_abi::{CaptureLevel, MAX_OPS, MAX_TAIL, Op, OpFlags, OpKind};
 
 use crate::{
+    describe,
     document::{Placed, Source},
+    enumeration::Enumeration,
     error::ProfileError,
-    expression::{Address, Capture, Condition, Origin, Type, unknown},
-    profile::{Argument, ExitWanted, Field, FieldKind, Place},
+    expression::{Capture, Condition, Type},
+    profile::{Argument, ExitWanted, Field, FieldKind, Place, Reading},
     signal::{FieldName, Shape},
 };
 
@@ -26,26 +32,50 @@ pub(crate) struct Emission {
 
 /// When a value is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Moment {
+pub enum Moment {
+    /// When the call begins.
     Entry,
+    /// When it ends.
     Exit,
+}
+
+/// What a value is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A field with a meaning of its own.
+    Known(FieldName),
+    /// A field that only the profile's author knows the meaning of.
+    Own,
+    /// Only other values use it.
+    Local,
+    /// A count that stands inside another value's expression.
+    Inner,
+}
+
+impl Role {
+    const fn is_field(self) -> bool {
+        matches!(self, Self::Known(_) | Self::Own)
+    }
 }
 
 /// A named value as the profile has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) name: Placed<String>,
-    /// `None` for a local, which only other values use.
-    pub(crate) role: Option<FieldName>,
+    pub(crate) role: Role,
     pub(crate) capture: Placed<Capture>,
+    /// The expression as it is written.
+    pub(crate) written: Arc<str>,
     pub(crate) level: Option<CaptureLevel>,
     pub(crate) moment: Option<Moment>,
+    pub(crate) words: Option<Arc<Enumeration>>,
 }
 
 /// What a probe's values compile to.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) fields: Vec<Field>,
+    pub(crate) readings: Vec<Reading>,
     pub(crate) ops: Vec<Op>,
     pub(crate) value_count: usize,
     /// Operations up to the last condition at the entry: they run before sampling.
@@ -62,9 +92,10 @@ pub(crate) fn compile(
     conditions: &[Placed<Condition>],
     emission: Emission,
 ) -> Result<Program, ProfileError> {
+    let items = counts::named(items, emission);
     let mut compiler = Compiler {
         source,
-        items,
+        items: &items,
         conditions,
         emission,
         plans: Vec::new(),
@@ -108,106 +139,20 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// The items in an order in which each follows what it uses.
-    fn order(&self) -> Result<Vec<usize>, ProfileError> {
-        for (index, item) in self.items.iter().enumerate() {
-            if let Some(role) = item.role {
-                self.check_shape(item, role)?;
-            }
-            let earlier = &self.items[..index];
-            if earlier
-                .iter()
-                .any(|other| other.name.value == item.name.value)
-            {
-                let problem = format!("`{}` is defined twice", item.name.value);
-                return Err(self.source.wrong(item.name.at, problem));
-            }
-        }
-        let mut order = Vec::with_capacity(self.items.len());
-        let mut marks = vec![Mark::New; self.items.len()];
-        // What conditions test comes first: a dropped call should cost no more than that.
-        for condition in self.conditions {
-            let index = self.find(&condition.value.name, condition.at)?;
-            self.visit(index, &mut marks, &mut order)?;
-        }
-        for index in 0..self.items.len() {
-            self.visit(index, &mut marks, &mut order)?;
-        }
-        Ok(order)
-    }
-
-    fn visit(
-        &self,
-        index: usize,
-        marks: &mut [Mark],
-        order: &mut Vec<usize>,
-    ) -> Result<(), ProfileError> {
-        match marks[index] {
-            Mark::Done => return Ok(()),
-            Mark::Open => {
-                let name = &self.items[index].name;
-                let problem = format!("`{}` is defined by itself", name.value);
-                return Err(self.source.wrong(name.at, problem));
-            }
-            Mark::New => marks[index] = Mark::Open,
-        }
-        for used in self.uses(index)? {
-            self.visit(used, marks, order)?;
-        }
-        marks[index] = Mark::Done;
-        order.push(index);
-        Ok(())
-    }
-
-    /// The items that an item's expression names.
-    fn uses(&self, index: usize) -> Result<Vec<usize>, ProfileError> {
-        let capture = &self.items[index].capture;
-        let origin = match &capture.value.address().origin {
-            Origin::Named(name) => Some(name),
-            Origin::Register(_) | Origin::Frame | Origin::Return | Origin::Constant(_) => None,
-        };
-        let index = match &capture.value {
-            Capture::Element { index, .. } => Some(index),
-            Capture::Number(..)
-            | Capture::Membership(..)
-            | Capture::Array { .. }
-            | Capture::Gather { .. }
-            | Capture::Bytes { .. }
-            | Capture::CString { .. } => None,
-        };
-        let names = origin.into_iter().chain(capture.value.count()).chain(index);
-        names.map(|name| self.find(name, capture.at)).collect()
-    }
-
-    /// The item of a name, which must be a single number.
-    fn find(&self, name: &str, at: usize) -> Result<usize, ProfileError> {
-        let names = self.items.iter().map(|item| item.name.value.as_str());
-        let found = self.items.iter().position(|item| item.name.value == name);
-        let index = found.ok_or_else(|| {
-            let problem = unknown("field or local", name, names);
-            self.source.wrong(at, problem.to_string())
-        })?;
-        if self.items[index].capture.value.is_chunk() {
-            let problem = format!("`{name}` is not a single number");
-            return Err(self.source.wrong(at, problem));
-        }
-        Ok(index)
-    }
-
-    fn check_shape(&self, item: &Item, role: FieldName) -> Result<(), ProfileError> {
-        let found = match &item.capture.value {
-            Capture::Number(Type::Integer { .. }, _) => Shape::Number,
-            Capture::Number(Type::Float { .. }, _) => Shape::Float,
-            Capture::Number(Type::Address, _) | Capture::Element { .. } => Shape::Address,
-            Capture::Membership(..) => Shape::Membership,
-            Capture::Array { .. } | Capture::Gather { .. } => Shape::Numbers,
-            Capture::Bytes { .. } | Capture::CString { .. } => Shape::Text,
-        };
-        if found != role.shape() {
+    fn check_shape(&self, item: &Item) -> Result<(), ProfileError> {
+        let found = item.capture.value.shape();
+        if let Role::Known(role) = item.role
+            && found != role.shape()
+        {
             let problem = format!(
                 "`{role}` is of kind {}, the expression gives {found}",
                 role.shape()
             );
+            return Err(self.source.wrong(item.capture.at, problem));
+        }
+        if item.words.is_some() && found != Shape::Number {
+            let name = &item.name.value;
+            let problem = format!("`{name}` is of kind {found}: only a number has words");
             return Err(self.source.wrong(item.capture.at, problem));
         }
         Ok(())
@@ -232,6 +177,7 @@ impl Compiler<'_> {
             .iter()
             .rposition(|op| op.kind == OpKind::Keep as u8)
             .map_or(0, |last| last + 1);
+        let readings = self.readings();
         let mut ops = self.entry;
         ops.extend(self.exit);
         if ops.len() > MAX_OPS {
@@ -247,6 +193,7 @@ impl Compiler<'_> {
         };
         Ok(Program {
             fields,
+            readings,
             ops,
             value_count,
             gate_at,
@@ -254,13 +201,23 @@ impl Compiler<'_> {
             wanted_arguments: self.wanted,
         })
     }
-}
 
-#[derive(Clone, Copy)]
-enum Mark {
-    New,
-    Open,
-    Done,
+    /// What each value reads, in plain words.
+    fn readings(&self) -> Vec<Reading> {
+        let written = self.items.iter().zip(&self.plans);
+        written
+            .filter(|(item, _)| item.role != Role::Inner)
+            .map(|(item, plan)| Reading {
+                name: item.name.value.as_str().into(),
+                is_field: item.role.is_field(),
+                level: plan.level,
+                moment: plan.moment,
+                written: Arc::clone(&item.written),
+                // The counts inside it still stand there.
+                words: describe::capture(&item.capture.value, self.items),
+            })
+            .collect()
+    }
 }
 
 impl Moment {
@@ -273,37 +230,18 @@ impl Moment {
 }
 
 impl Capture {
-    fn address(&self) -> &Address {
+    const fn shape(&self) -> Shape {
         match self {
-            Self::Number(_, address)
-            | Self::Membership(_, address, _)
-            | Self::Element { address, .. }
-            | Self::Array { address, .. }
-            | Self::Gather { address, .. }
-            | Self::Bytes { address, .. }
-            | Self::CString { address, .. } => address,
-        }
-    }
-
-    fn count(&self) -> Option<&String> {
-        match self {
-            Self::Array { count, .. } | Self::Gather { count, .. } | Self::Bytes { count, .. } => {
-                Some(count)
+            Self::Number(Type::Integer { .. }, _) | Self::Length { .. } => Shape::Number,
+            Self::Number(Type::Float { .. }, _) => Shape::Float,
+            Self::Number(Type::Address, _) | Self::Element { .. } => Shape::Address,
+            Self::Membership(..) => Shape::Membership,
+            Self::Numbers(Type::Float { .. }, _) | Self::Gather(Type::Float { .. }, _) => {
+                Shape::Floats
             }
-            Self::Number(..)
-            | Self::Membership(..)
-            | Self::Element { .. }
-            | Self::CString { .. } => None,
-        }
-    }
-
-    const fn is_chunk(&self) -> bool {
-        match self {
-            Self::Array { .. }
-            | Self::Gather { .. }
-            | Self::Bytes { .. }
-            | Self::CString { .. } => true,
-            Self::Number(..) | Self::Membership(..) | Self::Element { .. } => false,
+            Self::Numbers(..) | Self::Gather(..) => Shape::Numbers,
+            Self::Bytes(_) | Self::CString { .. } => Shape::Text,
+            Self::Texts(..) => Shape::Texts,
         }
     }
 
@@ -312,12 +250,17 @@ impl Capture {
             Self::Number(Type::Float { width }, _) => FieldKind::Float { width: *width },
             Self::Number(Type::Address, _) | Self::Element { .. } => FieldKind::Address,
             Self::Number(Type::Integer { signed, .. }, _) => FieldKind::Number { signed: *signed },
+            Self::Length { .. } => FieldKind::Number { signed: false },
             Self::Membership(..) => FieldKind::Membership,
-            Self::Array { element, .. } | Self::Gather { element, .. } => FieldKind::Numbers {
+            Self::Numbers(Type::Float { width }, _) | Self::Gather(Type::Float { width }, _) => {
+                FieldKind::Floats { width: *width }
+            }
+            Self::Numbers(element, _) | Self::Gather(element, _) => FieldKind::Numbers {
                 width: element.width(),
                 signed: element.signed(),
             },
-            Self::Bytes { .. } | Self::CString { .. } => FieldKind::Text,
+            Self::Bytes(_) | Self::CString { .. } => FieldKind::Text,
+            Self::Texts(..) => FieldKind::Texts,
         }
     }
 }

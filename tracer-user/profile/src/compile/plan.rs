@@ -1,8 +1,10 @@
 //! Decides when each value is read, from which level on, and where it travels.
 
+use std::sync::Arc;
+
 use tracer_abi::{CaptureLevel, MAX_VALUES};
 
-use super::{Compiler, Moment, Plan, level_name};
+use super::{Compiler, Item, Moment, Plan, Role, level_name};
 use crate::{
     error::ProfileError,
     expression::Origin,
@@ -55,22 +57,22 @@ impl Compiler<'_> {
     /// the least of those that use it.
     pub(super) fn set_levels(&mut self, order: &[usize]) -> Result<(), ProfileError> {
         for (index, item) in self.items.iter().enumerate() {
-            let Some(role) = item.role else {
+            let Some(floor) = floor(item) else {
                 // Until a user lowers it.
                 self.plans[index].level = CaptureLevel::Text;
                 continue;
             };
-            let level = item.level.unwrap_or(role.floor());
-            if level < role.floor() {
-                let floor = level_name(role.floor());
-                let problem = format!("`{role}` must not leave the process below level {floor}");
+            let level = item.level.unwrap_or(floor);
+            if level < floor {
+                let (name, floor) = (&item.name.value, level_name(floor));
+                let problem = format!("`{name}` must not leave the process below level {floor}");
                 return Err(self.source.wrong(item.capture.at, problem));
             }
             self.plans[index].level = level;
         }
         for condition in self.conditions {
             let index = self.find(&condition.value.name, condition.at)?;
-            if self.items[index].role.is_none() {
+            if !self.items[index].role.is_field() {
                 self.plans[index].level = CaptureLevel::Timing;
             } else if self.plans[index].level > CaptureLevel::Timing {
                 let problem = format!(
@@ -83,7 +85,7 @@ impl Compiler<'_> {
         for &index in order.iter().rev() {
             let level = self.plans[index].level;
             for used in self.uses(index)? {
-                if self.items[used].role.is_none() {
+                if !self.items[used].role.is_field() {
                     self.plans[used].level = self.plans[used].level.min(level);
                 } else if self.plans[used].level > level {
                     let name = &self.items[used].name.value;
@@ -104,7 +106,11 @@ impl Compiler<'_> {
         let mut fields = Vec::new();
         let mut chunks = 0_u8;
         for (index, item) in self.items.iter().enumerate() {
-            let Some(name) = item.role else { continue };
+            let role = match item.role {
+                Role::Known(role) => Some(role),
+                Role::Own => None,
+                Role::Local | Role::Inner => continue,
+            };
             let place = if item.capture.value.is_chunk() {
                 chunks += 1;
                 Place::Chunk(chunks - 1)
@@ -113,7 +119,9 @@ impl Compiler<'_> {
             };
             self.plans[index].place = Some(place);
             fields.push(Field {
-                name,
+                role,
+                name: item.name.value.as_str().into(),
+                words: item.words.as_ref().map(Arc::clone),
                 level: self.plans[index].level,
                 place,
                 kind: item.capture.value.kind(),
@@ -124,7 +132,7 @@ impl Compiler<'_> {
 
     pub(super) fn place_locals(&mut self, at: usize) -> Result<(), ProfileError> {
         for (index, item) in self.items.iter().enumerate() {
-            if item.role.is_some() {
+            if item.role.is_field() {
                 continue;
             }
             if item.capture.value.is_chunk() {
@@ -143,5 +151,15 @@ impl Compiler<'_> {
         }
         self.slots += 1;
         Ok(self.slots - 1)
+    }
+}
+
+/// The lowest level at which a field may leave the process; `None` for what never does. What only
+/// the profile's author knows is taken for content if it could be.
+fn floor(item: &Item) -> Option<CaptureLevel> {
+    match item.role {
+        Role::Known(role) => Some(role.floor()),
+        Role::Own => Some(item.capture.value.shape().floor()),
+        Role::Local | Role::Inner => None,
     }
 }

@@ -1,4 +1,4 @@
-use tracer_abi::{Op, OpFlags, OpKind, Register, Source as OpSource};
+use tracer_abi::{CaptureLevel, Op, OpFlags, OpKind, Register, Source as OpSource};
 
 use super::*;
 use crate::profile::{Argument, ExitWanted, Place};
@@ -31,11 +31,12 @@ fn used(probe: &Probe) -> &[Op] {
 fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     assert_eq!(
         refused("signal = \"step\"\nsampel_every = 4\n"),
-        "profile file.toml, line 10: unknown key `sampel_every`: did you mean `sample_every`?"
+        "profile file.toml, line 10, column 1: unknown key `sampel_every`: did you mean `sample_every`?"
     );
     assert_eq!(
         refused("signal = \"step\"\nemit = \"exit\"\n[probe.fields]\nreslt = \"i32 ret\"\n"),
-        "profile file.toml, line 12: unknown field `reslt`: did you mean `result`?"
+        "profile file.toml, line 12, column 1: unknown field `reslt`: did you mean `result`? (a probe \
+         of signal \"call\" may name its own)"
     );
 }
 
