@@ -70,8 +70,13 @@ pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
         .count();
     let range = start..trim(text, start, start + length);
     let value = &text[range.clone()];
-    (value.len() >= 12 && (looks_random(value) || value.len() >= 24) && !is_placeholder(value))
-        .then_some(range)
+    // A digest or a pointer says what it is.
+    let says_what = value.starts_with(b"0x") || value.contains(&b':');
+    (!says_what
+        && value.len() >= 12
+        && (looks_random(value) || value.len() >= 24)
+        && !is_placeholder(value))
+    .then_some(range)
 }
 
 fn starts_a_name(text: &[u8], start: usize) -> bool {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     Detectors, Finding, Limits, RuleId, ScanError, address, armour,
     assignment::{self, Strength},
-    class::{self, ALNUM, LETTER, STOP, WORD},
+    class::{self, ALNUM, JOINER, LETTER, STOP, WORD},
     code, colon,
     colon::Colon,
     email,
@@ -245,7 +245,8 @@ fn word(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits)
                 }
             }
             Role::Scheme => {
-                let is_word = !class::before(text, hit.start, WORD);
+                let is_word = !class::before(text, hit.start, WORD | JOINER)
+                    && !text[..hit.start].ends_with(b"$");
                 if let Some(range) = assignment::scheme(text, hit.end).filter(|_| is_word) {
                     hits.push(Found {
                         range,

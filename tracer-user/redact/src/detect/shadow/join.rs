@@ -54,6 +54,9 @@ fn tears(text: &[u8], left: usize, right: usize) -> bool {
     if before == 0 || after == 0 {
         return false;
     }
+    if begins_an_assignment(&text[right..]) {
+        return false;
+    }
     let (head, tail) = (&text[left - before..left], &text[right..right + after]);
     let has_digit = |part: &[u8]| part.iter().any(|byte| class::is(*byte, DIGIT));
     let has_at = |part: &[u8]| part.contains(&b'@');
@@ -62,6 +65,23 @@ fn tears(text: &[u8], left: usize, right: usize) -> bool {
         has_digit(head) && has_digit(tail) && before + after >= 8 && before >= 2 && after >= 2;
     let is_token = (before >= 12 && after >= 4) || (before >= 4 && after >= 12 && has_digit(head));
     is_number || is_token || (has_at(head) && after >= 2) || (has_at(tail) && before >= 2)
+}
+
+/// `NAME=…` or `name: …`: the next entry of a list, not the rest of a value.
+fn begins_an_assignment(line: &[u8]) -> bool {
+    const LONGEST: usize = 64;
+    let line = &line[..line.len().min(LONGEST)];
+    let is_name = |byte: &&u8| class::is(**byte, ALNUM | JOINER) || **byte == b'.';
+    let name = line.iter().take_while(is_name).count();
+    let after = &line[name..];
+    name > 1
+        && match after {
+            // `=` at a line's end is padding.
+            [b'=', next, ..] => !matches!(next, b'=' | b'\n' | b'\r'),
+            [b':', next, ..] => class::is(*next, SPACE),
+            [b' ', b'=', ..] => true,
+            _ => false,
+        }
 }
 
 /// Draws rows of single characters together: `4 1 1 1 …`.
