@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, SPACE, UPPER};
 
 /// What the name says of the value.
@@ -33,6 +35,12 @@ const MAX_VALUE: usize = 4096;
 /// The value after the name whose deciding word is at `word`.
 pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Option<Range<usize>> {
     if !starts_a_name(text, word.start) {
+        return None;
+    }
+    if let Some(range) = glued(text, word.end).or_else(|| compared(text, word.start)) {
+        return Some(range);
+    }
+    if strength == Strength::Secret && is_public(text, word.start) {
         return None;
     }
     let name_end = name_end(text, word.end)?;
@@ -79,6 +87,30 @@ pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
     .then_some(range)
 }
 
+/// `user:password` after `-u` or `--user`, as curl takes it.
+pub(crate) fn user(text: &[u8], end: usize) -> Option<Range<usize>> {
+    let start = end
+        + text[end..]
+            .iter()
+            .take(3)
+            .take_while(|byte| matches!(byte, b' ' | b'=' | b'"' | b'\''))
+            .count();
+    let is_end = |byte: &u8| class::is(*byte, SPACE) || b"\"'`<>|&;".contains(byte);
+    let limit = text.len().min(start + 256);
+    let length = text[start..limit]
+        .iter()
+        .take_while(|byte| !is_end(byte))
+        .count();
+    let value = &text[start..start + length];
+    let colon = value.iter().position(|byte| *byte == b':')?;
+    let (user, secret) = (&value[..colon], &value[colon + 1..]);
+    let is_value = |part: &[u8]| !part.is_empty() && !is_placeholder(part) && !part.contains(&b'/');
+    let stock: [&[u8]; 5] = [b"pass", b"password", b"passwd", b"test", b"pwd"];
+    let is_stock = stock.contains(&secret) || secret.starts_with(b"$");
+    (start > end && is_value(user) && is_value(secret) && secret.len() >= 3 && !is_stock)
+        .then(|| start..start + length)
+}
+
 fn starts_a_name(text: &[u8], start: usize) -> bool {
     let is_camel = class::before(text, start, LOWER) && class::at(text, start, UPPER);
     // `MYSQLPASS`: names in capitals are glued together.
@@ -87,6 +119,61 @@ fn starts_a_name(text: &[u8], start: usize) -> bool {
         // `dbpassword`, `userpass`
         || text[start..].first().is_some_and(|byte| *byte == b'p')
         || class::before(text, start, LOWER)
+}
+
+/// A value that is a part of the name: `service-secret-3f9a…`, `SECRET_KEY.access.77d0…`.
+fn glued(text: &[u8], end: usize) -> Option<Range<usize>> {
+    let is_joint = |byte: u8| matches!(byte, b'-' | b'_' | b'.');
+    let name = class::run_end(text, end, ALNUM | JOINER).max(end);
+    let name = match text.get(name) {
+        Some(b'.') => class::run_end(text, name + 1, ALNUM | JOINER),
+        _ => name,
+    };
+    let run = &text[end..name.min(end + 300)];
+    let joints = (0..run.len()).filter(|place| is_joint(run[*place]));
+    joints.take(4).find_map(|joint| {
+        let value = &run[joint + 1..];
+        let is_single = value.iter().all(|byte| class::is(*byte, ALNUM));
+        let is_value = (is_single && value.len() >= 20 && looks_random(value)) || is_uuid(value);
+        is_value.then(|| end + joint + 1..end + run.len())
+    })
+}
+
+/// A value compared with the name after it: `"s3cret" == password`.
+fn compared(text: &[u8], word: usize) -> Option<Range<usize>> {
+    let head = class::run_start(
+        &text[word.saturating_sub(24)..word],
+        word.min(24),
+        ALNUM | JOINER,
+    );
+    let name = word.saturating_sub(24) + head;
+    let before = &text[name.saturating_sub(128)..name];
+    let before = before.strip_suffix(b" ").unwrap_or(before);
+    let operator = before
+        .iter()
+        .rev()
+        .take_while(|byte| matches!(byte, b'=' | b'!'))
+        .count();
+    let before = &before[..before.len() - operator];
+    let before = before.strip_suffix(b" ").unwrap_or(before);
+    let (quote, value) = before.split_last()?;
+    if !(2..=3).contains(&operator) || !matches!(quote, b'"' | b'\'') {
+        return None;
+    }
+    let start = value.iter().rposition(|byte| byte == quote)? + 1;
+    let length = value.len() - start;
+    let end = name.saturating_sub(128) + value.len();
+    (length >= 4).then(|| end - length..end)
+}
+
+/// `public_key`: everybody may know it.
+fn is_public(text: &[u8], word: usize) -> bool {
+    let before = &text[word.saturating_sub(8)..word];
+    let before = before
+        .strip_suffix(b"_")
+        .or(before.strip_suffix(b"-"))
+        .unwrap_or(before);
+    before.len() >= 6 && before[before.len() - 6..].eq_ignore_ascii_case(b"public")
 }
 
 /// `$TOKEN`, `${TOKEN}`: the value stands elsewhere.
@@ -228,14 +315,16 @@ fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> 
         class::is(byte, SPACE)
             || byte < 0x20
             || match link {
-                Link::Tight | Link::Loose => b"\"'`<>,;".contains(&byte),
-                Link::Verb | Link::Blank => b"\"`<>".contains(&byte),
+                Link::Tight | Link::Loose => b"\"'`,;".contains(&byte),
+                Link::Verb | Link::Blank => b"\"`".contains(&byte),
             }
     };
     let length = text[place..limit]
         .iter()
         .take_while(|byte| !is_end(**byte))
         .count();
+    // A closing tag, or what HTML escapes in it.
+    let length = memmem::find(&text[place..place + length], b"</").unwrap_or(length);
     let end = trim(text, place, place + length);
     (end > place).then_some((place..end, false))
 }
@@ -291,11 +380,12 @@ fn accepts(value: &[u8], strength: Strength, link: Link, quoted: bool, suffix: &
                 }
                 (Link::Verb | Link::Blank, false) => value.len() >= 16,
             };
-            !digits_only
+            // Long numbers are ids of tokens nearly everywhere but in quotes.
+            (!digits_only || (quoted && value.len() >= 16))
                 && is_long_enough
                 && !value.contains(&b' ')
                 && (link != Link::Blank || !value.contains(&b':'))
-                && looks_random(value)
+                && (looks_random(value) || digits_only)
                 && (!says_other || (value.len() >= 20 && !is_uuid(value) && !is_path(value)))
         }
     }
@@ -320,7 +410,7 @@ pub(crate) fn looks_random(value: &[u8]) -> bool {
         .filter(|pair| kind(pair[0]) != kind(pair[1]))
         .count();
     let symbols = length - digits - letters;
-    if is_path(value) || is_dotted_name(value) {
+    if is_path(value) || is_dotted_name(value) || is_identifier(value) {
         return false;
     }
     let is_balanced = digits * 6 >= length && letters * 6 >= length && symbols * 4 <= length;
@@ -440,6 +530,21 @@ fn is_dotted_name(value: &[u8]) -> bool {
                 && part.iter().filter(|byte| class::is(**byte, DIGIT)).count() * 4 <= part.len()
                 && part.len() <= 24
         })
+}
+
+/// Words and numbers joined as names of things are: `DOC_Vector_5_32`, `jackson-0.11.2`.
+fn is_identifier(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| b"-_.:/=".contains(byte));
+    let is_plain = |part: &[u8]| {
+        let letters = part
+            .iter()
+            .take_while(|byte| class::is(**byte, LETTER))
+            .count();
+        let digits = &part[letters..];
+        let is_number = digits.iter().all(|byte| class::is(*byte, DIGIT));
+        is_number && digits.len() <= if letters == 0 { 10 } else { 5 } && letters <= 20
+    };
+    value.len() <= 48 && parts.all(is_plain)
 }
 
 fn is_path(value: &[u8]) -> bool {

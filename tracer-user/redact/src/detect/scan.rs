@@ -33,6 +33,7 @@ pub(crate) const BIRTH_DATE: &str = r"(?xi)
 #[rustfmt::skip]
 pub(crate) static WORDS: &[(Role, &[&str])] = &[
     (Role::Url, &["://"]),
+    (Role::User, &[" -u ", " --user ", " --user=", " -u\"", " -u'", " --proxy-user "]),
     (Role::Armour, &["-----BEGIN"]),
     (Role::Scheme, &["bearer", "basic", "token", "apikey", "negotiate", "digest", "ntlm", "authorization:"]),
     (Role::Password, &[
@@ -256,6 +257,10 @@ fn word(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits)
                     });
                 }
             }
+            Role::User => {
+                let range = assignment::user(text, hit.end - 1);
+                hits.extend(range.map(|range| shape(range, "command-line-user", Kind::BasicAuth)));
+            }
             Role::Url => {
                 if let Some(range) = url::credentials(text, hit.start) {
                     hits.push(Found {
@@ -313,10 +318,11 @@ fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, h
         return;
     }
     // What leads up to a suffix belongs to it: `14 characters.atlasv1.…`.
-    let start = if text[start] == b'.' {
-        class::run_start(text, start, ALNUM | class::JOINER)
-    } else {
-        start
+    let start = match text[start] {
+        b'.' => class::run_start(text, start, ALNUM | JOINER),
+        // A bot's number.
+        b':' => class::run_start(text, start, class::DIGIT),
+        _ => start,
     };
     hits.push(Found {
         range: start..end,

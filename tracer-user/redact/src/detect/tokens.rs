@@ -81,7 +81,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("artifactory-token", ForgeToken, &["AKCp", "AKC", "AP0", "AP1", "AP2", "AP3", "AP5", "AP6", "APA", "APB", "APC", "APD", "APE", "APF", "cmVmdGtu"], r"(?:AKC[0-9A-Za-z]{10,}|AP[0-9A-F][0-9A-Za-z]{8,}[0-9a-z][0-9A-Za-z]*|cmVmdGtu[0-9A-Za-z=]{50,})\b", "AKCp*69"),
     token("circleci-token", ForgeToken, &["CCIPAT_", "CCIPRJ_"], r"CCIP(?:AT|RJ)_[0-9A-Za-z_]{40,}", "CCIPAT_*22_%40"),
     token("sonar-token", ForgeToken, &["sqp_", "squ_", "sqa_"], r"sq[apu]_[0-9a-f]{40}", "sqp_%40"),
-    token("sourcegraph-token", ForgeToken, &["sgp_", "slk_", "sgd_"], r"(?:sgp_(?:[0-9a-f]{16}_|local_)?|slk_|sgd_)[0-9a-f]{40,}", "sgp_%40"),
+    token("sourcegraph-token", ForgeToken, &["sgp_", "slk_", "sgd_"], r"(?:sgp_(?:[0-9a-fA-F]{16}_|local_)?|slk_|sgd_)[0-9a-fA-F]{40,}", "sgp_%40"),
     token("snyk-sentry-token", ForgeToken, &["sntrys_", "sntryu_"], r"sntry[su]_[0-9A-Za-z+/=_-]{40,}", "sntryu_%64"),
     token("launchdarkly-key", ServiceToken, &["sdk-", "mob-", "api-"], r"(?:sdk|mob|api)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "sdk-%8-%4-%4-%4-%12"),
     // Chat.
@@ -90,6 +90,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("discord-webhook", ChatToken, &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/\d{15,}/[0-9A-Za-z_-]{40,}", "discord.com/api/webhooks/#18/*68"),
     token("teams-webhook", ChatToken, &["outlook.office.com/webhook/", ".webhook.office.com/"], r"(?:outlook\.office\.com/webhook|\.webhook\.office\.com)/[0-9A-Za-z@/_-]{36,}", "outlook.office.com/webhook/%8-%4-%4-%4-%12@%32/IncomingWebhook/%32"),
     token("zoom-jitsi-webhook", ChatToken, &["webhook/zapier", "hooks.zapier.com/"], r"hooks\.zapier\.com/hooks/catch/[0-9A-Za-z/]{10,}", "hooks.zapier.com/hooks/catch/#7/*7"),
+    token("telegram-bot-token", ChatToken, &[":AA"], r":AA[0-9A-Za-z_-]{32,36}", "#10:AA*33"),
     // Payment.
     token("stripe-key", PaymentKey, &["sk_live_", "rk_live_", "pk_live_", "sk_test_", "rk_test_", "pk_test_", "sk_prod_", "pk_prod_", "ak_live_", "ak_test_"], r"[sprka]k_(?:live|test|prod)_[0-9A-Za-z]{10,}", "rk_live_*24"),
     token("stripe-webhook-secret", PaymentKey, &["whsec_"], r"whsec_[0-9A-Za-z+/=]{24,}", "whsec_*32"),
@@ -140,9 +141,11 @@ pub(crate) static TOKENS: &[Token] = &[
     token("jwt", Jwt, &["eyJ"], r"eyJ[0-9A-Za-z_=-]{10,}\.(?:eyJ|[0-9A-Za-z_=-]{6})[0-9A-Za-z_=+/-]*(?:\.[0-9A-Za-z_=+/-]*){0,3}", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.*43"),
     token("base64-private-key", PrivateKey, &["LS0tLS1CRUdJTi"], r"LS0tLS1CRUdJTi[0-9A-Za-z+/=_-]{20,}", "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt*60"),
     token("putty-private-key", PrivateKey, &["PuTTY-User-Key-File-"], r"PuTTY-User-Key-File-\d:(?s:.){0,12000}?Private-MAC: [0-9a-f]+", "PuTTY-User-Key-File-2: ssh-rsa\nPrivate-MAC: %40"),
+    token("elevenlabs-ticket-key", ServiceToken, &["sk_", "pk_", "odt_", "phr_", "phs_", "pha_", "NF-", "hawk.", "sgp_"], r"(?:sk_[0-9a-f]{32,}|[sp]k_\d{4,}_[0-9A-Z]{20,}|odt_[0-9A-Za-z]{30,}|ph[rsa]_[0-9A-Za-z]{30,}|NF-[0-9A-Za-z]{32}|hawk\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}|sgp_[0-9a-fA-F]{16}_local_[0-9a-fA-F]{40})\b", "odt_*36"),
+    token("truenas-key", ServiceToken, &["api_key\", \"params\": [\""], r#"api_key", "params": \["[0-9A-Za-z-]{40,}"#, "api_key\", \"params\": [\"8-*64"),
     // Hashes of passwords.
     token("bcrypt-hash", PasswordHash, &["$2a$", "$2b$", "$2y$", "$2x$"], r"\$2[abxy]\$\d\d\$[0-9A-Za-z./]{53}", "$2b$12$*53"),
-    token("crypt-hash", PasswordHash, &["$1$", "$5$", "$6$", "$y$", "$apr1$", "$md5$", "$P$", "$H$"], r"\$(?:1|5|6|y|apr1|md5|P|H)\$(?:rounds=\d+\$)?[0-9A-Za-z./]{1,20}(?:\$[0-9A-Za-z./]{20,90})+", "$6$*16$*86"),
+    token("crypt-hash", PasswordHash, &["$1$", "$5$", "$6$", "$8$", "$9$", "$y$", "$apr1$", "$md5$", "$P$", "$H$"], r"\$(?:1|5|6|8|9|y|apr1|md5|P|H)\$(?:rounds=\d+\$)?[0-9A-Za-z./]{1,20}(?:\$[0-9A-Za-z./]{20,90})+", "$6$*16$*86"),
     token("argon2-hash", PasswordHash, &["$argon2", "$scrypt$", "$pbkdf2", "$krb5"], r"\$(?:argon2|scrypt|pbkdf2|krb5)[0-9A-Za-z=,$+/.@:*_-]{30,}", "$argon2id$v=19$m=65536,t=3,p=4$*22$*43"),
     token("django-hash", PasswordHash, &["pbkdf2_sha256$", "pbkdf2_sha1$", "bcrypt_sha256$", "sha1$", "md5$"], r"(?:pbkdf2_sha\d+\$\d+\$[0-9A-Za-z./+]{4,}\$[0-9A-Za-z./+=]{20,}|(?:sha1|md5)\$[0-9A-Za-z]{1,}\$[0-9a-f]{32,})", "pbkdf2_sha256$260000$*12$*43="),
     // Crypto addresses that say what they are.

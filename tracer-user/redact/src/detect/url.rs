@@ -7,6 +7,23 @@ use super::{
     class::{self, ALNUM, HIGH},
 };
 
+/// Users that say nothing.
+const STOCK_USERS: [&[u8]; 14] = [
+    b"x-access-token",
+    b"oauth2",
+    b"x-token-auth",
+    b"x-oauth-basic",
+    b"git",
+    b"token",
+    b"user",
+    b"username",
+    b"root",
+    b"admin",
+    b"postgres",
+    b"svc",
+    b"default",
+    b"gitlab-ci-token",
+];
 /// No URL is followed further.
 const MAX: usize = 2048;
 
@@ -37,8 +54,9 @@ pub(crate) fn credentials(text: &[u8], mark: usize) -> Option<Range<usize>> {
     if secret.is_empty() || is_variable(secret) || user.contains(&b'/') {
         return None;
     }
-    let is_token = user.len() >= 16 && assignment::looks_random(user);
-    let from = if is_token { start } else { start + colon + 1 };
+    // Who the user is goes with the password, unless everybody is called that.
+    let is_stock = user.is_empty() || STOCK_USERS.contains(&user);
+    let from = if is_stock { start + colon + 1 } else { start };
     Some(from..start + at)
 }
 

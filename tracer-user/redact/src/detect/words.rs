@@ -41,6 +41,8 @@ pub(crate) enum Role {
     Secret,
     /// `Bearer` and its kin: what follows blanks is a secret.
     Scheme,
+    /// `-u`: a user and a password follow.
+    User,
     /// `://`
     Url,
     /// `-----BEGIN`

@@ -3,7 +3,7 @@
 
 use super::run::Window;
 use crate::detect::{
-    class::{self, DIGIT},
+    class::{self, ALNUM, DIGIT, UPPER},
     words::{Context, Topic},
 };
 
@@ -25,10 +25,14 @@ pub(crate) fn read(context: &Context<'_>, window: Window<'_>) -> Option<(usize, 
     let is_said = || {
         context.is_near(start, end, 60, 24, &[Topic::Phone]) && is_plausible(window)
             || (context.is_alone(start, end)
-                && window.groups() > 1
-                && count >= 9
+                && ((digits[0] == 0 && (9..=11).contains(&count)) || count == 10)
+                && (window.groups() > 1 || count == 11)
                 && is_plausible(window))
     };
+    // The tail of a longer code: `DE89 3704 0044 0532 01`.
+    if !plus && follows_a_code(text, start) {
+        return None;
+    }
     (is_country_code
         || is_dialled_abroad(window)
         || is_north_american(window)
@@ -48,6 +52,18 @@ fn prefix(text: &[u8], start: usize) -> (usize, bool) {
         [.., b'+'] => (place - 1, true),
         _ => (place, false),
     }
+}
+
+/// Whether a short group of capitals and digits stands right before.
+fn follows_a_code(text: &[u8], start: usize) -> bool {
+    if start < 4 || text[start - 1] != b' ' {
+        return false;
+    }
+    let from = class::run_start(&text[..start - 1], start - 1, ALNUM);
+    let group = &text[from..start - 1];
+    (3..=8).contains(&group.len())
+        && group.iter().any(|byte| class::is(*byte, DIGIT))
+        && group.iter().all(|byte| class::is(*byte, DIGIT | UPPER))
 }
 
 fn extension(text: &[u8], end: usize) -> usize {
