@@ -1,6 +1,7 @@
 //! The `tracer` binary, driven as a person would: arguments in, lines of JSON out.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::{self, File},
     io::{BufRead, BufReader},
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tracer_event::{
-    Body, Event, LossReason, Pid as EventPid, Recorded,
+    Body, Event, LossReason, OperationHistogram, Pid as EventPid, Recorded,
     agent::Summary,
     inference::{Request, Step, Tokens},
 };
@@ -151,6 +152,37 @@ impl Trace {
                 }
             })
             .collect()
+    }
+
+    /// The windows of each hot operation, added up.
+    ///
+    /// # Errors
+    /// When a window does not agree with itself, or overlaps the one before.
+    pub fn operations(&self) -> Result<BTreeMap<String, OperationHistogram>> {
+        let mut all: BTreeMap<String, OperationHistogram> = BTreeMap::new();
+        for line in &self.events {
+            let Body::OperationHistogram(window) = &line.body else {
+                continue;
+            };
+            let is_sound = line.probe.as_ref() == Some(&window.operation)
+                // The kernel's table is of all processes.
+                && line.place.pid.is_none()
+                && line.time.boot == window.to
+                && window.from < window.to
+                && window.count > 0
+                && window.count == window.buckets.iter().sum::<u64>();
+            if !is_sound {
+                bail!("not a sound window: {line:?}");
+            }
+            match all.get_mut(window.operation.as_str()) {
+                Some(known) if known.to > window.from => {
+                    bail!("{window:?} overlaps what ended at {:?}", known.to)
+                }
+                Some(known) => known.add(window),
+                None => drop(all.insert(window.operation.as_str().to_owned(), window.clone())),
+            }
+        }
+        Ok(all)
     }
 
     /// The last line: what the run amounted to.

@@ -91,6 +91,8 @@ pub enum Target {
     ShapesLibcxx,
     /// Every way in which Rust passes text and slices.
     Slices,
+    /// Calls three functions at a rate that is given.
+    Paced,
 }
 
 impl Target {
@@ -105,6 +107,7 @@ impl Target {
             Self::Flood => compiled(cache, &["flood.c", "report.h"], &c),
             Self::Stall => compiled(cache, &["stall.c", "report.h"], &c),
             Self::Unwind => compiled(cache, &["unwind.cpp", "report.h"], &c),
+            Self::Paced => compiled(cache, &["paced.c", "report.h"], &c),
             Self::Cost => compiled(cache, &["cost.c", "report.h"], &c),
             Self::Panic => compiled(cache, &["panic.rs"], &rust),
             Self::Slices => compiled(cache, &["slices.rs"], &rust),

@@ -1,48 +1,17 @@
 //! Hot operations are counted and timed in the kernel: the windows that the tracer tells add up to
 //! exactly the calls that were made. Needs root and BPF.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
-use tracer_event::{Body, BootNanos, OperationHistogram};
+use tracer_event::{Body, BootNanos};
 use tracer_tests::{
     cache::Cache,
     compile::SOURCES,
     model::TINY,
     report::{Account, Event},
     requires_root,
-    tracer::{Trace, Tracing},
+    tracer::Tracing,
     workload::{Place, Running, Runtime, Target},
 };
-
-/// The windows of each operation, added up; each must follow the one before and agree with itself.
-fn operations(trace: &Trace) -> Result<BTreeMap<String, OperationHistogram>> {
-    let mut all: BTreeMap<String, OperationHistogram> = BTreeMap::new();
-    for line in &trace.events {
-        let Body::OperationHistogram(window) = &line.body else {
-            continue;
-        };
-        let name = line.probe.as_ref().context("a window without its probe")?;
-        assert_eq!(*name, window.operation);
-        assert!(line.place.pid.is_none(), "the kernel's table is of all");
-        assert_eq!(
-            window.buckets.iter().sum::<u64>(),
-            window.count,
-            "{window:?}"
-        );
-        assert!(window.count > 0, "{window:?}");
-        assert!(window.from < window.to, "{window:?}");
-        assert_eq!(line.time.boot, window.to);
-        match all.get_mut(name.as_str()) {
-            Some(known) => {
-                assert!(known.to <= window.from, "{known:?} overlaps {window:?}");
-                known.add(window);
-            }
-            None => drop(all.insert(name.as_str().to_owned(), window.clone())),
-        }
-    }
-    Ok(all)
-}
 
 #[test]
 fn an_operation_counts_exactly_the_calls_that_its_target_made() -> Result<()> {
@@ -67,7 +36,7 @@ fn an_operation_counts_exactly_the_calls_that_its_target_made() -> Result<()> {
     running.finish()?;
 
     trace.assert_nothing_lost()?;
-    let operations = operations(&trace)?;
+    let operations = trace.operations()?;
     let [(name, calls)] = &operations.iter().collect::<Vec<_>>()[..] else {
         anyhow::bail!("not the one operation: {operations:?}");
     };
@@ -116,7 +85,7 @@ fn graphs_of_llama_cpp_are_as_many_as_its_decode_calls() -> Result<()> {
     let calls = account.calls.len() as u64;
     assert!(calls > 40, "{calls} decode calls");
     assert_eq!(trace.steps(pid).len() as u64, calls);
-    let operations = operations(&trace)?;
+    let operations = trace.operations()?;
     for name in ["ggml/sched-compute", "ggml/cpu-compute"] {
         let graphs = operations
             .get(name)

@@ -6,7 +6,11 @@ use tracer_tests::compile::SOURCES;
 #[test]
 fn the_small_targets_profiles_are_read() -> Result<()> {
     for name in [
+        "dear.toml",
         "flood.toml",
+        "held.toml",
+        "operation.toml",
+        "paced.toml",
         "panic.toml",
         "shapes.toml",
         "slices.toml",
