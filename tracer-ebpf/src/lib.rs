@@ -60,5 +60,8 @@ pub const MAX_RINGS: u32 = 64;
 pub const SCRATCH_SLOTS: u32 = 8;
 /// Sets that one process may have; their numbers are below it.
 pub const MAX_SETS: u32 = 8;
+/// Levels of cgroups that are looked up for a process, the root included; systemd and Kubernetes nest
+/// to about 8.
+pub const MAX_CGROUP_DEPTH: i32 = 16;
 /// log2 latency buckets of one histogram; bucket `i` counts `2^i <= ns < 2^(i+1)`.
 pub const HISTOGRAM_BUCKETS: usize = 40;

@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::bpf_get_current_ancestor_cgroup_id,
     macros::btf_map,
 };
-use tracer_abi::{Control, ExeKey, Target, TargetFlags, TargetMode};
+use tracer_abi::{Control, ExeKey, MAX_CGROUP_DEPTH, Target, TargetFlags, TargetMode};
 
 use crate::kernel::{F_TASK_BTF, Typed, has, started_in};
 
@@ -17,9 +17,6 @@ pub(crate) static TARGETS: HashMap<u32, Target, 8192> = HashMap::new();
 pub(crate) static EXES: HashMap<ExeKey, Target, 256> = HashMap::new();
 #[btf_map]
 static CGROUPS: HashMap<u64, Target, 256> = HashMap::new();
-
-/// Depth down to which a cgroup's ancestors are looked up; systemd and Kubernetes nest to about 8.
-const MAX_CGROUP_DEPTH: i32 = 16;
 
 /// What a watched process is granted.
 #[derive(Clone, Copy, Default)]

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, fs, io, path::Path};
 
-use tracer_abi::{CaptureLevel, Control, ExeKey, Target, TargetFlags, TargetMode};
+use tracer_abi::{
+    CaptureLevel, Control, ExeKey, MAX_CGROUP_DEPTH, Target, TargetFlags, TargetMode,
+};
 
 use crate::{
     load::Tables,
@@ -27,11 +29,23 @@ pub enum TargetError {
     },
     /// There is no such cgroup.
     #[error(
-        "there is no cgroup {path} under /sys/fs/cgroup; `systemd-cgls` lists those of this host"
+        "there is no cgroup {path} in the unified hierarchy (v2) under /sys/fs/cgroup; \
+         `systemd-cgls` lists those of this host"
     )]
     Cgroup {
         /// What was asked for.
         path: String,
+    },
+    /// The kernel half looks no deeper.
+    #[error(
+        "the cgroup {path} lies more than {limit} levels below the root, and no deeper one is looked \
+         up at a call; name one above it"
+    )]
+    CgroupTooDeep {
+        /// What was asked for.
+        path: String,
+        /// The deepest level.
+        limit: usize,
     },
     /// There is no profile for the runtime.
     #[error("no profile is for the runtime {name}; there are profiles for {known}")]
@@ -51,7 +65,15 @@ pub(crate) enum Targets {
     Everyone,
     Listed(HashSet<u32>),
     Exe(FileId),
-    Cgroup(String),
+    Cgroup(TracedCgroup),
+}
+
+/// A cgroup, by its path: the kernel half knows it by an id that changes when it is made anew, as
+/// a restarted service's is.
+pub(crate) struct TracedCgroup {
+    path: String,
+    id: u64,
+    grant: Target,
 }
 
 impl Targets {
@@ -86,11 +108,12 @@ impl Targets {
                 (Self::Exe(file), TargetMode::Listed)
             }
             Selection::Cgroup(path) => {
-                let path = cgroup_path(path);
-                let missing = || TargetError::Cgroup { path: path.clone() };
-                let id = cgroup_id(&path).ok_or_else(missing)?;
-                tables.cgroups.put(id, &grant).map_err(TargetError::Map)?;
-                (Self::Cgroup(path), TargetMode::Cgroup)
+                let cgroup = TracedCgroup::find(path, grant)?;
+                tables
+                    .cgroups
+                    .put(cgroup.id, &grant)
+                    .map_err(TargetError::Map)?;
+                (Self::Cgroup(cgroup), TargetMode::Cgroup)
             }
         };
         // Probing tracer itself would feed on itself.
@@ -117,11 +140,22 @@ impl Targets {
             Self::Everyone => process.id.pid != std::process::id(),
             Self::Listed(pids) => pids.contains(&process.id.pid),
             Self::Exe(exe) => process.exe_file == Some(*exe),
-            Self::Cgroup(path) => process.cgroup.as_deref().is_some_and(|cgroup| {
-                cgroup.strip_prefix(path.as_str()).is_some_and(|rest| {
-                    rest.is_empty() || rest.starts_with('/') || path.ends_with('/')
-                })
-            }),
+            Self::Cgroup(cgroup) => cgroup.holds(process),
+        }
+    }
+
+    /// Tells the kernel half of a cgroup that was made anew under the path that was selected.
+    pub(crate) fn follow(&mut self, tables: &Tables) -> io::Result<()> {
+        let Self::Cgroup(cgroup) = self else {
+            return Ok(());
+        };
+        match cgroup_id(&cgroup.path) {
+            Some(id) if id != cgroup.id => {
+                tables.cgroups.put(id, &cgroup.grant)?;
+                let old = std::mem::replace(&mut cgroup.id, id);
+                tables.cgroups.remove(old)
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -161,6 +195,27 @@ impl Targets {
     }
 }
 
+impl TracedCgroup {
+    fn find(path: &Path, grant: Target) -> Result<Self, TargetError> {
+        let path = cgroup_path(path);
+        let limit = MAX_CGROUP_DEPTH as usize - 1;
+        if path.split('/').filter(|name| !name.is_empty()).count() > limit {
+            return Err(TargetError::CgroupTooDeep { path, limit });
+        }
+        let Some(id) = cgroup_id(&path) else {
+            return Err(TargetError::Cgroup { path });
+        };
+        Ok(Self { path, id, grant })
+    }
+
+    fn holds(&self, process: &Process) -> bool {
+        let path = self.path.as_str();
+        let cgroup = process.cgroup.as_deref();
+        let rest = cgroup.and_then(|cgroup| cgroup.strip_prefix(path));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path.ends_with('/'))
+    }
+}
+
 fn list(tables: &Tables, id: ProcessId, grant: Target) -> Result<(), TargetError> {
     let target = Target {
         start_ticks: id.start_ticks,
@@ -196,9 +251,14 @@ fn list_exe(tables: &Tables, path: &Path, grant: Target) -> Result<FileId, Targe
     Ok(file)
 }
 
-/// The path within the hierarchy, with one leading slash.
+/// The path within the hierarchy, with one leading slash. Beside the old hierarchies the unified one
+/// is mounted one folder deeper.
 fn cgroup_path(path: &Path) -> String {
-    let path = path.strip_prefix("/sys/fs/cgroup").unwrap_or(path);
+    let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let within = mounts
+        .iter()
+        .find_map(|mount| path.strip_prefix(mount).ok());
+    let path = within.unwrap_or(path);
     format!("/{}", path.display().to_string().trim_matches('/'))
 }
 
@@ -212,5 +272,15 @@ mod tests {
             assert_eq!(cgroup_path(Path::new(path)), "/a/b");
         }
         assert_eq!(cgroup_path(Path::new("/sys/fs/cgroup")), "/");
+        assert_eq!(cgroup_path(Path::new("/sys/fs/cgroup/unified/a")), "/a");
+        assert_eq!(cgroup_path(Path::new("/unified/a")), "/unified/a");
+    }
+
+    #[test]
+    fn a_cgroup_that_the_kernel_half_would_not_look_up_is_refused() {
+        let deep = "/level".repeat(MAX_CGROUP_DEPTH as usize);
+        let refused = TracedCgroup::find(Path::new(&deep), Target::default());
+        let error = refused.err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("more than 15 levels")));
     }
 }

@@ -48,6 +48,7 @@ impl Supervisor {
 
     /// Looks at every process that could be traced, and for those that are gone.
     pub(super) fn scan(&mut self) {
+        self.follow_cgroup();
         for pid in self.targets.candidates().unwrap_or_default() {
             self.look_at(pid, Noticed::Afterwards);
         }
@@ -57,11 +58,20 @@ impl Supervisor {
         }
     }
 
+    /// A restarted service's cgroup is a new one.
+    fn follow_cgroup(&mut self) {
+        // What the map refuses now it is asked again at the next look.
+        let _ = self.targets.follow(&self.kernel.tables);
+    }
+
     /// Acts on the mappings that the kernel told of.
     pub(super) fn notice_mappings(&mut self) {
         let Some(mapped) = self.watch.as_mut().map(crate::watch::Watch::drain) else {
             return;
         };
+        if !mapped.files.is_empty() {
+            self.follow_cgroup();
+        }
         let mut unknown = HashSet::new();
         for (pid, file) in mapped.files {
             match self.known.mapped_as(file) {
