@@ -14,5 +14,6 @@ pub mod privilege;
 pub mod reference;
 pub mod report;
 pub mod server;
+pub mod traced;
 pub mod tracer;
 pub mod workload;

@@ -13,25 +13,12 @@ use tracer_tests::{
     model::{TINY, truncated_model},
     report::{Account, Event, Line},
     requires_root,
+    traced::{Ended, Traced, waiting},
     tracer::Tracing,
     workload::{Place, Running, Runtime},
 };
 
 const BOTH: [Runtime; 2] = [Runtime::NodeLlamaCpp, Runtime::Xllamacpp];
-
-/// Starts a workload that has its context and waits before it generates.
-fn waiting(cache: &Cache, runtime: Runtime, place: Place, steps: &[&str]) -> Result<Running> {
-    let steps = [steps, &[]].concat();
-    let mut running = Running::start(runtime.command(cache, TINY, &steps)?, place)?;
-    running.until_waiting()?;
-    Ok(running)
-}
-
-fn start_tracing(running: &Running) -> Result<Tracing> {
-    let mut tracing = Tracing::exact(&[])?;
-    tracing.until_attached(running.pid())?;
-    Ok(tracing)
-}
 
 #[test]
 fn one_process_is_counted_exactly() -> Result<()> {
@@ -50,12 +37,12 @@ fn one_process_is_counted_exactly() -> Result<()> {
             "free",
             "unload",
         ];
-        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
-        let tracing = start_tracing(&running)?;
-        running.go()?;
-        let pid = running.pid();
-        let account = Account::of(&running.finish()?)?;
-        let trace = tracing.interrupt()?;
+        let Ended {
+            pid,
+            account,
+            trace,
+            ..
+        } = Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
         trace.assert_nothing_lost()?;
         assert_exact(&account, &trace, pid)?;
     }
@@ -67,14 +54,11 @@ fn three_processes_at_once_are_counted_exactly_however_they_start() -> Result<()
     requires_root!();
     let cache = Cache::open()?;
     for runtime in BOTH {
-        let mut before = waiting(
-            &cache,
-            runtime,
-            Place::Host,
-            &["--n", "200", "load", "context", "wait", "generate"],
-        )?;
-        let tracing = start_tracing(&before)?;
         let steps = ["--n", "200", "load", "context", "wait", "generate"];
+        let Traced {
+            running: mut before,
+            tracing,
+        } = Traced::llama(&cache, runtime, Place::Host, &steps)?;
         let mut after = waiting(&cache, runtime, Place::Host, &steps)?;
         let mut contained = waiting(&cache, runtime, Place::OwnNamespaces, &steps)?;
         let mut accounts = Vec::new();
@@ -101,8 +85,10 @@ fn a_process_killed_while_it_generates_differs_by_the_call_in_flight_at_most() -
         let steps = [
             "--n", "400", "--repeat", "1000", "load", "context", "wait", "generate",
         ];
-        let mut running = waiting(&cache, runtime, Place::OwnNamespaces, &steps)?;
-        let tracing = start_tracing(&running)?;
+        let Traced {
+            mut running,
+            tracing,
+        } = Traced::llama(&cache, runtime, Place::OwnNamespaces, &steps)?;
         running.go()?;
         running.until(|event| matches!(event, Event::DecodeBegin { call: 60, .. }))?;
         let pid = running.pid();
@@ -140,12 +126,12 @@ fn several_sequences_and_contexts_are_told_apart() -> Result<()> {
             "free",
             "unload",
         ];
-        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
-        let tracing = start_tracing(&running)?;
-        running.go()?;
-        let pid = running.pid();
-        let account = Account::of(&running.finish()?)?;
-        let trace = tracing.interrupt()?;
+        let Ended {
+            pid,
+            account,
+            trace,
+            ..
+        } = Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
         trace.assert_nothing_lost()?;
         assert_exact(&account, &trace, pid)?;
     }
@@ -161,12 +147,12 @@ fn a_prompt_that_two_sequences_share_is_told_as_approximate() -> Result<()> {
         let steps = [
             "--n", "4", "wait", "load", "context", "shared", "free", "unload",
         ];
-        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
-        let tracing = start_tracing(&running)?;
-        running.go()?;
-        let pid = running.pid();
-        let account = Account::of(&running.finish()?)?;
-        let trace = tracing.interrupt()?;
+        let Ended {
+            pid,
+            account,
+            trace,
+            ..
+        } = Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
         trace.assert_nothing_lost()?;
         assert_eq!(trace.steps(pid).len(), account.calls.len());
         assert!(
@@ -188,12 +174,12 @@ fn refused_batches_keep_their_results() -> Result<()> {
             "--n", "4", "wait", "load", "context", "generate", "bad", "full", "generate", "free",
             "unload",
         ];
-        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
-        let tracing = start_tracing(&running)?;
-        running.go()?;
-        let pid = running.pid();
-        let account = Account::of(&running.finish()?)?;
-        let trace = tracing.interrupt()?;
+        let Ended {
+            pid,
+            account,
+            trace,
+            ..
+        } = Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
         assert_exact(&account, &trace, pid)?;
         let ends: Vec<_> = trace
             .requests(pid)
@@ -225,12 +211,9 @@ fn requests_carry_prompt_cached_and_generated_tokens_and_why_they_ended() -> Res
             "free",
             "unload",
         ];
-        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
-        let tracing = start_tracing(&running)?;
-        running.go()?;
-        let pid = running.pid();
-        let lines = running.finish()?;
-        let trace = tracing.interrupt()?;
+        let Ended {
+            pid, lines, trace, ..
+        } = Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
         let expected = prompts_and_first_positions(&lines);
         let requests = trace.requests(pid);
         assert_eq!((requests.len(), expected.len()), (3, 3));
@@ -274,12 +257,8 @@ fn a_load_that_fails_is_told_with_its_path() -> Result<()> {
     let cache = Cache::open()?;
     let step = format!("load={}", truncated_model(&cache)?.display());
     for runtime in BOTH {
-        let mut running = waiting(&cache, runtime, Place::Host, &["wait", &step])?;
-        let tracing = start_tracing(&running)?;
-        running.go()?;
-        let pid = running.pid();
-        running.finish()?;
-        let trace = tracing.interrupt()?;
+        let Ended { pid, trace, .. } =
+            Traced::llama(&cache, runtime, Place::Host, &["wait", &step])?.finish()?;
         let failed = trace.of(pid).find_map(|line| match &line.body {
             Body::ModelLoadFailed(snapshot) => Some(snapshot),
             _ => None,
@@ -307,12 +286,8 @@ fn a_model_that_was_there_before_is_told_from_the_live_process() -> Result<()> {
         let steps = [
             "--n", "4", "load", "context", "wait", "generate", "free", "unload",
         ];
-        let mut running = waiting(&cache, runtime, Place::Host, &steps)?;
-        let tracing = start_tracing(&running)?;
-        running.go()?;
-        let pid = running.pid();
-        running.finish()?;
-        let trace = tracing.interrupt()?;
+        let Ended { pid, trace, .. } =
+            Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
         let snapshots: Vec<_> = trace
             .of(pid)
             .filter_map(|line| match &line.body {
@@ -380,13 +355,11 @@ fn at_the_default_level_neither_tokens_nor_text_leave_the_process() -> Result<()
 fn every_load_of_a_process_that_starts_while_tracing_is_seen() -> Result<()> {
     requires_root!();
     let cache = Cache::open()?;
-    let mut first = waiting(
-        &cache,
-        Runtime::NodeLlamaCpp,
-        Place::Host,
-        &["wait", "load", "unload"],
-    )?;
-    let tracing = start_tracing(&first)?;
+    let steps = ["wait", "load", "unload"];
+    let Traced {
+        running: mut first,
+        tracing,
+    } = Traced::llama(&cache, Runtime::NodeLlamaCpp, Place::Host, &steps)?;
     first.go()?;
     first.finish()?;
     let mut pids = Vec::new();

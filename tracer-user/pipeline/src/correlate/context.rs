@@ -1,6 +1,7 @@
 //! One inference context: its steps, its sequences and their requests.
 
 mod changes;
+mod sampling;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use tracer_event::{
 };
 
 use super::{
-    action::{Input, Inputs, Sample},
+    action::{Input, Inputs},
     ledger::{BatchOfTokens, Fact, Ledger},
     request::{Open, Owner, Sequence},
 };
@@ -360,81 +361,6 @@ impl Context {
         for request in requests.chain(self.blind.as_mut()) {
             request.warm_up = true;
         }
-    }
-
-    /// A token was chosen from the last step's outputs. Gives back whether its sequence is known.
-    pub(super) fn sampled(
-        &mut self,
-        sample: &Sample,
-        time: BootNanos,
-        ledger: &mut Ledger,
-    ) -> bool {
-        self.serves(ledger);
-        let Some(number) = self.sampled_sequence(sample) else {
-            let Some(blind) = &mut self.blind else {
-                return false;
-            };
-            blind.sampled(time, sample.ends);
-            if sample.ends == Some(true) {
-                self.close_blind(EndReason::Eog, ledger);
-            }
-            return true;
-        };
-        let Some(Sequence {
-            open: Some(open), ..
-        }) = self.sequences.get_mut(&number)
-        else {
-            return false;
-        };
-        open.sampled(time, sample.ends);
-        if let Some(token) = sample.token {
-            let batch = BatchOfTokens {
-                direction: Direction::Output,
-                context: self.id,
-                request: Some(open.id),
-                sequence: number,
-                tokens: vec![token],
-                positions: Vec::new(),
-                truncated: false,
-            };
-            ledger.facts.push((time, Fact::Tokens(batch)));
-        }
-        if sample.ends == Some(true) {
-            self.close(number, EndReason::Eog, ledger);
-        }
-        true
-    }
-
-    fn sampled_sequence(&mut self, sample: &Sample) -> Option<i32> {
-        let outputs = || self.order.iter().filter(|(_, output)| *output);
-        let named = match sample.index {
-            Some(index) => match usize::try_from(index) {
-                Ok(index) => self.order.get(index).map(|(number, _)| *number),
-                Err(_) => {
-                    let back = usize::try_from(index.unsigned_abs()).ok()?;
-                    outputs().rev().nth(back - 1).map(|(number, _)| *number)
-                }
-            },
-            None => {
-                let number = outputs().nth(self.taken).map(|(number, _)| *number);
-                self.taken += 1;
-                number
-            }
-        };
-        let mut open = self
-            .sequences
-            .iter()
-            .filter(|(_, sequence)| sequence.open.is_some());
-        named.or_else(|| match (open.next(), open.next()) {
-            (Some((number, _)), None) => Some(*number),
-            _ => None,
-        })
-    }
-
-    /// Whether the last step has outputs that a sampler may still choose from.
-    pub(super) fn may_be_sampled(&self) -> bool {
-        let outputs = self.order.iter().filter(|(_, output)| *output).count();
-        self.step.is_none() && (outputs > self.taken || self.blind.is_some())
     }
 
     /// Counts are no longer certain.
