@@ -141,6 +141,27 @@ pub(crate) const TESTS: &[Test] = &[
         ..traced_workload("flood")
     },
     Test {
+        name: "a-cgroup-is-traced-with-what-is-below-it",
+        ..traced_workload("cgroups")
+    },
+    Test {
+        name: "a-links-process-filter-means-all-threads",
+        // What it found is printed, whatever it is.
+        arguments: &["--nocapture", "--test-threads=1"],
+        ..traced_workload("filter")
+    },
+    Test {
+        name: "a-runaway-probe-is-switched-off",
+        arguments: &["a_runaway_goes_after_a_second_is_told_and_stays_away"],
+        ..traced_workload("governor")
+    },
+    Test {
+        name: "who-delays-the-end-is-named",
+        // As above: before 6.12 nobody can.
+        kernels: (Some(Series(6, 12)), None),
+        ..traced_workload("detaching")
+    },
+    Test {
         name: "exceptions-pass-unharmed",
         ..traced_workload("unwinding")
     },
