@@ -122,8 +122,8 @@ mod tests {
         (buckets[10], buckets[20]) = (990, 9);
         for second in 0..11 {
             for (name, sum) in [
-                ("ggml/sched-compute", 20_000_000),
-                ("llama/graph", 1_900_000),
+                ("ggml/sched-compute", 15_000_000),
+                ("llama/graph", 14_000_000),
             ] {
                 let event = window(name, second, &buckets, sum);
                 let tracer_event::Body::OperationHistogram(window) = &event.body else {
