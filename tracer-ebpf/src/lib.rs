@@ -24,7 +24,9 @@ mod site;
 #[path = "abi/spec.rs"]
 mod spec;
 
-pub use control::{Control, ExeKey, RingState, SetKey, Target, TargetFlags, TargetMode, USER_HZ};
+pub use control::{
+    Control, ExeKey, RingState, SetKey, SlotHead, Target, TargetFlags, TargetMode, USER_HZ,
+};
 pub use kernel::{FEATURE_FLAGS, FeatureFlag, KERNEL_FIELDS, KernelField};
 pub use loss::{LossCell, LossReason};
 pub use record::{

@@ -8,7 +8,7 @@
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use tracer_abi::{
-    Chunk, MAX_CHUNK, MAX_TAIL, RecordHeader, SCRATCH_SLOTS, SetKey, StashKey, Stashed,
+    Chunk, MAX_CHUNK, MAX_TAIL, RecordHeader, SCRATCH_SLOTS, SetKey, SlotHead, StashKey, Stashed,
 };
 
 use crate::{atomic, call::REGISTERS};
@@ -51,11 +51,15 @@ pub(crate) fn load<T: Copy>(place: &T) -> T {
     unsafe { (&raw const *place).read_volatile() }
 }
 
-/// One slot.
+/// One slot; it begins as [`SlotHead`] says, because user space looks there for who holds it up.
 #[repr(C)]
 pub(crate) struct Scratch {
     /// 1 while a program owns the slot.
     claimed: u64,
+    /// `bpf_get_current_pid_tgid()`.
+    pub(crate) pid_tgid: Held<u64>,
+    /// Boot time of the hit, in nanoseconds.
+    pub(crate) now: Held<u64>,
     /// Which slot this is, over all CPUs.
     index: u64,
     /// Calls named from this slot, for their ids.
@@ -64,10 +68,6 @@ pub(crate) struct Scratch {
     pub(crate) registers: [u64; REGISTERS],
     /// Where a number lands that is read from the process, or the front of a string or vector.
     pub(crate) word: [u64; 3],
-    /// Boot time of the hit, in nanoseconds.
-    pub(crate) now: Held<u64>,
-    /// `bpf_get_current_pid_tgid()`.
-    pub(crate) pid_tgid: Held<u64>,
     /// Frame address of the call.
     pub(crate) frame: Held<u64>,
     pub(crate) cpu: Held<u32>,
@@ -120,6 +120,12 @@ pub(crate) struct Scratch {
     /// record and are never emitted.
     pub(crate) record: [u64; RECORD / 8],
 }
+
+const _: () = assert!(
+    core::mem::offset_of!(Scratch, claimed) == core::mem::offset_of!(SlotHead, claimed)
+        && core::mem::offset_of!(Scratch, pid_tgid) == core::mem::offset_of!(SlotHead, pid_tgid)
+        && core::mem::offset_of!(Scratch, now) == core::mem::offset_of!(SlotHead, now)
+);
 
 /// Where the gathering of an array stands.
 #[derive(Clone, Copy)]

@@ -113,8 +113,21 @@ impl RingState {
     pub const DISARMED: u32 = u32::MAX;
 }
 
+/// How a scratch slot begins: who works in it. The rest of it is the kernel half's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SlotHead {
+    /// 1 while a program owns the slot.
+    pub claimed: u64,
+    /// `bpf_get_current_pid_tgid()` of the thread in which it runs: process in the high half.
+    pub pid_tgid: u64,
+    /// Boot time of the hit, in nanoseconds.
+    pub now: u64,
+}
+
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<ExeKey>() == 16);
 const _: () = assert!(size_of::<SetKey>() == 16);
 const _: () = assert!(size_of::<Control>() == 32);
 const _: () = assert!(size_of::<RingState>() == 16);
+const _: () = assert!(size_of::<SlotHead>() == 24);

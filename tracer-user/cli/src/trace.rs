@@ -1,5 +1,6 @@
 //! `tracer trace`: follows running models and those that start meanwhile.
 
+mod detaching;
 mod run;
 mod settings;
 

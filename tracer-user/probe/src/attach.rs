@@ -4,7 +4,7 @@ use std::{
     ffi::CStr,
     io,
     os::fd::{AsFd, OwnedFd},
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use tracer_abi::SiteRole;
@@ -15,6 +15,7 @@ use crate::{
     observation::Means,
     process::MappedFile,
     sys::{
+        apart::Closer,
         bpf::{self, UprobeLink},
         perf,
     },
@@ -79,17 +80,51 @@ impl Links {
     /// Closes many at once. The kernel waits for a grace period in each close, so they wait side
     /// by side: 50 single perf-event uprobes would otherwise take five seconds.
     pub(crate) fn close_all(all: impl IntoIterator<Item = Self>) {
-        const THREADS: usize = 32;
-        let mut shares: Vec<Vec<OwnedFd>> = (0..THREADS).map(|_| Vec::new()).collect();
-        for (turn, fd) in all.into_iter().flat_map(|links| links.0).enumerate() {
-            shares[turn % THREADS].push(fd);
-        }
         thread::scope(|scope| {
-            for share in shares.into_iter().filter(|share| !share.is_empty()) {
+            for share in shares(all) {
                 scope.spawn(move || drop(share));
             }
         });
     }
+
+    /// As [`Links::close_all`], by processes of their own: this one can end before they do.
+    pub(crate) fn close_apart(all: impl IntoIterator<Item = Self>) -> Departing {
+        let mut departing = Departing::default();
+        for share in shares(all) {
+            match Closer::start(share) {
+                Ok(closer) => departing.closers.push(closer),
+                // Where no process can be made, a thread does it.
+                Err((_, share)) => departing.threads.push(thread::spawn(move || drop(share))),
+            }
+        }
+        departing
+    }
+}
+
+/// Links that are being closed.
+#[derive(Default)]
+pub(crate) struct Departing {
+    closers: Vec<Closer>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Departing {
+    /// Whether all are closed.
+    pub(crate) fn is_done(&mut self) -> bool {
+        self.closers.retain(|closer| !closer.has_ended());
+        self.threads.retain(|thread| !thread.is_finished());
+        self.closers.is_empty() && self.threads.is_empty()
+    }
+}
+
+/// What each of those who close side by side gets.
+fn shares(all: impl IntoIterator<Item = Links>) -> impl Iterator<Item = Vec<OwnedFd>> {
+    const SHARES: usize = 32;
+    let mut shares: Vec<Vec<OwnedFd>> = (0..SHARES).map(|_| Vec::new()).collect();
+    for (turn, fd) in all.into_iter().flat_map(|links| links.0).enumerate() {
+        shares[turn % SHARES].push(fd);
+    }
+    shares.into_iter().filter(|share| !share.is_empty())
 }
 
 fn link_many(

@@ -16,6 +16,7 @@ pub mod code;
 pub mod features;
 mod govern;
 mod histogram;
+mod inside;
 mod load;
 mod loss;
 pub mod observation;
@@ -30,6 +31,7 @@ pub mod time;
 pub mod verifier;
 mod watch;
 
+pub use inside::Inside;
 pub use load::LoadError;
 pub use observation::Observation;
 pub use supervisor::{Config, Selection, StartError, Supervisor};

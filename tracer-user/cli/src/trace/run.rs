@@ -13,7 +13,7 @@ use tracer_pipeline::{Options, Pipeline, PipelineError};
 use tracer_probe::{Selection, Supervisor, time};
 use tracer_redact::Engine;
 
-use super::settings::Settings;
+use super::{detaching, settings::Settings};
 use crate::{
     outcome::Outcome,
     output::{outputs::Outputs, progress::Progress},
@@ -121,10 +121,7 @@ impl Run {
             selection: _,
             lonely_from: _,
         } = self;
-        let progress = Progress::of("detaching");
-        let last = supervisor.stop()?;
-        drop(progress);
-        for observation in last {
+        for observation in detaching::detach(supervisor)? {
             pipeline.push(observation);
         }
         match pipeline.finish(&probes, &mut outputs) {

@@ -19,6 +19,7 @@ use tracer_abi::{
 use crate::{
     btf::{KernelTypes, TypesError},
     features::{self, Host, MultiTrial, Obstacle, Support},
+    inside::Slots,
     observation::{Means, RecordBatch},
     ring::{RingBuffer, Rings},
     sys::{bpf, cpus},
@@ -105,6 +106,7 @@ pub(crate) struct Tables {
     pub(crate) sets: Table<SetKey, u8>,
     pub(crate) losses: Table<u32, LossCell>,
     pub(crate) histograms: Table<u32, Histogram>,
+    pub(crate) slots: Slots,
 }
 
 /// The kernel half, loaded. Nothing is attached but the lifecycle tracepoints; dropping it unloads
@@ -290,6 +292,10 @@ impl Maps {
             sets: table!("SETS"),
             losses: table!("LOSSES"),
             histograms: table!("HISTOGRAMS"),
+            slots: Slots::new(self.remove("SCRATCH")?).map_err(|source| LoadError::System {
+                what: "ask how large the scratch slots are",
+                source,
+            })?,
         })
     }
 }

@@ -34,6 +34,7 @@ use crate::{
     attach::Links,
     features,
     govern::Prices,
+    inside::Inside,
     load::{Diagnostics, KernelHalf},
     observation::{Means, Observation, ProbeId, RecordBatch},
     target::{TargetError, Targets},
@@ -48,6 +49,9 @@ const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
 const RESCAN_EVERY: Duration = Duration::from_secs(10);
 /// The same where the kernel does not tell of new mappings.
 const RESCAN_EVERY_WITHOUT_EVENTS: Duration = Duration::from_secs(1);
+
+/// How long detaching may take before it is told what it waits for, and from word to word.
+const WORD_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that is loaded and attached; dropping it removes every probe.
 pub struct Supervisor {
@@ -290,14 +294,33 @@ impl Supervisor {
     ///
     /// # Errors
     /// If a ring or a table cannot be read any more.
-    pub fn stop(mut self) -> Result<Vec<Observation>, StartError> {
+    pub fn stop(self) -> Result<Vec<Observation>, StartError> {
+        self.stop_telling(|_| {})
+    }
+
+    /// As [`Supervisor::stop`]; where that takes longer than a second, `tell` hears once a second
+    /// who is inside a program meanwhile, longest first. The kernel takes a probe away only when
+    /// nobody is: a thread whose page does not arrive holds it up.
+    ///
+    /// # Errors
+    /// As for [`Supervisor::stop`].
+    pub fn stop_telling(
+        mut self,
+        mut tell: impl FnMut(&[Inside]),
+    ) -> Result<Vec<Observation>, StartError> {
         let links: Vec<Links> = std::mem::take(&mut self.libraries)
             .into_iter()
             .flat_map(Library::into_links)
             .collect();
-        let closing = thread::spawn(|| Links::close_all(links));
-        while !closing.is_finished() {
+        let mut departing = Links::close_apart(links);
+        let mut next_word = Instant::now() + WORD_EVERY;
+        while !departing.is_done() {
             self.take_records();
+            if Instant::now() >= next_word {
+                next_word += WORD_EVERY;
+                let inside = self.kernel.tables.slots.inside();
+                tell(&inside.map_err(StartError::Table)?);
+            }
             thread::sleep(Duration::from_millis(1));
         }
         self.take_records();

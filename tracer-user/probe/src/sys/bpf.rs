@@ -101,33 +101,43 @@ pub(crate) fn create_map(kind: u32, key: u32, value: u32, entries: u32) -> io::R
 
 /// How many entries a map has; for a ring, its bytes.
 pub(crate) fn max_entries(map: BorrowedFd<'_>) -> io::Result<usize> {
-    /// The beginning of `struct bpf_map_info`.
-    #[derive(Default)]
-    #[repr(C)]
-    struct Info {
-        kind: u32,
-        id: u32,
-        key_size: u32,
-        value_size: u32,
-        max_entries: u32,
-        flags: u32,
-    }
+    Ok(map_info(map)?.max_entries as usize)
+}
+
+/// Bytes of one value of a map.
+pub(crate) fn value_size(map: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(map_info(map)?.value_size as usize)
+}
+
+/// The beginning of `struct bpf_map_info`.
+#[derive(Default)]
+#[repr(C)]
+struct MapInfo {
+    kind: u32,
+    id: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+}
+
+fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     #[repr(C)]
     struct Attributes {
         fd: u32,
         length: u32,
         info: u64,
     }
-    let mut info = Info::default();
+    let mut info = MapInfo::default();
     let attributes = Attributes {
         fd: map.as_raw_fd().cast_unsigned(),
-        length: size_of::<Info>() as u32,
+        length: size_of::<MapInfo>() as u32,
         info: (&raw mut info) as u64,
     };
     // SAFETY: the attributes are those of BPF_OBJ_GET_INFO_BY_FD; the kernel writes at most
     // `length` bytes to `info`, which lives through the call.
     unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
-    Ok(info.max_entries as usize)
+    Ok(info)
 }
 
 #[repr(C)]

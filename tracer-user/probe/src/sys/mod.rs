@@ -1,5 +1,6 @@
 //! System calls that neither `std` nor aya makes: a thin, safe layer over each.
 
+pub(crate) mod apart;
 pub(crate) mod bpf;
 pub(crate) mod cpus;
 pub(crate) mod epoll;

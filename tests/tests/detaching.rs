@@ -1,0 +1,96 @@
+//! A target that holds up a probe's read for ever delays the end of the tracer, which says so and of
+//! whom, and ends when told twice. Needs root, BPF and userfaultfd.
+
+use std::{
+    fs::{self, File},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tracer_probe::features::{Features, Support};
+use tracer_tests::{
+    cache::Cache,
+    compile::SOURCES,
+    report::Event,
+    requires_root,
+    tracer::binary,
+    workload::{Place, Running, Target},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !is_so()? {
+        if start.elapsed() > PATIENCE {
+            bail!("{what}: not within {PATIENCE:?}");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_delayed_end_names_who_delays_it_and_a_second_signal_does_not_wait() -> Result<()> {
+    requires_root!();
+    if let Support::Missing(reason) = Features::detect().sleepable {
+        eprintln!("skipped a_delayed_end: nobody can be stalled in a probe: {reason}");
+        return Ok(());
+    }
+    let command = Target::Stall.command(&Cache::open()?, &["slow", "192"])?;
+    let mut slow = Running::start_as(command, Place::Host, None)?;
+    slow.until_waiting()?;
+    let folder = tempfile::tempdir()?;
+    let (events, errors) = (folder.path().join("events"), folder.path().join("errors"));
+    let mut tracer = Command::new(binary()?)
+        .args(["trace", "--no-govern", "--output", "ndjson"])
+        .args(["--profile", &format!("{SOURCES}/held.toml")])
+        .args(["--pid", &slow.pid().to_string()])
+        .stdin(Stdio::null())
+        .stdout(File::create(&events)?)
+        .stderr(File::create(&errors)?)
+        .spawn()?;
+    eventually("the probes are attached", || {
+        Ok(fs::read_to_string(&events)?.contains("agent.attached"))
+    })?;
+    slow.go()?;
+    // It is read by the probe now, which waits.
+    slow.until_waiting()?;
+
+    let pid = Pid::from_child(&tracer);
+    kill_process(pid, Signal::INT)?;
+    let whom = format!(" ({}) has been inside a probe for ", slow.pid());
+    eventually("it says whom it waits for", || {
+        Ok(fs::read_to_string(&errors)?.contains(&whom))
+    })?;
+    assert!(tracer.try_wait()?.is_none(), "it waits");
+    kill_process(pid, Signal::INT)?;
+    let asked = Instant::now();
+    let status = loop {
+        match tracer.try_wait()? {
+            Some(status) => break status,
+            None if asked.elapsed() > Duration::from_secs(5) => {
+                slow.go()?;
+                bail!("a second signal did not end it");
+            }
+            None => thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    assert_eq!(status.code(), Some(130), "{}", fs::read_to_string(&errors)?);
+    // The target is unharmed: its page arrives, and it returns what it always does.
+    slow.go()?;
+    let counts = slow.until(|event| matches!(event, Event::Counts { .. }))?;
+    let Event::Counts { functions, .. } = counts.event else {
+        bail!("not what was waited for");
+    };
+    let calls = functions
+        .get("stall_target")
+        .context("its calls are counted")?;
+    assert_eq!((calls.entered, calls.returned), (1, 1));
+    slow.until_waiting()?;
+    slow.go()?;
+    slow.finish().map(drop)
+}
