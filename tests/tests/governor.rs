@@ -12,7 +12,7 @@ use tracer_event::{
     Body, BootNanos, Nanos,
     agent::{Shed, ShedCause},
 };
-use tracer_probe::{features, observation::SiteCost};
+use tracer_probe::features;
 use tracer_tests::{
     cache::Cache,
     compile::SOURCES,
@@ -163,7 +163,7 @@ fn without_the_governor_nothing_is_switched_off() -> Result<()> {
 #[test]
 fn groups_are_shed_in_the_profiles_order_and_come_back_when_the_load_has_gone() -> Result<()> {
     requires_root!();
-    let Ok(price) = features::measured_cost(SiteCost::Emulated) else {
+    let Ok(costs) = features::measured_costs() else {
         eprintln!("skipped groups_are_shed: the price of a site is assumed here, not measured");
         return Ok(());
     };
@@ -172,7 +172,7 @@ fn groups_are_shed_in_the_profiles_order_and_come_back_when_the_load_has_gone() 
         clippy::cast_sign_loss,
         reason = "some ten thousand"
     )]
-    let rate = (0.017 / price.as_secs_f64()) as u64;
+    let rate = (0.017 / costs.emulated.as_secs_f64()) as u64;
     let again = env::var_os("TRACER_FULL").is_some();
     let phases = if again { 5 } else { 3 };
     let mut governed = Governed::start("paced.toml", rate, phases, &[])?;
