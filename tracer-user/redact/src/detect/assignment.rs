@@ -29,8 +29,8 @@ enum Link {
     Blank,
 }
 
-/// No secret of one line is longer.
-const MAX_VALUE: usize = 4096;
+/// How much of a value is looked at, in bytes. What is longer is masked to its end all the same.
+const MAX_VALUE: usize = 512;
 
 /// The value after the name whose deciding word is at `word`.
 pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Option<Range<usize>> {
@@ -58,7 +58,16 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         range.end = range.start + at;
     }
     let value = &text[range.clone()];
-    accepts(value, strength, link, quoted, suffix).then_some(range)
+    if !accepts(value, strength, link, quoted, suffix) {
+        return None;
+    }
+    if range.len() >= MAX_VALUE {
+        range.end += text[range.end..]
+            .iter()
+            .position(|byte| class::is(*byte, SPACE) || b"\"'".contains(byte))
+            .unwrap_or(text.len() - range.end);
+    }
+    Some(range)
 }
 
 /// The value of a header or option that ends at `end`, as in `Bearer ...`.
@@ -311,8 +320,10 @@ fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> 
         }
         return (end > place).then_some((place..end, true));
     }
+    let is_parameter = link == Link::Tight && text[..start].ends_with(b"=");
     let is_end = |byte: u8| {
         class::is(byte, SPACE)
+            || (byte == b'&' && is_parameter)
             || byte < 0x20
             || match link {
                 Link::Tight | Link::Loose => b"\"'`,;".contains(&byte),

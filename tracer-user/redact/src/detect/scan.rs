@@ -208,8 +208,9 @@ fn plain(
         whole,
     };
     let mut hits = Vec::new();
+    let mut covered = 0;
     for hit in &words {
-        word(detectors, &context, *hit, &mut hits);
+        word(detectors, &context, *hit, &mut covered, &mut hits);
     }
     shapes(&context, &mut hits);
     for found in hits {
@@ -224,18 +225,27 @@ fn plain(
         .chain(joined)
 }
 
-/// What a word brings about.
-fn word(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits) {
+/// What a word brings about. `covered` is where the last value of an assignment ends: words in it
+/// bring no others, so that no text is read again and again.
+fn word(
+    detectors: &Detectors,
+    context: &Context<'_>,
+    hit: Hit,
+    covered: &mut usize,
+    hits: &mut Hits,
+) {
     let text = context.text;
     for role in context.words.roles(hit) {
         match role {
             Role::Rule(place) => token(detectors, context, hit, usize::from(*place), hits),
+            Role::Password | Role::Secret if hit.start < *covered => {}
             Role::Password | Role::Secret => {
                 let (strength, kind) = match role {
                     Role::Password => (Strength::Password, Kind::Password),
                     _ => (Strength::Secret, Kind::Secret),
                 };
                 if let Some(range) = assignment::read(text, hit.start..hit.end, strength) {
+                    *covered = range.end.max(*covered);
                     let rule = kind.name();
                     hits.push(Found {
                         range,

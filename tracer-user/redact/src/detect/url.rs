@@ -25,7 +25,7 @@ const STOCK_USERS: [&[u8]; 14] = [
     b"gitlab-ci-token",
 ];
 /// No URL is followed further.
-const MAX: usize = 2048;
+const MAX: usize = 1024;
 
 /// What of the URL whose `://` is at `mark` opens something: its password, and its user where
 /// that is a token.

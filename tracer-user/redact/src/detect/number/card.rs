@@ -29,7 +29,7 @@ pub(crate) fn is_card(context: &Context<'_>, window: Window<'_>) -> bool {
 }
 
 fn is_grouped(window: Window<'_>) -> bool {
-    const SHAPES: [&str; 8] = [
+    const SHAPES: [&str; 16] = [
         "4_4_4_4",
         "4_6_5",
         "4_6_4",
@@ -38,6 +38,15 @@ fn is_grouped(window: Window<'_>) -> bool {
         "4_4_4_3",
         "4_4_4",
         "4_4_5",
+        // Two groups that a line's end has drawn together.
+        "4_8_4",
+        "8_8",
+        "4_12",
+        "12_4",
+        "8_4_4",
+        "4_4_8",
+        "10_5",
+        "4_11",
     ];
     window.groups() == 1
         || (window.is_uniform()

@@ -85,62 +85,106 @@ fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
     collect(bytes, digits.len() / 2)
 }
 
-/// Base64 of either alphabet, also over lines of equal length.
+/// Base64 of either alphabet, also over long lines: as far as its lines decode to text.
 fn base64(text: &[u8], start: usize) -> Option<(usize, Vec<u8>)> {
-    let value = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    };
     let mut decoded = Vec::new();
-    let (mut bits, mut count) = (0_u32, 0);
-    let mut place = start;
-    let mut line = start;
-    let mut length = 0;
+    let mut end = start;
     loop {
-        match text.get(place).copied() {
-            Some(byte) if value(byte).is_some() => {
-                bits = bits << 6 | u32::from(value(byte).unwrap_or(0));
-                count += 6;
-                place += 1;
-                length += 1;
-                if count >= 8 {
-                    count -= 8;
-                    decoded.push((bits >> count & 0xFF) as u8);
-                    if decoded.len() == SAMPLE && !is_text(&decoded) {
-                        return None;
-                    }
-                }
-            }
-            // A long line's end, after which the run goes on.
-            Some(b'\r' | b'\n') if place - line >= 48 && length % 4 == 0 => {
-                let next = place
-                    + if text[place..].starts_with(b"\r\n") {
-                        2
-                    } else {
-                        1
-                    };
-                if text.get(next).is_none_or(|byte| value(*byte).is_none()) {
-                    break;
-                }
-                place = next;
-                line = next;
-            }
-            _ => break,
+        let line = line(text, end, &mut decoded)?;
+        let is_first = end == start;
+        if !line.is_text {
+            break;
         }
+        end = line.end;
+        let next = end
+            + text[end..]
+                .iter()
+                .take(2)
+                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+                .count();
+        // Lines are wrapped at whole groups of four.
+        let goes_on = next > end
+            && line.length >= 48
+            && line.length % 4 == 0
+            && text.get(next).is_some_and(|byte| sextet(*byte).is_some());
+        if !goes_on {
+            break;
+        }
+        if is_first && decoded.len() < SAMPLE {
+            return None;
+        }
+        end = next;
     }
-    while text.get(place) == Some(&b'=') && place - start < length + 64 {
-        place += 1;
+    // A line's end before a line that is no text does not belong to the run.
+    while end > start && matches!(text[end - 1], b'\r' | b'\n') {
+        end -= 1;
     }
-    let is_aligned = length % 4 != 1;
     // UTF-16 has a zero beside every ASCII byte.
     if decoded.iter().skip(1).step_by(2).all(|byte| *byte == 0) {
         decoded.retain(|byte| *byte != 0);
     }
-    (is_aligned && decoded.len() >= SAMPLE && is_text(&decoded)).then_some((place - start, decoded))
+    (decoded.len() >= SAMPLE).then_some((end - start, decoded))
+}
+
+/// A decoded line of base64.
+struct Line {
+    end: usize,
+    /// Characters without padding.
+    length: usize,
+    is_text: bool,
+}
+
+/// Decodes one line behind what is decoded already; what is no text is taken back.
+fn line(text: &[u8], start: usize, decoded: &mut Vec<u8>) -> Option<Line> {
+    let before = decoded.len();
+    let (mut bits, mut count) = (0_u32, 0);
+    let mut end = start;
+    while let Some(value) = text.get(end).and_then(|byte| sextet(*byte)) {
+        bits = bits << 6 | value;
+        count += 6;
+        end += 1;
+        if count >= 8 {
+            count -= 8;
+            decoded.push((bits >> count & 0xFF) as u8);
+            if before == 0 && decoded.len() == SAMPLE && !is_text(decoded) {
+                return None;
+            }
+        }
+    }
+    let length = end - start;
+    let padding = text[end..]
+        .iter()
+        .take(2)
+        .take_while(|byte| **byte == b'=')
+        .count();
+    // A line may begin inside a character of several bytes.
+    let part = &decoded[before..];
+    let cut = part
+        .iter()
+        .take(3)
+        .take_while(|byte| (0x80..0xC0).contains(*byte))
+        .count();
+    let is_text = length % 4 != 1 && is_text(&part[if before > 0 { cut } else { 0 }..]);
+    if !is_text {
+        decoded.truncate(before);
+    }
+    Some(Line {
+        end: end + padding,
+        length,
+        is_text,
+    })
+}
+
+fn sextet(byte: u8) -> Option<u32> {
+    let value = match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' | b'-' => 62,
+        b'/' | b'_' => 63,
+        _ => return None,
+    };
+    Some(u32::from(value))
 }
 
 fn collect(bytes: impl Iterator<Item = u8>, length: usize) -> Option<Vec<u8>> {

@@ -39,7 +39,9 @@ pub(super) fn wraps(text: &[u8], changes: &mut Changes) {
 fn tears(text: &[u8], left: usize, right: usize) -> bool {
     const WINDOW: usize = 24;
     let is_part = |byte: &u8| class::is(*byte, ALNUM | JOINER | BASE64) || b".@%:".contains(byte);
+    // One blank may belong to the value.
     let right = right + usize::from(text.get(right) == Some(&b' '));
+    let left = left - usize::from(left > 0 && text[left - 1] == b' ');
     let before = text[..left]
         .iter()
         .rev()
@@ -60,11 +62,35 @@ fn tears(text: &[u8], left: usize, right: usize) -> bool {
     let (head, tail) = (&text[left - before..left], &text[right..right + after]);
     let has_digit = |part: &[u8]| part.iter().any(|byte| class::is(*byte, DIGIT));
     let has_at = |part: &[u8]| part.contains(&b'@');
+    // A card's number in groups, torn inside a group.
+    let figures = |byte: &&u8| class::is(**byte, DIGIT) || matches!(**byte, b' ' | b'-');
+    let count = |byte: &&u8| class::is(**byte, DIGIT);
+    let digits = text[..left]
+        .iter()
+        .rev()
+        .take(WINDOW)
+        .take_while(figures)
+        .filter(count)
+        .count()
+        + text[right..]
+            .iter()
+            .take(WINDOW)
+            .take_while(figures)
+            .filter(count)
+            .count();
+    let is_grouped = class::before(text, left, DIGIT)
+        && class::at(text, right, DIGIT | JOINER)
+        && (12..=24).contains(&digits);
     // Numbered lines and columns of figures are not torn values.
     let is_number =
         has_digit(head) && has_digit(tail) && before + after >= 8 && before >= 2 && after >= 2;
-    let is_token = (before >= 12 && after >= 4) || (before >= 4 && after >= 12 && has_digit(head));
-    is_number || is_token || (has_at(head) && after >= 2) || (has_at(tail) && before >= 2)
+    let is_token = (before >= 12 && after >= 4)
+        || (before >= 4 && after >= 12 && (has_digit(head) || has_digit(tail)));
+    is_number
+        || is_grouped
+        || is_token
+        || (has_at(head) && after >= 2)
+        || (has_at(tail) && before >= 2)
 }
 
 /// `NAME=…` or `name: …`: the next entry of a list, not the rest of a value.
@@ -84,54 +110,82 @@ fn begins_an_assignment(line: &[u8]) -> bool {
         }
 }
 
-/// Draws rows of single characters together: `4 1 1 1 …`.
+/// Draws rows of single characters together: `4 1 1 1 …`. Two or three blanks in such a row stand
+/// for one.
 pub(super) fn spaced(text: &[u8], changes: &mut Changes) {
     let mut place = 0;
     // Such a row has blanks at every other place, so that one look at every eighth finds it.
     while place + 4 < text.len() {
-        let alternates =
-            |from: usize| text[from] == b' ' && text[from + 2] == b' ' && text[from + 1] != b' ';
-        if !(alternates(place) || alternates(place + 1)) {
+        let alternates = |from: usize| {
+            text[from] == b' ' && text[from + 2] == b' ' && !class::is(text[from + 1], SPACE)
+        };
+        let Some(blank) = [place, place + 1]
+            .into_iter()
+            .find(|from| alternates(*from))
+        else {
             place += 8;
             continue;
-        }
-        let blank = if alternates(place) { place } else { place + 1 };
-        let is_step = |at: usize| {
-            text[at] == b' '
-                && text
-                    .get(at + 1)
-                    .is_some_and(|byte| !class::is(*byte, SPACE))
         };
-        let mut start = blank;
-        while start >= 2 && is_step(start - 2) && !class::is(text[start - 1], SPACE) {
-            start -= 2;
-        }
-        let mut end = blank;
-        while end + 2 < text.len() && is_step(end) && text[end + 2] == b' ' {
-            end += 2;
-        }
-        // `start` and `end` are the row's first and last blank; a character stands on each side.
-        let is_single = start > 0
-            && !class::is(text[start - 1], SPACE)
-            && (start == 1
-                || class::is(text[start - 2], SPACE)
-                || !class::is(text[start - 2], ALNUM));
-        let first = if is_single { start } else { start + 2 };
-        let last_single = end + 2 >= text.len() || !class::is(text[end + 2], ALNUM);
-        let last = if last_single {
-            end
-        } else {
-            end.saturating_sub(2)
-        };
-        if last > first && (last - first) / 2 + 2 >= MIN_SPACED {
-            let mut at = first;
-            while at <= last {
-                if text.get(at + 1).is_some() {
-                    changes.push(at..at + 1, b"");
-                }
-                at += 2;
-            }
-        }
+        let first = row_start(text, blank + 1);
+        let end = row(text, first, changes);
         place = place.max(end) + 8;
     }
+}
+
+/// The first single character of the row that the one at `place` belongs to.
+fn row_start(text: &[u8], place: usize) -> usize {
+    let mut first = place;
+    loop {
+        let blanks = text[..first]
+            .iter()
+            .rev()
+            .take(4)
+            .take_while(|byte| **byte == b' ')
+            .count();
+        if !(1..=3).contains(&blanks) || first <= blanks {
+            return first;
+        }
+        let previous = first - blanks - 1;
+        let is_single =
+            !class::is(text[previous], SPACE) && !class::before(text, previous, ALNUM | JOINER);
+        if !is_single {
+            return first;
+        }
+        first = previous;
+    }
+}
+
+/// Takes the blanks out of the row that begins at `first`, if it is long enough, and gives its end.
+fn row(text: &[u8], first: usize, changes: &mut Changes) -> usize {
+    let single = |at: usize| {
+        text.get(at).is_some_and(|byte| !class::is(*byte, SPACE))
+            && !class::at(text, at + 1, ALNUM | JOINER)
+    };
+    // Each character's place, and how many blanks follow it.
+    let gap = |at: usize| {
+        text[at + 1..]
+            .iter()
+            .take(4)
+            .take_while(|byte| **byte == b' ')
+            .count()
+    };
+    let mut length = 1;
+    let mut last = first;
+    while let blanks @ 1..=3 = gap(last) {
+        if !single(last + 1 + blanks) {
+            break;
+        }
+        last += 1 + blanks;
+        length += 1;
+    }
+    if length >= MIN_SPACED {
+        let mut at = first;
+        while at < last {
+            let blanks = gap(at);
+            let kept = if blanks > 1 { b" ".as_slice() } else { b"" };
+            changes.push(at + 1..at + 1 + blanks, kept);
+            at += 1 + blanks;
+        }
+    }
+    last
 }

@@ -1,3 +1,6 @@
+mod encodings;
+mod hostile;
+
 use super::*;
 
 fn found(text: &str) -> Vec<(&'static str, &str)> {

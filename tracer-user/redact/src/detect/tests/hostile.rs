@@ -1,0 +1,66 @@
+//! Texts that are made to cost. `cargo xtask bench redaction` measures that their cost stays in
+//! proportion to their length.
+
+use crate::detect::{Detectors, Limits, lexical};
+
+/// Texts of about this many bytes, each hard on something.
+fn hostile(length: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let repeat = |piece: &str| piece.repeat(length / piece.len()).into_bytes();
+    let nested = {
+        let mut text = "jo@example.org ".repeat(length / 60);
+        for _ in 0..4 {
+            text = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            text.truncate(length);
+        }
+        text.into_bytes()
+    };
+    vec![
+        ("one letter", repeat("a")),
+        ("one digit", repeat("1")),
+        ("digits with blanks", repeat("1 ")),
+        ("groups of digits", repeat("123 456-")),
+        ("at signs", repeat("@")),
+        ("addresses without an end", repeat("a@a.")),
+        ("colons", repeat(":")),
+        ("hexadecimal with colons", repeat("ab:")),
+        ("slashes", repeat("/a")),
+        ("base64 of nothing", repeat("QUJD")),
+        ("keys", repeat("key=")),
+        ("passwords", repeat("password:")),
+        ("quotes", repeat("secret=\"")),
+        ("armour", repeat("-----BEGIN PRIVATE KEY-----\n")),
+        ("armour without an end", repeat("-----BEGIN ")),
+        ("schemes", repeat("a://b:")),
+        (
+            "one scheme and colons",
+            [b"x://".as_slice(), &repeat("a:")].concat(),
+        ),
+        ("escapes", repeat("\\u0041")),
+        ("half escapes", repeat("\\u")),
+        ("percents", repeat("%41")),
+        ("nested percents", nested),
+        ("entities", repeat("&#65;")),
+        ("zero width", repeat("a\u{200b}")),
+        ("look-alikes", repeat("аa")),
+        ("marks", repeat(" dot ")),
+        ("line ends", repeat("abc123def4567\n")),
+        ("blanks", repeat(" ")),
+        ("births", repeat("born ")),
+        ("addresses", repeat("address 1 ")),
+        ("capitals", repeat("Ab ")),
+        ("tokens", repeat("eyJ")),
+        ("many tokens", repeat("ghp_aB3")),
+        ("users", repeat(" -u a:")),
+        ("words of context", repeat("card phone ssn ")),
+        ("invalid bytes", vec![0xFF; length]),
+    ]
+}
+
+#[test]
+fn hostile_texts_are_searched_to_their_end() {
+    let detectors = Detectors::builtin();
+    for (name, text) in hostile(64 << 10) {
+        assert!(detectors.scan(&text, &Limits::default()).is_ok(), "{name}");
+        assert!(lexical::uncommon(&text).len() <= text.len(), "{name}");
+    }
+}
