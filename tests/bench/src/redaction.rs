@@ -47,6 +47,7 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
             Bar::AtLeast(100.0),
         )?,
         against_each_rule(&plain, repetitions)?,
+        hostile(repetitions)?,
     ];
     if let Some(documents) = documents()? {
         let name = "mixed development set, document by document";
@@ -89,6 +90,51 @@ fn speed(name: &str, texts: &[String], repetitions: usize, bar: Bar) -> Result<R
         texts.len()
     );
     Row::judge(GROUP, name, "MB/s", speeds, bar, note)
+}
+
+/// How much dearer a byte is in a hostile text of 1 MiB than in one of 64 KiB: the worst of some.
+fn hostile(repetitions: usize) -> Result<Row> {
+    const PIECES: [&str; 12] = [
+        "1 ",
+        "a@a.",
+        "ab:",
+        "key=",
+        "secret=\"",
+        "a://b:",
+        "\\u0041",
+        "%2525",
+        "a\u{200b}",
+        "abc123def4567\n",
+        "-----BEGIN PRIVATE KEY-----\n",
+        "address 1 Ab ",
+    ];
+    let detectors = Detectors::builtin();
+    let price = |piece: &str, length: usize| {
+        let text = vec![piece.repeat(length / piece.len())];
+        pass(&detectors, &text)?;
+        let before = cpu_seconds();
+        pass(&detectors, &text)?;
+        #[expect(clippy::cast_precision_loss, reason = "a text has some megabytes")]
+        return anyhow::Ok((cpu_seconds() - before) / length as f64);
+    };
+    let worst = |_| -> Result<f64> {
+        PIECES.iter().try_fold(0.0_f64, |worst, piece| {
+            Ok(worst.max(price(piece, 1 << 20)? / price(piece, 64 << 10)?))
+        })
+    };
+    let ratios = (0..repetitions.min(5)).map(worst).collect::<Result<_>>()?;
+    let note = format!(
+        "the worst of {} texts; quadratic work would be 16 times",
+        PIECES.len()
+    );
+    Row::judge(
+        GROUP,
+        "hostile texts: a byte of 1 MiB against one of 64 KiB",
+        "x",
+        ratios,
+        Bar::AtMost(4.0),
+        note,
+    )
 }
 
 /// How many times faster than every rule's pattern and words tried on their own.

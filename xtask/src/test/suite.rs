@@ -76,6 +76,7 @@ pub(crate) const SUITES: &[Suite] = &[
                 alone: false,
             },
             Step::DocumentationTests,
+            Step::Xtask(&["eval", "redaction"], &["eval", "redaction"]),
             Step::Xtask(&["fuzz", "--seconds", "10"], &["fuzz", "--seconds", "120"]),
         ],
     },

@@ -26,6 +26,13 @@ pub(crate) struct Identifier {
     pub(crate) example: &'static str,
 }
 
+impl Identifier {
+    /// Whether it is one country's, not any number of which a word says that it is one.
+    pub(crate) fn is_specific(&self) -> bool {
+        !self.name.starts_with("any-")
+    }
+}
+
 /// The identifier that the window is.
 pub(crate) fn find(context: &Context<'_>, window: Window<'_>) -> Option<&'static Identifier> {
     let digits = window.digits();

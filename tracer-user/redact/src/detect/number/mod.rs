@@ -57,10 +57,12 @@ fn classify(context: &Context<'_>, window: Window<'_>) -> Option<Found> {
         found.range.end = end;
         return Some(found);
     }
-    if let Some(identifier) = identifier::find(context, window) {
+    let identifier = identifier::find(context, window);
+    let phone = phone::read(context, window);
+    if let Some(identifier) = identifier.filter(|found| found.is_specific() || phone.is_none()) {
         return Some(found(identifier.name, identifier.kind, Certainty::Checked));
     }
-    if let Some((start, end)) = phone::read(context, window) {
+    if let Some((start, end)) = phone {
         let mut found = found("phone", Kind::Phone, Certainty::Shape);
         found.range = start..end;
         return Some(found);
