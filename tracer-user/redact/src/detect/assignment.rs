@@ -34,7 +34,7 @@ const MAX_VALUE: usize = 512;
 
 /// The value after the name whose deciding word is at `word`.
 pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Option<Range<usize>> {
-    if !starts_a_name(text, word.start) {
+    if !starts_a_name(text, &word) {
         return None;
     }
     if let Some(range) = glued(text, word.end).or_else(|| compared(text, word.start)) {
@@ -120,14 +120,15 @@ pub(crate) fn user(text: &[u8], end: usize) -> Option<Range<usize>> {
         .then(|| start..start + length)
 }
 
-fn starts_a_name(text: &[u8], start: usize) -> bool {
+/// Whether the word begins a name or a part of one: `dbPassword`, `MYSQLPASS`, `dbpassword`.
+fn starts_a_name(text: &[u8], word: &Range<usize>) -> bool {
+    let start = word.start;
     let is_camel = class::before(text, start, LOWER) && class::at(text, start, UPPER);
-    // `MYSQLPASS`: names in capitals are glued together.
+    // Names in capitals are glued together.
     let is_capital = class::before(text, start, UPPER) && class::at(text, start, UPPER);
-    !class::before(text, start, LETTER) || is_camel || is_capital
-        // `dbpassword`, `userpass`
-        || text[start..].first().is_some_and(|byte| *byte == b'p')
-        || class::before(text, start, LOWER)
+    // `compass` and `monkey` are words, `dbpassword` is none.
+    let is_long = class::before(text, start, LOWER) && word.len() >= 6;
+    !class::before(text, start, LETTER) || is_camel || is_capital || is_long
 }
 
 /// A value that is a part of the name: `service-secret-3f9a…`, `SECRET_KEY.access.77d0…`.
@@ -370,6 +371,7 @@ fn accepts(value: &[u8], strength: Strength, link: Link, quoted: bool, suffix: &
             }
             let has_blank = value.contains(&b' ');
             match (link, quoted) {
+                (Link::Verb, true) => value.len() >= 3 && !is_message(value),
                 (_, true) => value.len() >= 3 && !(has_blank && is_prose(value)),
                 (Link::Tight, false) => value.len() >= 4 && !is_type(value),
                 (Link::Loose, false) => {
@@ -659,6 +661,25 @@ fn is_type(value: &[u8]) -> bool {
         b"return",
     ];
     TYPES.contains(&value) || value.starts_with(b"varchar") || value.starts_with(b"Optional")
+}
+
+/// What programs say about passwords.
+fn is_message(value: &[u8]) -> bool {
+    const WORDS: [&[u8]; 9] = [
+        b"must",
+        b"not ",
+        b"required",
+        b"invalid",
+        b"incorrect",
+        b"wrong",
+        b"enter",
+        b"your ",
+        b"please",
+    ];
+    let lower = value[..value.len().min(80)].to_ascii_lowercase();
+    WORDS
+        .iter()
+        .any(|word| memmem::find(&lower, word).is_some())
 }
 
 /// Several words of small letters.

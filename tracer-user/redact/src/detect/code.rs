@@ -158,6 +158,10 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
         if (1..=4).contains(&group.len())
             && group.iter().all(u8::is_ascii_uppercase)
             && !class::before(text, left, ALNUM | HIGH)
+            && context
+                .hits
+                .binary_search_by_key(&left, |hit| hit.start)
+                .is_err()
         {
             starts = left;
         }

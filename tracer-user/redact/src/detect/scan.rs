@@ -37,7 +37,7 @@ pub(crate) static WORDS: &[(Role, &[&str])] = &[
     (Role::Armour, &["-----BEGIN"]),
     (Role::Scheme, &["bearer", "basic", "token", "apikey", "negotiate", "digest", "ntlm", "authorization:"]),
     (Role::Password, &[
-        "password", "passwd", "passwort", "passphrase", "passcode", "pass", "pwd", "pswd", "psw", "contraseña", "mot de passe", "motdepasse", "senha",
+        "password", "passwd", "pw", "pass phrase", "passwort", "passphrase", "passcode", "pass", "pwd", "pswd", "psw", "contraseña", "mot de passe", "motdepasse", "senha",
         "wachtwoord", "lösenord", "heslo", "parola", "hasło", "пароль", "密码", "パスワード", "비밀번호", "identified by", "sshpass", "requirepass", "storepass", "keypass",
     ]),
     (Role::Secret, &[
@@ -47,7 +47,7 @@ pub(crate) static WORDS: &[(Role, &[&str])] = &[
     (Role::Topic(Topic::Card), &["card", "credit", "debit", "cc", "pan", "visa", "mastercard", "amex", "ccn", "karte", "tarjeta", "carte", "carta", "cvv"]),
     (Role::Topic(Topic::Phone), &[
         "phone", "telephone", "tel", "mobile", "cell", "fax", "call", "call me", "calling", "whatsapp", "sms", "dial", "desk", "office", "contact", "hotline", "telefon", "téléphone", "teléfono", "telefono", "handy", "móvil", "portable", "cellulare",
-        "answering", "receiving messages", "ring me", "text me", "reach me", "telefoon", "numaram", "phone number", "messages to", "signal", "voicemail", "pager", "landline",
+        "answering", "receiving messages", "ring me", "text me", "reach me", "telefoon", "numaram", "phone number", "messages to", "signal", "voicemail", "pager", "my number is", "number is", "numéro est", "nummer ist", "landline",
     ]),
     (Role::Topic(Topic::Bank), &["account", "konto", "cuenta", "compte", "conto", "rekening", "bank", "routing", "swift", "bic"]),
     (Role::Topic(Topic::Birth), &[

@@ -76,7 +76,14 @@ fn is_variable(secret: &[u8]) -> bool {
 
 /// The whole URL whose `://` is at `mark`.
 pub(crate) fn whole(text: &[u8], mark: usize) -> Option<Range<usize>> {
-    let start = class::run_start(text, mark, class::LETTER).max(mark.saturating_sub(16));
+    let is_scheme = |byte: &u8| class::is(*byte, ALNUM) || matches!(byte, b'+' | b'-' | b'.');
+    let start = mark
+        - text[..mark]
+            .iter()
+            .rev()
+            .take(16)
+            .take_while(|byte| is_scheme(byte))
+            .count();
     let limit = text.len().min(mark + MAX);
     let is_part =
         |byte: u8| class::is(byte, ALNUM | HIGH) || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
