@@ -299,8 +299,8 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
     let range = start..trim(text, start, end);
     let told = lower(&text[range.clone()]);
     let mut parts = told.split([' ', '\n', ',']);
-    let has_street = parts.clone().any(|word| {
-        STREETS.contains(&word)
+    let has_street = parts.clone().enumerate().any(|(place, word)| {
+        (place > 0 && STREETS.contains(&word))
             || SUFFIXES
                 .iter()
                 .any(|suffix| word.len() > suffix.len() + 2 && word.ends_with(suffix))

@@ -19,6 +19,7 @@ mod checksum;
 mod class;
 mod code;
 mod colon;
+mod crypto;
 mod email;
 mod hit;
 mod iban;

@@ -8,7 +8,7 @@ use super::{
     class::{self, ALNUM, JOINER, LETTER, STOP, WORD},
     code, colon,
     colon::Colon,
-    email,
+    crypto, email,
     hit::{Certainty, Found, Hits},
     iban,
     kind::{Group, Kind},
@@ -54,7 +54,7 @@ pub(crate) static WORDS: &[(Role, &[&str])] = &[
         "dob", "d.o.b", "born", "birth", "birthday", "birthdate", "date of birth", "bday", "geboren", "geburtsdatum", "geb.", "né le", "née le", "date de naissance", "naissance", "nacimiento", "nacido", "nacida", "nato il", "nata il", "nascita", "nascimento", "geboortedatum", "född", "fødselsdato", "urodzony", "urodzenia", "doğum", "生年月日", "出生", "생년월일", "дата рождения",
     ]),
     (Role::Topic(Topic::Address), &[
-        "address", "live at", "lives at", "living at", "live in", "ship to", "ship it to", "deliver to", "delivered to", "send it to", "shipping", "resides at", "residing at", "located at", "home is", "moved to", "adresse", "anschrift", "wohnhaft", "dirección", "direccion", "domicilio", "indirizzo", "morada", "adres", "adress", "address is", "mailing address", "street",
+        "address", "live at", "lives at", "living at", "live in", "ship to", "ship it to", "deliver to", "delivered to", "send it to", "shipping", "resides at", "residing at", "located at", "home is", "moved to", "adresse", "anschrift", "wohnhaft", "dirección", "direccion", "domicilio", "indirizzo", "morada", "adres", "adress", "address is", "mailing address",
     ]),
     (Role::Topic(Topic::Postcode), &["zip", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal", "cap"]),
     (Role::Topic(Topic::Identity), &["id number", "national id", "identity number", "identity card", "id card", "personal id", "id no", "identification number", "ausweis", "ausweisnummer", "dni", "nie", "nif", "codice fiscale", "national insurance", "nino", "ppsn", "pps", "nric", "hetu", "pan number", "gstin", "gst", "curp", "uen", "voter", "vote", "citizen", "identification", "identificación"]),
@@ -444,6 +444,13 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
         hits.push(Found {
             certainty: Certainty::Checked,
             ..shape(start..end, "iban", Kind::Iban)
+        });
+        return end;
+    }
+    if starts_a_word && crypto::is_bitcoin(token) {
+        hits.push(Found {
+            certainty: Certainty::Checked,
+            ..shape(start..end, "bitcoin-address", Kind::CryptoAddress)
         });
         return end;
     }
