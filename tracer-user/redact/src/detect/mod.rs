@@ -8,9 +8,8 @@
 //! # For whoever scans a text piece by piece
 //!
 //! [`Detectors::reach`] says how far a decision looks and how long a finding can become. What is
-//! further than [`Reach::around`] from a place has no say in what is found there, and no finding
-//! is longer than [`Reach::longest`]. A text that is a part of something longer must be scanned
-//! with [`Limits::is_whole`] unset.
+//! further than [`Reach::around`] from a place has no say in what is found there. A text that is a
+//! part of something longer must be scanned with [`Limits::is_whole`] unset.
 
 mod address;
 mod armour;
@@ -110,7 +109,9 @@ impl Default for Limits {
 pub struct Reach {
     /// How far before and after a finding a byte may stand that has a say in it, in bytes.
     pub around: usize,
-    /// The longest finding, in bytes. Longer runs that cannot be told apart are cut there.
+    /// The longest finding with blanks in it, in bytes: an armoured key. A run without blanks (an
+    /// encoded text, a value after a name) is found to its end however long it is, so whoever scans
+    /// piece by piece must hide a run that does not end within this length.
     pub longest: usize,
 }
 
