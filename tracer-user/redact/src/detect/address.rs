@@ -306,6 +306,15 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
                 .any(|suffix| word.len() > suffix.len() + 2 && word.ends_with(suffix))
     });
     let has_prefix = parts.next().is_some_and(|word| PREFIXES.contains(&word));
+    let has_part = told
+        .split(' ')
+        .next()
+        .is_some_and(|word| PARTS.contains(&word));
+    // `address issue 45` is a request.
+    let is_bare = link.len() == 1 && link[0] == b' ';
+    if is_bare && !(has_street || has_prefix || has_part || class::at(text, start, DIGIT)) {
+        return None;
+    }
     let has_letters = text[range.clone()]
         .iter()
         .filter(|byte| class::is(**byte, WORD))

@@ -45,18 +45,16 @@ pub(crate) static WORDS: &[(Role, &[&str])] = &[
         "apikey", "api_key", "api-key", "api key", "client_secret", "access_key", "secret_key", "auth_token", "bearer", "pat", "login", "jwt", "hmac", "seed", "pin", "otp", "certificate", "encryption", "webhook", "dsn", "license_key", "unseal", "api",
     ]),
     (Role::Topic(Topic::Card), &["card", "credit", "debit", "cc", "pan", "visa", "mastercard", "amex", "ccn", "karte", "tarjeta", "carte", "carta", "cvv"]),
-    (Role::Topic(Topic::Phone), &[
-        "phone", "telephone", "tel", "mobile", "cell", "fax", "call", "call me", "calling", "whatsapp", "sms", "dial", "desk", "office", "contact", "hotline", "telefon", "téléphone", "teléfono", "telefono", "handy", "móvil", "portable", "cellulare",
-        "answering", "receiving messages", "ring me", "text me", "reach me", "telefoon", "numaram", "phone number", "messages to", "signal", "voicemail", "pager", "my number is", "number is", "numéro est", "nummer ist", "landline",
-    ]),
-    (Role::Topic(Topic::Bank), &["account", "konto", "cuenta", "compte", "conto", "rekening", "bank", "routing", "swift", "bic"]),
+    (Role::Topic(Topic::Phone), &["phone", "telephone", "tel", "mobile", "fax", "whatsapp", "hotline", "telefon", "téléphone", "teléfono", "telefono", "handy", "móvil", "cellulare", "telefoon", "numaram", "phone number", "voicemail", "my number is"]),
+    (Role::Topic(Topic::Call), &["cell", "call", "call me", "calling", "sms", "dial", "desk", "office", "contact", "portable", "answering", "receiving messages", "ring me", "text me", "reach me", "messages to", "signal", "pager", "number is", "numéro est", "nummer ist", "landline"]),
+    (Role::Topic(Topic::Bank), &["account", "konto", "cuenta", "rekening", "routing", "swift", "bic"]),
     (Role::Topic(Topic::Birth), &[
         "dob", "d.o.b", "born", "birth", "birthday", "birthdate", "date of birth", "bday", "geboren", "geburtsdatum", "geb.", "né le", "née le", "date de naissance", "naissance", "nacimiento", "nacido", "nacida", "nato il", "nata il", "nascita", "nascimento", "geboortedatum", "född", "fødselsdato", "urodzony", "urodzenia", "doğum", "生年月日", "出生", "생년월일", "дата рождения",
     ]),
     (Role::Topic(Topic::Address), &[
         "address", "live at", "lives at", "living at", "live in", "ship to", "ship it to", "deliver to", "delivered to", "send it to", "shipping", "resides at", "residing at", "located at", "home is", "moved to", "adresse", "anschrift", "wohnhaft", "dirección", "direccion", "domicilio", "indirizzo", "morada", "adres", "adress", "address is", "mailing address",
     ]),
-    (Role::Topic(Topic::Postcode), &["zip", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal", "cap"]),
+    (Role::Topic(Topic::Postcode), &["zip:", "zip is", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal"]),
     (Role::Topic(Topic::Identity), &["id number", "national id", "identity number", "identity card", "id card", "personal id", "id no", "identification number", "ausweis", "ausweisnummer", "dni", "nie", "nif", "codice fiscale", "national insurance", "nino", "ppsn", "pps", "nric", "hetu", "pan number", "gstin", "gst", "curp", "uen", "voter", "vote", "citizen", "identification", "identificación"]),
     (Role::Topic(Topic::Tax), &["tax id", "vat", "tax number", "taxpayer", "tin"]),
     (Role::Topic(Topic::Passport), &["passport", "pasaporte", "passeport", "reisepass", "passaporto", "paspoort", "travel document", "여권"]),

@@ -11,6 +11,8 @@ use super::class::{self, LETTER, LOWER, UPPER, WORD};
 pub(crate) enum Topic {
     Card,
     Phone,
+    /// It speaks of calls or numbers, and of other things too.
+    Call,
     Bank,
     Birth,
     Address,

@@ -3,7 +3,7 @@
 
 use super::run::Window;
 use crate::detect::{
-    class::{self, ALNUM, DIGIT, UPPER},
+    class::{self, ALNUM, DIGIT, SPACE, UPPER},
     words::{Context, Topic},
 };
 
@@ -23,7 +23,10 @@ pub(crate) fn read(context: &Context<'_>, window: Window<'_>) -> Option<(usize, 
     }
     let is_country_code = plus && digits[0] != 0 && (7..=18).contains(&count);
     let is_said = || {
-        context.is_near(start, end, 60, 24, &[Topic::Phone]) && is_plausible(window)
+        let is_near = |topic| context.is_near(start, end, 60, 24, &[topic]);
+        // `call_id=1234567` is no number that anybody calls.
+        let is_grouped = window.groups() > 1 || class::before(text, start, SPACE) && count >= 9;
+        is_plausible(window) && (is_near(Topic::Phone) || (is_grouped && is_near(Topic::Call)))
             || (context.is_alone(start, end)
                 && ((digits[0] == 0 && (9..=11).contains(&count)) || count == 10)
                 && (window.groups() > 1 || count == 11)
