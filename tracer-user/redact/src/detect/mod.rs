@@ -24,6 +24,7 @@ mod hit;
 mod iban;
 mod kind;
 pub mod lexical;
+mod looks;
 mod number;
 mod own;
 mod pattern;
@@ -32,6 +33,7 @@ mod scan;
 mod shadow;
 mod tokens;
 mod url;
+mod vocabulary;
 mod words;
 
 use std::ops::Range;

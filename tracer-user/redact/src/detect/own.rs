@@ -195,7 +195,7 @@ pub(crate) fn compile(rules: Vec<OwnRule>) -> Result<Detectors, RuleError> {
             .map(|token| Pattern::new(token.pattern, 0))
             .collect(),
         own,
-        birth: Pattern::new(super::scan::BIRTH_DATE, 0),
+        birth: Pattern::new(super::vocabulary::BIRTH_DATE, 0),
     };
     for (place, rule) in rules.iter().enumerate() {
         check_examples(&detectors, place, rule)?;
@@ -306,7 +306,7 @@ fn built_in_words() -> Vec<(&'static str, Role)> {
     }
     words.extend(MARKS.iter().map(|(word, mark)| (*word, Role::Mark(*mark))));
     words.extend(
-        super::scan::WORDS
+        super::vocabulary::WORDS
             .iter()
             .flat_map(|(role, list)| list.iter().map(|word| (*word, *role))),
     );

@@ -16,55 +16,9 @@ use super::{
     shadow::{self, Shadow},
     tokens::TOKENS,
     url,
+    vocabulary::WORDS,
     words::{Context, Hit, Role, Topic},
 };
-
-/// Dates as people write birthdays.
-pub(crate) const BIRTH_DATE: &str = r"(?xi)
-    \b(?: \d{4}[-/.]\d{1,2}[-/.]\d{1,2}
-        | \d{1,2}[-/.\x20]\d{1,2}[-/.\x20]\d{2,4}
-        | (?:\d{1,2}(?:st|nd|rd|th|\.)?\x20(?:of\x20|de\x20)?)?
-          (?:jan|feb|mar|m\xc3\xa4r|apr|may|mai|mayo|jun|jul|aug|ago|sep|oct|okt|nov|dec|dez|dic|ene|abr|gen|mag|giu|lug|set|ott|f\xc3\xa9v|avr|juin|juil|ao\xc3\xbbt|d\xc3\xa9c|maart|mei)
-          [a-z\x80-\xff]{0,9}\.?\x20
-          (?: \d{1,2}(?:st|nd|rd|th)?,?\x20\d{2,4} | (?:de\x20)?\d{4} )
-    )\b";
-
-/// The words that no table of rules brings along.
-#[rustfmt::skip]
-pub(crate) static WORDS: &[(Role, &[&str])] = &[
-    (Role::Url, &["://"]),
-    (Role::User, &[" -u ", " --user ", " --user=", " -u\"", " -u'", " --proxy-user "]),
-    (Role::Armour, &["-----BEGIN"]),
-    (Role::Scheme, &["bearer", "basic", "token", "apikey", "negotiate", "digest", "ntlm", "authorization:"]),
-    (Role::Password, &[
-        "password", "passwd", "pw", "pass phrase", "passwort", "passphrase", "passcode", "pass", "pwd", "pswd", "psw", "contraseña", "mot de passe", "motdepasse", "senha",
-        "wachtwoord", "lösenord", "heslo", "parola", "hasło", "пароль", "密码", "パスワード", "비밀번호", "identified by", "sshpass", "requirepass", "storepass", "keypass",
-    ]),
-    (Role::Secret, &[
-        "secret", "token", "key", "auth", "credential", "private", "access", "session", "cookie", "signature", "salt", "nonce",
-        "apikey", "api_key", "api-key", "api key", "client_secret", "access_key", "secret_key", "auth_token", "bearer", "pat", "login", "jwt", "hmac", "seed", "pin", "otp", "certificate", "encryption", "webhook", "dsn", "license_key", "unseal", "api",
-    ]),
-    (Role::Topic(Topic::Card), &["card", "credit", "debit", "cc", "pan", "visa", "mastercard", "amex", "ccn", "karte", "tarjeta", "carte", "carta", "cvv"]),
-    (Role::Topic(Topic::Phone), &["phone", "telephone", "tel", "mobile", "fax", "whatsapp", "hotline", "telefon", "téléphone", "teléfono", "telefono", "handy", "móvil", "cellulare", "telefoon", "numaram", "phone number", "voicemail", "my number is"]),
-    (Role::Topic(Topic::Call), &["cell", "call", "call me", "calling", "sms", "dial", "desk", "office", "contact", "portable", "answering", "receiving messages", "ring me", "text me", "reach me", "messages to", "signal", "pager", "number is", "numéro est", "nummer ist", "landline"]),
-    (Role::Topic(Topic::Bank), &["account", "konto", "cuenta", "rekening", "routing", "swift", "bic"]),
-    (Role::Topic(Topic::Birth), &[
-        "dob", "d.o.b", "born", "birth", "birthday", "birthdate", "date of birth", "bday", "geboren", "geburtsdatum", "geb.", "né le", "née le", "date de naissance", "naissance", "nacimiento", "nacido", "nacida", "nato il", "nata il", "nascita", "nascimento", "geboortedatum", "född", "fødselsdato", "urodzony", "urodzenia", "doğum", "生年月日", "出生", "생년월일", "дата рождения",
-    ]),
-    (Role::Topic(Topic::Address), &[
-        "address", "live at", "lives at", "living at", "live in", "ship to", "ship it to", "deliver to", "delivered to", "send it to", "shipping", "resides at", "residing at", "located at", "home is", "moved to", "adresse", "anschrift", "wohnhaft", "dirección", "direccion", "domicilio", "indirizzo", "morada", "adres", "adress", "address is", "mailing address",
-    ]),
-    (Role::Topic(Topic::Postcode), &["zip:", "zip is", "zip code", "zipcode", "postal code", "postcode", "plz", "postleitzahl", "code postal", "código postal"]),
-    (Role::Topic(Topic::Identity), &["id number", "national id", "identity number", "identity card", "id card", "personal id", "id no", "identification number", "ausweis", "ausweisnummer", "dni", "nie", "nif", "codice fiscale", "national insurance", "nino", "ppsn", "pps", "nric", "hetu", "pan number", "gstin", "gst", "curp", "uen", "voter", "vote", "citizen", "identification", "identificación"]),
-    (Role::Topic(Topic::Tax), &["tax id", "vat", "tax number", "taxpayer", "tin"]),
-    (Role::Topic(Topic::Passport), &["passport", "pasaporte", "passeport", "reisepass", "passaporto", "paspoort", "travel document", "여권"]),
-    (Role::Topic(Topic::Licence), &["driver license", "driver's license", "drivers license", "driving licence", "driver licence", "licence", "license number", "driving license", "führerschein", "permis", "patente", "carnet de conducir"]),
-    (Role::Topic(Topic::Plate), &["plate", "license plate", "number plate", "vehicle", "car reg", "registration", "plaka", "kennzeichen", "matrícula", "immatriculation", "vin", "targa"]),
-    (Role::Topic(Topic::Health), &["medicare", "patient", "mbi", "health", "insurance number", "nhs", "dea", "npi", "krankenversicherung", "versichertennummer", "medical"]),
-    (Role::Topic(Topic::Version), &["version", "ver.", "release", "v.", "build", "driver", "cuda", "firmware", "rev", "upgrade", "package"]),
-    (Role::Topic(Topic::Network), &["ip", "address", "host", "server", "client", "from", "addr", "peer", "ping", "gateway", "src", "dst", "listen"]),
-    (Role::Topic(Topic::Crypto), &["bitcoin", "btc", "wallet", "eth", "ethereum", "monero", "crypto", "litecoin"]),
-];
 
 /// Finds everything in the text and its shadows.
 pub(crate) fn scan(

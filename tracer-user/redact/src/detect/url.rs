@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{
-    assignment,
     class::{self, ALNUM, HIGH},
+    looks,
 };
 
 /// Users that say nothing.
@@ -47,7 +47,7 @@ pub(crate) fn credentials(text: &[u8], mark: usize) -> Option<Range<usize>> {
     let at = rest[..host].iter().rposition(|byte| *byte == b'@')?;
     let information = &rest[..at];
     let Some(colon) = information.iter().position(|byte| *byte == b':') else {
-        let is_token = information.len() >= 16 && assignment::looks_random(information);
+        let is_token = information.len() >= 16 && looks::looks_random(information);
         return is_token.then(|| start..start + at);
     };
     let (user, secret) = (&information[..colon], &information[colon + 1..]);

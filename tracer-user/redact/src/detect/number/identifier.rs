@@ -99,7 +99,7 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("us-ssn", &[9], us_ssn, &["3-2-4", "3 2 4"], &["ssn", "social security", "social-security", "soc sec"], "219-09-9998"),
     id("us-itin", &[9], us_itin, &["3-2-4", "3 2 4", "3-6", "5-4"], &["itin", "taxpayer", "tax id"], "911-70-1234"),
     of_kind(HealthId, true, id("us-npi", &[10], us_npi, &[], &["npi", "provider identifier", "national provider"], "1234567893")),
-    of_kind(BankAccount, true, id("us-aba-routing", &[9], us_routing, &["4-4-1"], &["routing", "aba", "rtn", "bank"], "011000015")),
+    of_kind(BankAccount, true, id("us-aba-routing", &[9], us_routing, &["4-4-1"], &["routing", "aba", "rtn"], "011000015")),
     of_kind(HealthId, true, id("uk-nhs", &[10], uk_nhs, &[], &["nhs", "national health", "health service"], "943 476 5919")),
     id("uk-utr", &[10], |d| weighted(&d[1..], &[6, 7, 8, 9, 10, 5, 4, 3, 2]) % 11 == [2, 1, 9, 8, 7, 6, 5, 4, 3, 2, 1].iter().position(|c| *c == d[0]).map_or(99, |r| r as u32), &[], &["utr", "unique taxpayer"], "1955839661"),
     id("ca-sin", &[9], |d| luhn(d) && !matches!(d[0], 0 | 8), &[], &["sin", "social insurance", "nas"], "130 692 544"),

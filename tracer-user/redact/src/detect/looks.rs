@@ -1,0 +1,293 @@
+//! What a value looks like: random, a placeholder, code, a word, a path.
+
+use memchr::memmem;
+
+use super::class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER};
+
+/// Whether letters and digits, capitals and small letters are mixed as nobody writes words.
+pub(crate) fn looks_random(value: &[u8]) -> bool {
+    let length = value.len();
+    let digits = value.iter().filter(|byte| class::is(**byte, DIGIT)).count();
+    let letters = value
+        .iter()
+        .filter(|byte| class::is(**byte, LETTER))
+        .count();
+    let kind = |byte: u8| match byte {
+        byte if class::is(byte, DIGIT) => 0,
+        byte if class::is(byte, LOWER) => 1,
+        byte if class::is(byte, UPPER) => 2,
+        _ => 3,
+    };
+    let turns = value
+        .windows(2)
+        .filter(|pair| kind(pair[0]) != kind(pair[1]))
+        .count();
+    let symbols = length - digits - letters;
+    if is_path(value) || is_dotted_name(value) || is_identifier(value) {
+        return false;
+    }
+    let is_balanced = digits * 6 >= length && letters * 6 >= length && symbols * 4 <= length;
+    let is_turning = digits > 0 && turns * 4 >= length && symbols * 4 <= length;
+    let is_long = length >= 20 && turns * 5 >= length && digits > 0;
+    let is_hex = length >= 16 && digits >= 3 && value.iter().all(u8::is_ascii_hexdigit);
+    let is_very_long = length >= 24
+        && symbols * 8 <= length
+        && !value.windows(2).any(|pair| pair == b"--")
+        && (turns * 4 >= length || distinct(value) >= 20);
+    let is_odd = symbols * 4 > length
+        && length >= 12
+        && letters > 0
+        && distinct(value) >= 10
+        && has_kinds(value, 2)
+        && !value
+            .iter()
+            .all(|b| class::is(*b, ALNUM | JOINER) || b"./:".contains(b));
+    is_balanced || is_turning || is_long || is_hex || is_very_long || is_odd
+}
+
+fn distinct(value: &[u8]) -> usize {
+    let mut seen = [false; 256];
+    for byte in value {
+        seen[usize::from(*byte)] = true;
+    }
+    seen.iter().filter(|seen| **seen).count()
+}
+
+/// What stands where a secret would: nothing, a variable, a template, a row of the same letter.
+pub(crate) fn is_placeholder(value: &[u8]) -> bool {
+    const WORDS: [&[u8]; 24] = [
+        b"none",
+        b"null",
+        b"nil",
+        b"true",
+        b"false",
+        b"undefined",
+        b"example",
+        b"changeme_",
+        b"redacted",
+        b"your",
+        b"xxxx",
+        b"****",
+        b"....",
+        b"placeholder",
+        b"<",
+        b"${",
+        b"$(",
+        b"{{",
+        b"%s",
+        b"%(",
+        b"{",
+        b"[",
+        b"$env",
+        b"process.env",
+    ];
+    let lower = value[..value.len().min(16)].to_ascii_lowercase();
+    let is_variable = value.first() == Some(&b'$')
+        && value.len() > 1
+        && value[1..]
+            .iter()
+            .all(|byte| class::is(*byte, UPPER | DIGIT) || *byte == b'_');
+    let is_exact = matches!(
+        lower.as_slice(),
+        b"none" | b"null" | b"nil" | b"true" | b"false" | b"undefined"
+    );
+    let starts = WORDS[6..].iter().any(|word| lower.starts_with(word))
+        && (lower.first().is_some_and(|b| !class::is(*b, LETTER))
+            || value.len() < 40 && !has_kinds(value, 3));
+    distinct(value) < 3
+        || is_exact
+        || starts
+        || is_variable
+        || (value.first() == Some(&b'%') && value.last() == Some(&b'%'))
+}
+
+/// A call, an index, an operator: the value comes from somewhere else.
+pub(crate) fn is_code(value: &[u8], quoted: bool) -> bool {
+    if quoted {
+        return false;
+    }
+    let is_call = value
+        .iter()
+        .position(|byte| *byte == b'(')
+        .is_some_and(|place| {
+            place > 0
+                && value[..place]
+                    .iter()
+                    .all(|byte| class::is(*byte, ALNUM | JOINER) || b".:>$".contains(byte))
+        });
+    let is_index = value
+        .iter()
+        .position(|byte| *byte == b'[')
+        .is_some_and(|place| {
+            place > 1
+                && value[..place]
+                    .iter()
+                    .all(|byte| class::is(*byte, LETTER) || b"._$".contains(byte))
+        });
+    is_call
+        || is_index
+        || is_dotted_name(value)
+        || value.starts_with(b"->")
+        || value.starts_with(b"//")
+        || value.starts_with(b"&")
+}
+
+/// `config.secret.value`, `self.token`, `System.getenv`.
+fn is_dotted_name(value: &[u8]) -> bool {
+    value.contains(&b'.')
+        && value.split(|byte| *byte == b'.').all(|part| {
+            !part.is_empty()
+                && part
+                    .iter()
+                    .all(|byte| class::is(*byte, LETTER | JOINER) || class::is(*byte, DIGIT))
+                && part.iter().filter(|byte| class::is(**byte, DIGIT)).count() * 4 <= part.len()
+                && part.len() <= 24
+        })
+}
+
+/// Words and numbers joined as names of things are: `DOC_Vector_5_32`, `jackson-0.11.2`.
+fn is_identifier(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| b"-_.:/=".contains(byte));
+    let is_plain = |part: &[u8]| {
+        let letters = part
+            .iter()
+            .take_while(|byte| class::is(**byte, LETTER))
+            .count();
+        let digits = &part[letters..];
+        let is_number = digits.iter().all(|byte| class::is(*byte, DIGIT));
+        is_number && digits.len() <= if letters == 0 { 10 } else { 5 } && letters <= 20
+    };
+    value.len() <= 48 && parts.all(is_plain)
+}
+
+pub(crate) fn is_path(value: &[u8]) -> bool {
+    let is_url = value.windows(3).any(|three| three == b"://");
+    let parts = value.split(|byte| *byte == b'/');
+    let is_rooted =
+        (value.starts_with(b"/") || value.starts_with(b"./") || value.starts_with(b"~/"))
+            && parts
+                .clone()
+                .filter(|part| {
+                    part.len() > 1
+                        && part
+                            .iter()
+                            .all(|byte| class::is(*byte, LOWER) || b"._-".contains(byte))
+                })
+                .count()
+                >= 2;
+    is_url || is_rooted
+}
+
+pub(crate) fn is_uuid(value: &[u8]) -> bool {
+    value.len() == 36
+        && value.iter().enumerate().all(|(place, byte)| {
+            if matches!(place, 8 | 13 | 18 | 23) {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_hexdigit()
+            }
+        })
+}
+
+/// Names that end like this hold something about a secret, not the secret.
+pub(crate) fn names_something_else(suffix: &[u8]) -> bool {
+    const ENDINGS: [&[u8]; 30] = [
+        b"id", b"ids", b"name", b"names", b"length", b"len", b"size", b"type", b"file", b"path",
+        b"url", b"uri", b"count", b"index", b"version", b"env", b"field", b"policy", b"hash",
+        b"digest", b"alias", b"label", b"format", b"prefix", b"limit", b"expiry", b"ttl", b"class",
+        b"ref", b"arn",
+    ];
+    let suffix: Vec<u8> = suffix
+        .iter()
+        .filter(|byte| class::is(**byte, LETTER))
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    ENDINGS.iter().any(|ending| suffix.ends_with(ending))
+}
+
+pub(crate) fn has_kinds(value: &[u8], least: usize) -> bool {
+    let has = |classes: u8| usize::from(value.iter().any(|byte| class::is(*byte, classes)));
+    let symbol = usize::from(value.iter().any(|byte| !class::is(*byte, ALNUM)));
+    has(LOWER) + has(UPPER) + has(DIGIT) + symbol >= least
+}
+
+/// More than a word: a digit, a symbol, or a capital inside.
+pub(crate) fn is_mixed(value: &[u8]) -> bool {
+    value.iter().any(|byte| class::is(*byte, DIGIT))
+        || value
+            .iter()
+            .any(|byte| !class::is(*byte, ALNUM | JOINER) && !b"'.,".contains(byte))
+        || value
+            .windows(2)
+            .any(|pair| class::is(pair[0], LOWER) && class::is(pair[1], UPPER))
+}
+
+pub(crate) fn is_plain_word(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|byte| class::is(*byte, LETTER) || b"-'_".contains(byte))
+}
+
+/// A type or a keyword of a programming language where a value would stand.
+pub(crate) fn is_type(value: &[u8]) -> bool {
+    const TYPES: [&[u8]; 28] = [
+        b"str",
+        b"string",
+        b"String",
+        b"&str",
+        b"bytes",
+        b"int",
+        b"bool",
+        b"boolean",
+        b"text",
+        b"Text",
+        b"varchar",
+        b"object",
+        b"Optional",
+        b"required",
+        b"optional",
+        b"None",
+        b"null",
+        b"self",
+        b"this",
+        b"await",
+        b"new",
+        b"input",
+        b"password",
+        b"Password",
+        b"secret",
+        b"token",
+        b"const",
+        b"return",
+    ];
+    TYPES.contains(&value) || value.starts_with(b"varchar") || value.starts_with(b"Optional")
+}
+
+/// What programs say about passwords.
+pub(crate) fn is_message(value: &[u8]) -> bool {
+    const WORDS: [&[u8]; 9] = [
+        b"must",
+        b"not ",
+        b"required",
+        b"invalid",
+        b"incorrect",
+        b"wrong",
+        b"enter",
+        b"your ",
+        b"please",
+    ];
+    let lower = value[..value.len().min(80)].to_ascii_lowercase();
+    WORDS
+        .iter()
+        .any(|word| memmem::find(&lower, word).is_some())
+}
+
+/// Several words of small letters.
+pub(crate) fn is_prose(value: &[u8]) -> bool {
+    value
+        .iter()
+        .filter(|byte| class::is(**byte, LOWER) || **byte == b' ')
+        .count()
+        * 10
+        >= value.len() * 8
+}
