@@ -150,10 +150,7 @@ fn traced_inputs(trace: &Trace, pid: u32, order: &HashMap<ContextId, usize>) -> 
             );
         }
         let context = context_number(tokens, order)?;
-        let fed = positions
-            .iter()
-            .map(|position| position.0)
-            .zip(ids.iter().copied());
+        let fed = positions.iter().map(|position| position.0).zip(ids);
         inputs.entry((context, sequence)).or_default().extend(fed);
     }
     Ok(inputs)
@@ -188,9 +185,12 @@ fn context_number(tokens: &Tokens<Recorded>, order: &HashMap<ContextId, usize>) 
         .with_context(|| format!("the context of {tokens:?} is not known"))
 }
 
-fn ids(tokens: &Tokens<Recorded>) -> Result<&[i32]> {
+fn ids(tokens: &Tokens<Recorded>) -> Result<Vec<i32>> {
     match &tokens.tokens {
-        Recorded::Tokens(ids) if !tokens.truncated => Ok(ids),
+        Recorded::Tokens(ids) if !tokens.truncated => {
+            let ids: Option<Vec<i32>> = ids.iter().copied().collect();
+            ids.with_context(|| format!("token ids are redacted: {tokens:?}"))
+        }
         other => bail!(
             "token ids were not captured whole: {other:?}, truncated: {}",
             tokens.truncated

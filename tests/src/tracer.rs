@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tracer_event::{
     Body, Event, LossReason, OperationHistogram, Pid as EventPid, Recorded,
     agent::Summary,
-    inference::{Request, Step, Tokens},
+    inference::{Direction, Request, Step, Text, Tokens},
 };
 
 /// One line of the tracer's output. Reading it back fails when it is not what the schema says.
@@ -28,7 +28,7 @@ pub type Line = Event<Recorded>;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long no further library of a process may turn up before it counts as attached.
 const SETTLING: Duration = Duration::from_millis(500);
-/// Puts the host's permission to capture token ids into a copy of `/etc`, in a mount namespace that
+/// Puts the host's permission to capture content into a copy of `/etc`, in a mount namespace that
 /// ends with the tracer: the host's own files are never touched.
 const WITH_CEILING: &str = r#"
 set -e
@@ -40,6 +40,9 @@ chmod 0644 "$LAYER/etc/tracer/ceiling.toml"
 mount --bind "$LAYER/etc" /etc
 exec "$@"
 "#;
+
+/// Content as it was captured: for comparing it with what was done.
+pub const KEEP_CONTENT: &str = "[fields]\ntext = \"keep\"\n";
 
 /// The `tracer` binary of this build: `$TRACER_BIN`, else the one beside the running test.
 ///
@@ -185,6 +188,35 @@ impl Trace {
         Ok(all)
     }
 
+    /// The process's texts.
+    #[must_use]
+    pub fn texts(&self, pid: u32) -> Vec<&Text<Recorded>> {
+        self.of(pid)
+            .filter_map(|line| {
+                if let Body::Text(text) = &line.body {
+                    Some(&**text)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// All text that went one way, in order.
+    ///
+    /// # Errors
+    /// When some of it is withheld.
+    pub fn text(&self, pid: u32, direction: Direction) -> Result<String> {
+        let texts = self.texts(pid).into_iter();
+        texts
+            .filter(|text| text.direction == direction)
+            .map(|text| match &text.text {
+                Recorded::Text(text) => Ok(text.as_str()),
+                other => bail!("text is withheld: {other:?}"),
+            })
+            .collect()
+    }
+
     /// The last line: what the run amounted to.
     ///
     /// # Errors
@@ -231,7 +263,18 @@ impl Tracing {
     /// # Errors
     /// As [`Tracing::exact`].
     pub fn exact_at(level: &str, arguments: &[&str]) -> Result<Self> {
+        Self::content(level, KEEP_CONTENT, arguments)
+    }
+
+    /// Starts `tracer trace` at a capture level under a redaction policy, with nothing shed. Its
+    /// temporary files lie in [`Tracing::folder`].
+    ///
+    /// # Errors
+    /// When it has not been built or cannot be started.
+    pub fn content(level: &str, policy: &str, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let policy_file = folder.path().join("policy.toml");
+        fs::write(&policy_file, policy)?;
         let mut command = Command::new("unshare");
         command.args([
             "--mount",
@@ -244,15 +287,11 @@ impl Tracing {
         ]);
         command.env("LAYER", folder.path()).env("LEVEL", level);
         command.arg(binary()?);
+        command.env("TMPDIR", folder.path());
         command
-            .args([
-                "trace",
-                "--capture",
-                level,
-                "--no-govern",
-                "--output",
-                "ndjson",
-            ])
+            .args(["trace", "--capture", level, "--no-govern"])
+            .args(["--output", "ndjson", "--policy"])
+            .arg(policy_file)
             .args(arguments);
         Self::spawn(command, folder)
     }
@@ -299,6 +338,12 @@ impl Tracing {
             events: Vec::new(),
             folder,
         })
+    }
+
+    /// Where the tracer's files lie until this is dropped.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The tracer's process id.
@@ -379,13 +424,21 @@ impl Tracing {
         }
     }
 
+    /// Asks the tracer to end, as Ctrl-C does.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn signal_end(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::INT)
+            .context("cannot interrupt the tracer")
+    }
+
     /// Ends the tracer as Ctrl-C does and returns everything that it said.
     ///
     /// # Errors
     /// When it does not end within a minute.
     pub fn interrupt(self) -> Result<Trace> {
-        kill_process(Pid::from_child(&self.child), Signal::INT)
-            .context("cannot interrupt the tracer")?;
+        self.signal_end()?;
         self.finish()
     }
 
@@ -394,10 +447,25 @@ impl Tracing {
     /// # Errors
     /// When it does not end within a minute.
     pub fn finish(mut self) -> Result<Trace> {
+        let status = self.until_ended()?;
+        self.events.extend(self.incoming.iter());
+        let stderr = self.stderr();
+        Ok(Trace {
+            events: std::mem::take(&mut self.events),
+            stderr,
+            status,
+        })
+    }
+
+    /// Waits for the tracer's own end; its files stay.
+    ///
+    /// # Errors
+    /// When it does not end within a minute.
+    pub fn until_ended(&mut self) -> Result<ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait()? {
-                break status;
+                return Ok(status);
             }
             if Instant::now() > deadline {
                 bail!(
@@ -406,14 +474,7 @@ impl Tracing {
                 );
             }
             thread::sleep(Duration::from_millis(5));
-        };
-        self.events.extend(self.incoming.iter());
-        let stderr = self.stderr();
-        Ok(Trace {
-            events: std::mem::take(&mut self.events),
-            stderr,
-            status,
-        })
+        }
     }
 
     /// Kills the tracer with SIGKILL.

@@ -13,7 +13,7 @@ use tracer_probe::{
     observation::{ProbeId, RecordBatch},
 };
 use tracer_profile::{Probe, Profile};
-use tracer_redact::{CaptureLevel, Engine, Policy};
+use tracer_redact::{CaptureLevel, Engine, Policy, RunKey};
 
 use crate::{
     clock::cpu_seconds,
@@ -80,7 +80,8 @@ fn written(bursts: u64, loaded: &Loaded) -> Result<f64> {
         window: Options::WINDOW,
         limit: Options::LIMIT,
     };
-    let engine = Engine::new(Policy::default(), CaptureLevel::Shape);
+    let key = RunKey::new([7; 32]);
+    let engine = Engine::new(Policy::default(), CaptureLevel::Shape, key)?;
     let mut pipeline = Pipeline::new(options, engine);
     let mut sink = Discard;
     let mut seconds = 0.0;

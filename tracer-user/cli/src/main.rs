@@ -10,6 +10,7 @@ mod integrity;
 mod manual;
 mod outcome;
 mod output;
+mod policy;
 mod profiles;
 mod ps;
 mod signals;

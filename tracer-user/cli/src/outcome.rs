@@ -11,15 +11,15 @@ use clap::Parser;
 
 use crate::{
     arguments::{Invocation, meant, typed::Typed},
-    diff, doctor, integrity, manual, ps, trace, trouble,
+    diff, doctor, integrity, manual, policy, ps, trace, trouble,
 };
 
 /// How a command that did not go wrong ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// What was asked for is there; for `diff`: nothing differs.
+    /// What was asked for is there; for `diff` and `policy`: nothing differs, nothing is found.
     Something,
-    /// It is not; for `diff`: something differs.
+    /// It is not; for `diff` and `policy`: something differs, something is found.
     Nothing,
     /// What could be found out does not tell; it was printed.
     Undetermined,
@@ -61,6 +61,7 @@ fn carry_out(invocation: Invocation) -> Result<Outcome> {
         Invocation::Verify(arguments) => integrity::verify::run(&arguments),
         Invocation::Sign(arguments) => integrity::sign::run(&arguments),
         Invocation::LeaseKeeper => integrity::keep_leases(),
+        Invocation::Policy(policy) => policy::run(&policy),
         Invocation::Completions(shell) => manual::completions(shell),
         Invocation::Man(folder) => manual::pages(folder.as_deref()),
     }

@@ -1,8 +1,8 @@
 //! `tracer trace`: follows running models and those that start meanwhile.
 
 mod detaching;
-mod run;
-mod settings;
+pub(crate) mod run;
+pub(crate) mod settings;
 
 use std::io::{self, Write};
 
@@ -38,6 +38,13 @@ pub(crate) fn run(arguments: meant::Trace) -> Result<Outcome> {
     let stop = StopRequest::listen()?;
     if !settings.captures_content() {
         return trace(&settings, outputs, &stop);
+    }
+    if !settings.shows_content() {
+        let _ = writeln!(
+            io::stderr(),
+            "tracer: the policy drops content, so this run captures it in vain; --policy FILE with \
+             text = \"scan\" shows it, see tracer policy --help"
+        );
     }
     let log = journal::record(&settings.journal_entry())?;
     let outcome = trace(&settings, outputs, &stop);

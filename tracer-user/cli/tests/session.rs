@@ -106,6 +106,7 @@ fn the_help_is_what_people_were_promised() {
     insta::assert_snapshot!("help_ps", tracer!("ps", "--help").out);
     insta::assert_snapshot!("help_trace", tracer!("trace", "--help").out);
     insta::assert_snapshot!("help_diff", tracer!("diff", "--help").out);
+    insta::assert_snapshot!("help_policy", tracer!("policy", "--help").out);
     insta::assert_snapshot!("help_verify", tracer!("verify", "--help").out);
     insta::assert_snapshot!("help_sign", tracer!("sign", "--help").out);
 }
@@ -346,4 +347,88 @@ fn a_reader_that_leaves_ends_the_command_quietly() {
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
+}
+
+/// A policy that is shipped.
+const PSEUDONYMS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/policies/debug-pseudonyms.toml"
+);
+const SHAPES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/policies/shapes-only.toml"
+);
+
+/// A file of one text in a folder of its own.
+fn text_file(text: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("text");
+    fs::write(&path, text).expect("the folder can be written");
+    let path = path.to_str().expect("temporary paths are UTF-8").to_owned();
+    (folder, path)
+}
+
+#[test]
+fn a_policy_that_can_be_used_is_shown_resolved_with_its_digest() {
+    let said = tracer!("policy", "lint", PSEUDONYMS);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    for part in ["1 rule of its own", "sha256:", "personal = \"pseudonym\""] {
+        assert!(said.out.contains(part), "{said:?}");
+    }
+    let said = tracer!("policy", "lint", PSEUDONYMS, "-o", "json");
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect("it is JSON");
+    assert_eq!(json["own_rules"], 1);
+}
+
+#[test]
+fn a_policy_that_cannot_be_used_is_refused_with_file_line_and_remedy() {
+    let (_folder, path) = text_file("[fields]\nenviroment = \"keep\"\n");
+    let said = tracer!("policy", "lint", &path);
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains(&path), "{said:?}");
+    let message = "line 2: unknown field `enviroment`; did you mean `environment`?";
+    assert!(said.err.contains(message), "{said:?}");
+}
+
+#[test]
+fn a_policy_is_tried_on_text_and_explained_without_showing_a_value() {
+    let (_folder, path) = text_file("write to ann.lee@mail.example now\n");
+    let said = tracer!("policy", "test", &path, "--policy", PSEUDONYMS);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    assert!(said.out.starts_with("write to [EMAIL#"), "{said:?}");
+    let said = tracer!(
+        "policy", "explain", &path, "--policy", PSEUDONYMS, "--field", "text"
+    );
+    assert_eq!(said.status, Some(1), "{said:?}");
+    assert!(
+        said.out.contains("EMAIL") && said.out.contains("pseudonym"),
+        "{said:?}"
+    );
+    assert!(!said.out.contains("ann.lee"), "{said:?}");
+    let said = tracer!("policy", "explain", &path, "-o", "json");
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect("it is JSON");
+    assert_eq!(
+        (&json["findings"][0]["start"], &json["findings"][0]["end"]),
+        (&9.into(), &29.into())
+    );
+    let (_folder, harmless) = text_file("nothing here\n");
+    assert_eq!(tracer!("policy", "test", &harmless).status, Some(0));
+    let said = tracer!("policy", "test", &harmless, "--field", "txt");
+    assert!(said.err.contains("there is no field `txt`"), "{said:?}");
+}
+
+#[test]
+fn two_policies_are_compared_by_what_they_treat_differently() {
+    let same = tracer!("policy", "diff", SHAPES, SHAPES);
+    assert_eq!(same.status, Some(0), "{same:?}");
+    let said = tracer!("policy", "diff", SHAPES, PSEUDONYMS);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    for place in [
+        "fields.text",
+        "fields.token_ids",
+        "actions.card",
+        "rule customer-number",
+    ] {
+        assert!(said.out.contains(place), "{said:?}");
+    }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracer_redact::Field;
 
 use crate::{
-    identity::{BuildId, Inode, Label, Name},
+    identity::{BuildId, Digest, Inode, Label, Name},
     known::Known,
     loss::LossReason,
     place::Level,
@@ -25,6 +25,9 @@ pub struct SessionStarted {
     pub level: Level,
     /// Profiles in use.
     pub profiles: Vec<Name>,
+    /// Digest of the redaction policy in force.
+    #[serde(default)]
+    pub policy: Known<Digest>,
 }
 
 /// Tracing ended; what it amounted to.
@@ -47,6 +50,9 @@ pub struct Summary {
     pub late: u64,
     /// What was lost, by reason. Empty means that nothing was.
     pub losses: BTreeMap<LossReason, u64>,
+    /// What something else was shown for, by kind; never a value.
+    #[serde(default)]
+    pub redacted: BTreeMap<Name, u64>,
 }
 
 impl Summary {

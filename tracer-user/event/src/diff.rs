@@ -121,7 +121,7 @@ fn by_path(list: &[Value]) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use tracer_redact::{CaptureLevel, Engine, Policy};
+    use tracer_redact::{CaptureLevel, Engine, Policy, RunKey};
 
     use super::*;
     use crate::{
@@ -129,7 +129,8 @@ mod tests {
     };
 
     fn recorded(snapshot: ModelSnapshot<Raw<Content>>) -> ModelSnapshot<Recorded> {
-        let engine = Engine::new(Policy::default(), CaptureLevel::Shape);
+        let engine = Engine::new(Policy::default(), CaptureLevel::Shape, RunKey::new([7; 32]));
+        let engine = engine.unwrap();
         let event = samples::event(Body::ModelLoaded(Box::new(snapshot))).redact(&engine);
         let line = serde_json::to_string(&event).unwrap();
         let read: Event<Recorded> = serde_json::from_str(&line).unwrap();

@@ -11,7 +11,7 @@ use crate::{
     },
     call::Called,
     identity::{Label, Name},
-    inference::{Request, RuntimeError, Step, Tokens},
+    inference::{Request, RuntimeError, Step, Text, Tokens},
     loss::Loss,
     model::{ContextFreed, ContextSnapshot, ModelFreed, ModelSnapshot},
     operation::OperationHistogram,
@@ -88,6 +88,9 @@ pub enum Body<C> {
     /// A function was called that only its profile knows the meaning of.
     #[serde(rename = "op.call")]
     Called(Box<Called<C>>),
+    /// The text of tokens that went in or came out.
+    #[serde(rename = "content.text")]
+    Text(Box<Text<C>>),
     /// Latencies of a hot operation.
     #[serde(rename = "op.histogram")]
     OperationHistogram(OperationHistogram),
@@ -179,6 +182,7 @@ impl<C> Body<C> {
             Self::RuntimeError(_) => "inference.error",
             Self::Tokens(_) => "content.tokens",
             Self::Called(_) => "op.call",
+            Self::Text(_) => "content.text",
             Self::OperationHistogram(_) => "op.histogram",
             Self::Loss(_) => "loss",
             Self::SessionStarted(_) => "session.started",
@@ -207,6 +211,7 @@ impl<C> Body<C> {
             Self::RuntimeError(body) => Body::RuntimeError(Box::new(body.map(change))),
             Self::Tokens(body) => Body::Tokens(Box::new(body.map(change))),
             Self::Called(body) => Body::Called(Box::new(body.map(change))),
+            Self::Text(body) => Body::Text(Box::new(body.map(change))),
             Self::OperationHistogram(body) => Body::OperationHistogram(body),
             Self::Loss(body) => Body::Loss(body),
             Self::SessionStarted(body) => Body::SessionStarted(body),

@@ -190,11 +190,11 @@ pub struct Tokens<C> {
     pub request: Known<RequestId>,
     /// The sequence that they belong to.
     pub sequence: Known<SequenceId>,
-    /// The tokens' ids.
+    /// The tokens' ids; `null` where a token's text may not leave.
     pub tokens: C,
     /// Their positions, where the build's layout tells; as many as tokens.
     pub positions: Known<Vec<Position>>,
-    /// Whether there were more than a record holds.
+    /// Whether there were more, which a record did not hold or which were lost.
     pub truncated: bool,
 }
 
@@ -217,6 +217,50 @@ impl<C> Tokens<C> {
             tokens: change(Field::TokenIds, tokens),
             positions,
             truncated,
+        }
+    }
+}
+
+/// The text of one direction of a request; only under a grant that includes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(any(test, feature = "schema"), derive(schemars::JsonSchema))]
+pub struct Text<C> {
+    /// Which way. Generated tokens that go in again are output alone.
+    pub direction: Direction,
+    /// The context.
+    pub context: Known<ContextId>,
+    /// The request that it belongs to.
+    pub request: Known<RequestId>,
+    /// The sequence that it belongs to.
+    pub sequence: Known<SequenceId>,
+    /// Which part of the request's text it is, from 0: a long one leaves in parts.
+    pub part: u32,
+    /// The text, as the model's vocabulary has it, control tokens included.
+    pub text: C,
+    /// Whether something is missing in it or beside it: records that were lost, or a cache that was
+    /// filled by other means than tokens.
+    pub incomplete: bool,
+}
+
+impl<C> Text<C> {
+    pub(crate) fn map<D>(self, change: &mut impl FnMut(Field<'_>, C) -> D) -> Text<D> {
+        let Self {
+            direction,
+            context,
+            request,
+            sequence,
+            part,
+            text,
+            incomplete,
+        } = self;
+        Text {
+            direction,
+            context,
+            request,
+            sequence,
+            part,
+            text: change(Field::Text, text),
+            incomplete,
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum LossReason {
     UnknownProbe,
     /// Models, contexts or requests were more than the tables hold; the oldest was given up.
     TableFull,
+    /// Content that could not be searched for what may not leave; it was withheld.
+    Unsearched,
     /// The output refused an event.
     OutputFailed,
 }
@@ -55,6 +57,7 @@ impl LossReason {
             Self::MalformedRecord => "malformed_record",
             Self::UnknownProbe => "unknown_probe",
             Self::TableFull => "table_full",
+            Self::Unsearched => "unsearched",
             Self::OutputFailed => "output_failed",
         }
     }
@@ -68,7 +71,7 @@ impl LossReason {
     /// Whether a whole record or event is missing, rather than a part of one.
     #[must_use]
     pub const fn loses_record(self) -> bool {
-        !matches!(self, Self::ReadFault | Self::Truncated)
+        !matches!(self, Self::ReadFault | Self::Truncated | Self::Unsearched)
     }
 }
 

@@ -21,7 +21,7 @@ pub struct ProcessSeen<C> {
     /// The executable's file.
     pub executable_inode: Known<Inode>,
     /// Its arguments, in order.
-    pub arguments: Known<Vec<C>>,
+    pub arguments: Known<C>,
     /// Path of its cgroup.
     pub cgroup_path: Known<C>,
     /// Its parent.
@@ -44,11 +44,7 @@ impl<C> ProcessSeen<C> {
             name: name.map(|content| change(Field::Executable, content)),
             executable: executable.map(|content| change(Field::Executable, content)),
             executable_inode,
-            arguments: arguments.map(|all| {
-                let each = all.into_iter();
-                each.map(|content| change(Field::Arguments, content))
-                    .collect()
-            }),
+            arguments: arguments.map(|content| change(Field::Arguments, content)),
             cgroup_path: cgroup_path.map(|content| change(Field::Path, content)),
             parent,
         }

@@ -12,11 +12,14 @@ pub enum Recorded {
     Text(String),
     /// A number that was kept.
     Number(i64),
-    /// Token ids that were kept.
-    Tokens(Vec<i32>),
+    /// Token ids that were kept; none where one was not.
+    Tokens(Vec<Option<i32>>),
+    /// Texts that were kept.
+    Texts(Vec<String>),
     /// What was withheld, and why.
     Withheld {
-        /// `drop`: the policy says so; `scan`: nothing vouched for it; `level`: the capture level
+        /// `drop`: the policy says so, of this field or of something in it; `failed`: it could not be
+        /// searched; `unreadable`: the text of its tokens is not known; `level`: the capture level
         /// does not include it.
         redacted: String,
     },
@@ -27,8 +30,18 @@ impl fmt::Display for Recorded {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Number(number) => number.fmt(f),
-            Self::Tokens(ids) => write!(f, "{ids:?}"),
+            Self::Texts(texts) => write!(f, "{texts:?}"),
+            Self::Tokens(ids) => f.write_str(&token_ids(ids)),
             Self::Withheld { redacted } => write!(f, "(redacted: {redacted})"),
         }
     }
+}
+
+/// Token ids as people read them.
+fn token_ids(ids: &[Option<i32>]) -> String {
+    let ids = ids.iter().map(|id| match id {
+        Some(id) => id.to_string(),
+        None => "-".to_owned(),
+    });
+    format!("[{}]", ids.collect::<Vec<_>>().join(", "))
 }

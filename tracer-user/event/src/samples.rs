@@ -11,8 +11,9 @@ use crate::{
     agent, call, inference, model, process,
 };
 
-/// Text in every field that is withheld by default.
-pub(crate) const SECRET: &str = "hunter2-hunter2";
+/// What is found in every field that is searched by default, and stands in those that are dropped:
+/// of the form of a model provider's key, and issued by nobody.
+pub(crate) const SECRET: &str = "sk-proj-4b8Qz91LmXw72KtYc05RdNs";
 
 pub(crate) fn all() -> Vec<RawEvent> {
     bodies().into_iter().map(event).collect()
@@ -142,9 +143,18 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             context: Known::Known(ContextId(1)),
             request: Known::Known(RequestId(12)),
             sequence: Known::Known(SequenceId(0)),
-            tokens: Raw::new(Content::Tokens(vec![1, 15043, 3186])),
+            tokens: Raw::new(Content::tokens([1, 15043, 3186])),
             positions: Known::Known(vec![Position(0), Position(1), Position(2)]),
             truncated: false,
+        })),
+        Body::Text(Box::new(inference::Text {
+            direction: inference::Direction::Output,
+            context: Known::Known(ContextId(1)),
+            request: Known::Known(RequestId(12)),
+            sequence: Known::Known(SequenceId(0)),
+            part: 0,
+            text: text(SECRET),
+            incomplete: false,
         })),
         Body::Called(Box::new(call::Called {
             at: call::CallPart::Return,
@@ -174,6 +184,7 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             kernel: Name::new("6.12.0"),
             level: Level::Shape,
             profiles: vec![Name::new("llama.cpp")],
+            policy: Known::Known(Digest([0xab; 32])),
         })),
         Body::RuntimeFound(Box::new(agent::RuntimeFound {
             runtime: Name::new("llama.cpp"),
@@ -212,6 +223,7 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             steps: 90,
             late: 0,
             losses: BTreeMap::from([(LossReason::RingFull, 17), (LossReason::Truncated, 2)]),
+            redacted: BTreeMap::from([(Name::new("EMAIL"), 3)]),
         })),
     ]
 }
@@ -256,7 +268,10 @@ fn process_seen() -> process::ProcessSeen<Raw<Content>> {
         name: Known::Known(text("llama-server")),
         executable: Known::Known(text("/usr/bin/llama-server")),
         executable_inode: Known::Known(inode(130)),
-        arguments: Known::Known(vec![text("--api-key"), text(SECRET)]),
+        arguments: Known::Known(Raw::new(Content::Texts(vec![
+            b"--api-key".to_vec(),
+            SECRET.into(),
+        ]))),
         cgroup_path: Known::Known(text("/system.slice/llama.service")),
         parent: Known::Known(Pid(1)),
     }
@@ -313,7 +328,7 @@ fn call_values() -> BTreeMap<Name, call::CallValue<Raw<Content>>> {
         ("element_type", CallValue::Word(Name::new("float32"))),
         ("ends", CallValue::Flag(Known::Known(false))),
         ("dimensions", CallValue::Numbers(vec![1, 5])),
-        ("ids", CallValue::Ids(Raw::new(Content::Tokens(vec![101])))),
+        ("ids", CallValue::Ids(Raw::new(Content::tokens([101])))),
         ("path", CallValue::Path(text("/models/a.onnx"))),
         ("place", CallValue::Symbol(text("session.cc"))),
         ("input_names", CallValue::Names(vec![text("x")])),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use proptest::prelude::*;
-use tracer_redact::{CaptureLevel, Engine, Policy};
+use tracer_redact::{CaptureLevel, Engine, Policy, RunKey};
 
 use crate::{
     BootNanos, Event, Known, Label, Nanos, RawEvent, Recorded, RequestId, SequenceId,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn engine(level: CaptureLevel) -> Engine {
-    Engine::new(Policy::default(), level)
+    Engine::new(Policy::default(), level, RunKey::new([7; 32])).unwrap()
 }
 
 fn line(event: RawEvent, level: CaptureLevel) -> String {

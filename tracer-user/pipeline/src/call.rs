@@ -442,7 +442,7 @@ impl<'a> Numbers<'a> {
         reason = "token ids are 32-bit in every runtime; a profile that reads wider ones is cut"
     )]
     pub fn to_raw_tokens(&self) -> Raw<Content> {
-        Raw::new(Content::Tokens(self.iter().map(|id| id as i32).collect()))
+        Raw::new(Content::tokens(self.iter().map(|id| id as i32)))
     }
 }
 

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(ids.iter().collect::<Vec<_>>(), [1, 15043, -1]);
         assert!(ids.is_whole());
         let raw = ids.to_raw_tokens();
-        assert!(*raw.expose() == Content::Tokens(vec![1, 15043, -1]));
+        assert!(*raw.expose() == Content::tokens([1, 15043, -1]));
         let path = call.text(FieldName::Path).unwrap();
         assert_eq!(path.expose(), b"/models/a.gguf");
     }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod content;
 pub mod correlate;
 mod decode;
 #[cfg(test)]

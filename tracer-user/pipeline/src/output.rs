@@ -1,9 +1,11 @@
 //! What correlation hands back.
 
-use tracer_event::{Body, BootNanos, Content, Cpu, Name, Pid, Raw, Tid};
+use std::sync::Arc;
+
+use tracer_event::{Body, BootNanos, Content, Cpu, ModelId, Name, Pid, Raw, Tid};
 use tracer_profile::TokenSet;
 
-use crate::call::Call;
+use crate::{call::Call, correlate::SequenceChange, snapshot::Pieces};
 
 /// An event that still lacks what is the same for all events of its process.
 pub struct Draft {
@@ -17,6 +19,8 @@ pub struct Draft {
     pub cpu: Option<Cpu>,
     /// The probe, if one saw it.
     pub probe: Option<Name>,
+    /// The model whose tokens it has, if it has some and the model is known.
+    pub model: Option<ModelId>,
     /// Whether what it tells of arrived late.
     pub late: bool,
     /// What happened.
@@ -33,6 +37,7 @@ impl Draft {
             tid: Some(call.tid()),
             cpu: Some(call.cpu()),
             probe: Some(call.probe.name.clone()),
+            model: None,
             late: call.late,
             body,
         }
@@ -47,6 +52,7 @@ impl Draft {
             tid: None,
             cpu: None,
             probe: None,
+            model: None,
             late: false,
             body,
         }
@@ -61,6 +67,7 @@ impl Draft {
             tid: None,
             cpu: None,
             probe: None,
+            model: None,
             late: false,
             body,
         }
@@ -79,10 +86,22 @@ pub struct SetUpdate {
     pub values: Vec<u64>,
 }
 
+/// Something that matters for the text of tokens and is no event.
+pub(crate) enum Change {
+    /// Of a sequence.
+    Sequence(SequenceChange),
+    /// What a model's tokens stand for.
+    Pieces(ModelId, Arc<Pieces>),
+    /// The model is gone.
+    Gone(ModelId),
+}
+
 /// Collects what one step of correlation produces.
 #[derive(Default)]
 pub struct Output {
     pub(crate) drafts: Vec<Draft>,
+    /// What happened to texts, each with how many drafts came before it.
+    pub(crate) changes: Vec<(usize, Change)>,
     pub(crate) sets: Vec<SetUpdate>,
     pub(crate) given_up: u64,
 }
@@ -97,6 +116,20 @@ impl Output {
     /// Adds an event.
     pub fn emit(&mut self, draft: Draft) {
         self.drafts.push(draft);
+    }
+
+    pub(crate) fn change(&mut self, change: SequenceChange) {
+        self.changes
+            .push((self.drafts.len(), Change::Sequence(change)));
+    }
+
+    pub(crate) fn know_pieces(&mut self, model: ModelId, pieces: Arc<Pieces>) {
+        self.changes
+            .push((self.drafts.len(), Change::Pieces(model, pieces)));
+    }
+
+    pub(crate) fn forget_pieces(&mut self, model: ModelId) {
+        self.changes.push((self.drafts.len(), Change::Gone(model)));
     }
 
     /// Asks for a set to be told to the kernel.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use tracer_event::{
-    Body, BootNanos, Content, Event, Grant, Label, Loss, LossReason, Moment, Name, Pid, Raw,
-    Schema, WallNanos,
+    Body, BootNanos, Content, Event, Grant, Known, Label, Loss, LossReason, Moment, Name, Pid,
+    Place, Raw, Schema, WallNanos,
     agent::{RuntimeGone, SessionStarted, Silent, Summary},
     process::{ProcessExited, ProcessOrigin},
 };
@@ -17,10 +17,11 @@ use tracer_profile::Profile;
 use tracer_redact::{Engine, Field};
 
 use crate::{
+    content::{Texts, Told},
     correlate::Correlator,
     decode::{DecodeError, Decoder, ProbeSource},
     merge::{Merge, Merged, What},
-    output::{Draft, Output, SetUpdate},
+    output::{Change, Draft, Output, SetUpdate},
     process::Processes,
     sink::Sink,
     totals::{OwnLosses, Totals},
@@ -77,10 +78,13 @@ pub struct Pipeline {
     decoder: Decoder,
     correlator: Correlator,
     processes: Processes,
+    texts: Texts,
     names: Names,
     totals: Totals,
     losses: OwnLosses,
     output: Output,
+    /// How many values could not be searched so far.
+    unsearched: u64,
 }
 
 impl Pipeline {
@@ -101,6 +105,7 @@ impl Pipeline {
             version: options.version.clone(),
             kernel: options.kernel.clone(),
             level: engine.level().into(),
+            policy: Known::Known(tracer_event::Digest(engine.policy_digest().bytes())),
             profiles: options
                 .profiles
                 .iter()
@@ -111,12 +116,14 @@ impl Pipeline {
             began,
             Body::SessionStarted(Box::new(started)),
         ));
+        let texts = Texts::new(&engine);
         Self {
             merge: Merge::new(options.limit),
             decoder: Decoder::new(),
-            correlator: Correlator::new(),
+            correlator: Correlator::new().wanting(texts.want()),
+            texts,
             processes: Processes::new(options.node.clone())
-                .with_arguments(engine.keeps(Field::Arguments)),
+                .with_arguments(engine.shows(Field::Arguments)),
             names: Names::new(&options.profiles),
             totals: Totals::default(),
             losses: OwnLosses::new(began),
@@ -126,6 +133,7 @@ impl Pipeline {
             grant,
             began,
             output,
+            unsearched: 0,
         }
     }
 
@@ -161,6 +169,8 @@ impl Pipeline {
         let watermark = read.0.saturating_sub(nanos(self.options.window).0);
         self.hand_on(BootNanos(watermark), probes, sink)?;
         self.correlator.tick(BootNanos(watermark), &mut self.output);
+        self.write(sink)?;
+        self.count_unsearched();
         for loss in self.losses.tell(read) {
             let draft = Draft::of_agent(read, Body::Loss(loss));
             self.output.emit(draft);
@@ -182,6 +192,11 @@ impl Pipeline {
         let now = boot(tracer_probe::time::BootNanos::now());
         self.hand_on(BootNanos(u64::MAX), probes, sink)?;
         self.correlator.finish(now, &mut self.output);
+        self.write(sink)?;
+        let mut told = Vec::new();
+        self.texts.finish(&self.engine, &mut told);
+        self.write_told(told, sink)?;
+        self.count_unsearched();
         for loss in self.losses.tell(now) {
             let draft = Draft::of_agent(now, Body::Loss(loss));
             self.output.emit(draft);
@@ -189,6 +204,13 @@ impl Pipeline {
         self.write(sink)?;
         let summary = Summary {
             duration: now.since(self.began),
+            redacted: self
+                .engine
+                .tally()
+                .replaced
+                .into_iter()
+                .map(|(kind, count)| (Name::new(&kind), count))
+                .collect(),
             ..self.totals.summary().clone()
         };
         let body = Body::Summary(Box::new(summary.clone()));
@@ -291,6 +313,9 @@ impl Pipeline {
             Observation::Loss(loss) => {
                 let body = loss_body(&loss);
                 self.correlator.lost(body.reason, body.to);
+                if body.reason.loses_record() && !body.reason.is_intended() {
+                    self.texts.lost();
+                }
                 self.emit(time, None, Body::Loss(body));
             }
             Observation::Operations(told) => {
@@ -337,37 +362,91 @@ impl Pipeline {
 
     /// Completes, redacts and writes what has been put out.
     fn write(&mut self, sink: &mut impl Sink) -> Result<(), PipelineError> {
-        for draft in self.output.drafts.drain(..) {
-            let Draft {
-                time,
-                pid,
-                tid,
-                cpu,
-                probe,
-                late,
-                body,
-            } = draft;
-            let ended = matches!(body, Body::ProcessExited(_));
-            let event = Event {
-                schema: Schema,
-                time: Moment {
-                    boot: time,
-                    wall: WallNanos(time.0.wrapping_add(self.boot_to_wall)),
-                },
-                place: self.processes.place(pid, tid, cpu),
-                probe,
-                grant: Arc::clone(&self.grant),
-                late,
-                body,
+        let mut drafts = mem::take(&mut self.output.drafts);
+        let mut changes = mem::take(&mut self.output.changes).into_iter().peekable();
+        for (index, draft) in drafts.drain(..).enumerate() {
+            while let Some((_, change)) = changes.next_if(|(before, _)| *before <= index) {
+                self.change(change, sink)?;
+            }
+            let mut told = Vec::new();
+            let draft = match draft.body {
+                Body::Tokens(_) => self.texts.tokens(draft, &self.engine, &mut told),
+                _ => Some(draft),
             };
-            let event = event.redact(&self.engine);
-            sink.write(&event).map_err(refused)?;
-            self.totals.event(&event);
-            if let (true, Some(pid)) = (ended, pid) {
-                self.processes.forget(pid);
+            self.write_told(told, sink)?;
+            if let Some(draft) = draft {
+                self.write_draft(draft, sink)?;
             }
         }
+        // Its memory is used again.
+        self.output.drafts = drafts;
+        changes.try_for_each(|(_, change)| self.change(change, sink))
+    }
+
+    fn change(&mut self, change: Change, sink: &mut impl Sink) -> Result<(), PipelineError> {
+        let mut told = Vec::new();
+        self.texts.change(change, &self.engine, &mut told);
+        self.write_told(told, sink)
+    }
+
+    fn write_draft(&mut self, draft: Draft, sink: &mut impl Sink) -> Result<(), PipelineError> {
+        let Draft {
+            time,
+            pid,
+            tid,
+            cpu,
+            probe,
+            model: _,
+            late,
+            body,
+        } = draft;
+        let ended = matches!(body, Body::ProcessExited(_));
+        let place = self.processes.place(pid, tid, cpu);
+        let event = Event {
+            probe,
+            late,
+            ..self.event(time, place, body)
+        };
+        let event = event.redact(&self.engine);
+        sink.write(&event).map_err(refused)?;
+        self.totals.event(&event);
+        if let (true, Some(pid)) = (ended, pid) {
+            self.processes.forget(pid);
+        }
         Ok(())
+    }
+
+    /// Writes what has passed redaction already.
+    fn write_told(&mut self, told: Vec<Told>, sink: &mut impl Sink) -> Result<(), PipelineError> {
+        for Told { time, pid, body } in told {
+            let place = self.processes.place(pid, None, None);
+            let event = self.event(time, place, body);
+            sink.write(&event).map_err(refused)?;
+            self.totals.event(&event);
+        }
+        Ok(())
+    }
+
+    fn event<C>(&self, time: BootNanos, place: Place, body: Body<C>) -> Event<C> {
+        Event {
+            schema: Schema,
+            time: Moment {
+                boot: time,
+                wall: WallNanos(time.0.wrapping_add(self.boot_to_wall)),
+            },
+            place,
+            probe: None,
+            grant: Arc::clone(&self.grant),
+            late: false,
+            body,
+        }
+    }
+
+    /// Content that could not be searched was withheld; that is a loss.
+    fn count_unsearched(&mut self) {
+        let failed = self.engine.tally().failed;
+        let new = failed - mem::replace(&mut self.unsearched, failed);
+        self.losses.add(LossReason::Unsearched, new);
     }
 }
 

@@ -24,7 +24,7 @@ const ARGUMENTS: u64 = 64 << 10;
 ///
 /// Only files of `/proc` are read that do not wait for the process's memory map, so that a process
 /// that is stuck in a page fault cannot hold the pipeline up. The arguments are the exception, and
-/// read only under a policy that keeps them.
+/// not read under a policy that drops them.
 #[derive(Debug)]
 pub struct Processes {
     node: Name,
@@ -190,7 +190,7 @@ fn seen(process: &Process, origin: ProcessOrigin) -> ProcessSeen<Raw<Content>> {
 }
 
 /// The arguments, each ended by a NUL byte in `/proc/PID/cmdline`.
-fn arguments(pid: Pid) -> Option<Vec<Raw<Content>>> {
+fn arguments(pid: Pid) -> Option<Raw<Content>> {
     let mut bytes = Vec::new();
     let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
     file.take(ARGUMENTS).read_to_end(&mut bytes).ok()?;
@@ -198,7 +198,7 @@ fn arguments(pid: Pid) -> Option<Vec<Raw<Content>>> {
         .strip_suffix(b"\0")
         .unwrap_or(&bytes)
         .split(|byte| *byte == 0);
-    Some(all.map(|text| Raw::new(Content::text(text))).collect())
+    Some(Raw::new(Content::Texts(all.map(<[u8]>::to_vec).collect())))
 }
 
 #[cfg(test)]
@@ -239,7 +239,10 @@ mod tests {
         for wanted in [false, true] {
             let mut processes = Processes::new(Name::new("here")).with_arguments(wanted);
             let seen = processes.announce(&this, ProcessOrigin::Running).unwrap();
-            let read = seen.arguments.value().map(Vec::len);
+            let read = seen.arguments.value().map(|raw| match raw.expose() {
+                Content::Texts(texts) => texts.len(),
+                Content::Text(_) | Content::Tokens(_) | Content::Number(_) => 0,
+            });
             assert_eq!(read, wanted.then(|| std::env::args_os().len()));
         }
     }

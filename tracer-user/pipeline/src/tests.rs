@@ -9,7 +9,7 @@ use tracer_probe::{
     time,
 };
 use tracer_profile::FieldName;
-use tracer_redact::{CaptureLevel, Engine, Policy};
+use tracer_redact::{CaptureLevel, Engine, Policy, RunKey};
 
 use crate::{
     Options, Pipeline, Sink,
@@ -58,7 +58,8 @@ fn pipeline() -> Pipeline {
         window: Options::WINDOW,
         limit: Options::LIMIT,
     };
-    let engine = Engine::new(Policy::default(), CaptureLevel::Shape);
+    let key = RunKey::new([7; 32]);
+    let engine = Engine::new(Policy::default(), CaptureLevel::Shape, key).unwrap();
     Pipeline::new(options, engine)
 }
 

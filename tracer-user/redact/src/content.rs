@@ -12,8 +12,10 @@ pub enum Content {
     /// Bytes that should be UTF-8: a path, an argument, an error, a piece of a token. What is not
     /// UTF-8 is shown with replacement characters.
     Text(Vec<u8>),
-    /// Token ids.
-    Tokens(Vec<i32>),
+    /// Several texts that belong together: a process's arguments, in order.
+    Texts(Vec<Vec<u8>>),
+    /// Token ids; none for a token whose text may not leave.
+    Tokens(Vec<Option<i32>>),
     /// A number in a place that can hold text too.
     Number(i64),
 }
@@ -24,12 +26,19 @@ impl Content {
     pub fn text(bytes: impl Into<Vec<u8>>) -> Self {
         Self::Text(bytes.into())
     }
+
+    /// Token ids.
+    #[must_use]
+    pub fn tokens(ids: impl IntoIterator<Item = i32>) -> Self {
+        Self::Tokens(ids.into_iter().map(Some).collect())
+    }
 }
 
 impl Zeroize for Content {
     fn zeroize(&mut self) {
         match self {
             Self::Text(bytes) => bytes.zeroize(),
+            Self::Texts(texts) => texts.zeroize(),
             Self::Tokens(ids) => ids.zeroize(),
             Self::Number(number) => number.zeroize(),
         }

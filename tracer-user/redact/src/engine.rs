@@ -1,34 +1,58 @@
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use tracer_abi::CaptureLevel;
 
 use crate::{
     content::Content,
+    detect::{Detectors, Finding, Kind, Limits, RuleId, lexical},
     field::Field,
-    policy::{Action, Policy, PolicyDigest},
+    key::RunKey,
+    mark::{Hit, Mark, marks, replacement},
+    policy::{Action, Mode, Policy, PolicyDigest, PolicyError, Scan, Treatment},
     raw::Raw,
     redacted::{Redacted, Withheld},
+    secret_name::is_secret_name,
+    tally::{SharedTally, Tally},
+    window::{Decided, Sizes, Undecided, Window},
 };
 
+/// Bytes of a single value that are searched; a longer one is withheld.
+const LONGEST: usize = 1 << 20;
+/// Bytes on each side of a gap that are hidden with it: half a secret may end there.
+const BESIDE_GAP: usize = 64;
+
 /// Applies a policy under a granted capture level.
-#[derive(Clone, Debug)]
 pub struct Engine {
     policy: Policy,
     digest: PolicyDigest,
     level: CaptureLevel,
+    key: RunKey,
+    detectors: Detectors,
     switches: HashSet<String>,
+    sizes: Sizes,
+    tally: SharedTally,
 }
 
 impl Engine {
-    /// An engine for one run.
-    #[must_use]
-    pub fn new(policy: Policy, level: CaptureLevel) -> Self {
-        Self {
+    /// An engine for one run. `key` lives as long as the engine does, and no longer.
+    ///
+    /// # Errors
+    /// If a rule of the policy's own is not one; [`Policy::parse`] refuses it before.
+    pub fn new(policy: Policy, level: CaptureLevel, key: RunKey) -> Result<Self, PolicyError> {
+        Ok(Self {
             digest: policy.digest(),
+            detectors: policy.detectors()?,
             policy,
             level,
+            key,
             switches: HashSet::new(),
-        }
+            sizes: Sizes::default(),
+            tally: SharedTally::default(),
+        })
     }
 
     /// Vouches for environment variables: they are switches, never secrets. Profiles list them.
@@ -50,127 +74,273 @@ impl Engine {
         self.level
     }
 
-    /// Whether a field always leaves as it is. Where it does not, and reading it costs something,
-    /// there is no need to read it.
+    /// What happens to a field.
     #[must_use]
-    pub fn keeps(&self, field: Field<'_>) -> bool {
-        self.policy.action(field) == Action::Keep
+    pub const fn treatment(&self, field: Field<'_>) -> &Treatment {
+        self.policy.treatment(field)
+    }
+
+    /// Whether something of a field may leave. Where not, and reading it costs something, there is
+    /// no need to read it.
+    #[must_use]
+    pub fn shows(&self, field: Field<'_>) -> bool {
+        self.is_granted(field) && *self.treatment(field) != Treatment::Act(Action::Drop)
+    }
+
+    /// What was found so far, and what could not be searched.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally.snapshot()
     }
 
     /// Decides what of a value leaves. The only way to a [`Redacted`].
     #[must_use]
     pub fn redact(&self, field: Field<'_>, raw: Raw<Content>) -> Redacted<Content> {
-        match self.policy.action(field) {
-            Action::Keep => raw.release(),
-            Action::Drop => Redacted::withheld(Withheld::Drop),
-            Action::Scan if self.is_harmless(field, raw.expose()) => raw.release(),
-            Action::Scan => Redacted::withheld(Withheld::Scan),
-            Action::Granted if self.level >= CaptureLevel::Tokens => raw.release(),
-            Action::Granted => Redacted::withheld(Withheld::Level),
+        if !self.is_granted(field) {
+            return Redacted::withheld(Withheld::Level);
+        }
+        match self.treatment(field) {
+            Treatment::Act(Action::Keep) => raw.release(),
+            Treatment::Act(Action::Drop) => Redacted::withheld(Withheld::Drop),
+            Treatment::Act(action) => self.replaced(field, raw.expose(), *action),
+            Treatment::Scan(scan) => self.scanned(field, scan, raw),
         }
     }
 
-    fn is_harmless(&self, field: Field<'_>, content: &Content) -> bool {
-        match (field, content) {
-            (_, Content::Number(_)) => true,
-            (Field::Environment { name }, _) => self.switches.contains(name),
-            (_, Content::Text(_) | Content::Tokens(_)) => false,
+    /// Whether the capture level includes a field.
+    pub(crate) fn is_granted(&self, field: Field<'_>) -> bool {
+        match field {
+            Field::TokenIds => self.level >= CaptureLevel::Tokens,
+            Field::Text => self.level >= CaptureLevel::Text,
+            Field::Path
+            | Field::Executable
+            | Field::Arguments
+            | Field::Environment { .. }
+            | Field::ModelName
+            | Field::Symbol
+            | Field::ErrorText
+            | Field::Diagnostic => true,
         }
     }
+
+    /// A value whose field is replaced as a whole.
+    fn replaced(&self, field: Field<'_>, content: &Content, action: Action) -> Redacted<Content> {
+        let kind = field.name().to_ascii_uppercase();
+        let shown = |value: &[u8]| replacement(value, &kind, action, &self.key);
+        Redacted::kept(match content {
+            Content::Text(bytes) => Content::Text(shown(bytes)),
+            Content::Texts(texts) => Content::Texts(texts.iter().map(|text| shown(text)).collect()),
+            Content::Number(number) => Content::Text(shown(number.to_string().as_bytes())),
+            // Ids are shown as they are or not at all.
+            Content::Tokens(_) => return Redacted::withheld(Withheld::Drop),
+        })
+    }
+
+    fn scanned(&self, field: Field<'_>, scan: &Scan, raw: Raw<Content>) -> Redacted<Content> {
+        let outcome = match (field, raw.expose()) {
+            (Field::Environment { name }, _) if self.switches.contains(name) => {
+                return raw.release();
+            }
+            (Field::Environment { name }, Content::Text(value)) => {
+                self.named(scan, name.as_bytes(), value).map(Content::Text)
+            }
+            // Whatever stands for text without being it: ids, log-probabilities. Ids of a sequence
+            // are searched as text, in a passage.
+            (Field::TokenIds, _) | (_, Content::Tokens(_)) => Err(self.fail(Withheld::Unreadable)),
+            (_, Content::Text(text)) => self.sanitised(scan, b"", text).map(Content::Text),
+            (_, Content::Texts(texts)) => self.arguments(scan, texts).map(Content::Texts),
+            (_, Content::Number(_)) => return raw.release(),
+        };
+        match outcome {
+            Ok(content) => Redacted::kept(content),
+            Err(reason) => Redacted::withheld(reason),
+        }
+    }
+
+    /// Arguments, each read with the option before it.
+    fn arguments(&self, scan: &Scan, texts: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Withheld> {
+        let is_option = |text: &[u8]| text.starts_with(b"-") && text.len() > 1;
+        let mut option: Option<&[u8]> = None;
+        let mut shown = Vec::with_capacity(texts.len());
+        for text in texts {
+            let own = text.iter().position(|byte| *byte == b'=');
+            shown.push(match (option.take(), own) {
+                (_, Some(equals)) if is_secret_name(&text[..equals]) => {
+                    let (name, value) = text.split_at(equals + 1);
+                    [name, &self.named(scan, &text[..equals], value)?].concat()
+                }
+                (Some(option), _) if !is_option(text) => self.named(scan, option, text)?,
+                _ => self.sanitised(scan, b"", text)?,
+            });
+            option = (is_option(text) && own.is_none()).then_some(text);
+        }
+        Ok(shown)
+    }
+
+    /// A value that has a name: one that says that it is a secret is believed.
+    fn named(&self, scan: &Scan, name: &[u8], value: &[u8]) -> Result<Vec<u8>, Withheld> {
+        const KIND: Kind = Kind::Secret;
+        if is_secret_name(name) && scan.includes(KIND.group()) && !value.is_empty() {
+            match self.policy.action(KIND.name(), KIND.group()) {
+                Action::Keep => {}
+                Action::Drop => return Err(Withheld::Drop),
+                action => {
+                    let kind = KIND.name().to_ascii_uppercase();
+                    self.tally.replaced(&kind);
+                    return Ok(replacement(value, &kind, action, &self.key));
+                }
+            }
+        }
+        let name = name.trim_ascii_start();
+        let name = &name[name.iter().take_while(|byte| **byte == b'-').count()..];
+        self.sanitised(scan, &[name, b"="].concat(), value)
+    }
+
+    /// A text without what is found in it, read after `before`, which is not shown.
+    fn sanitised(&self, scan: &Scan, before: &[u8], text: &[u8]) -> Result<Vec<u8>, Withheld> {
+        if text.len() > LONGEST || before.len() > self.sizes.context {
+            return Err(self.fail(Withheld::Failed));
+        }
+        let mut window = Window::new(self.sizes);
+        window.take(before);
+        window.skip();
+        let mut shown = Vec::with_capacity(text.len());
+        let mut rest = text;
+        loop {
+            let taken = window.take(rest);
+            rest = &rest[taken.bytes..];
+            let last = rest.is_empty() && !window.is_full();
+            if !last && !window.is_full() {
+                continue;
+            }
+            let decided = window.decide(last, |text| self.judge(scan, &text));
+            if let Some(reason) = decided.withheld {
+                return Err(reason);
+            }
+            self.count(&decided);
+            shown.extend(window.render(decided.range.clone(), &decided.marks));
+            window.advance(&decided, last);
+            if last {
+                return Ok(shown);
+            }
+        }
+    }
+
+    /// What to hide in a text that has gaps.
+    pub(crate) fn judge(&self, scan: &Scan, text: &Undecided<'_>) -> Result<Vec<Mark>, Withheld> {
+        // A panic in the search of hostile text drops that text, and tracing goes on.
+        let hits = catch_unwind(AssertUnwindSafe(|| self.hits(scan, text)));
+        let hits = hits.unwrap_or(Err(Withheld::Failed));
+        let hits = hits.map_err(|reason| self.fail(reason))?;
+        if hits.iter().any(|hit| hit.action == Action::Drop) {
+            return Err(Withheld::Drop);
+        }
+        Ok(marks(text.bytes, hits, &self.key))
+    }
+
+    fn hits(&self, scan: &Scan, text: &Undecided<'_>) -> Result<Vec<Hit>, Withheld> {
+        let mut hits = Vec::new();
+        let mut from = 0;
+        for to in text.gaps.iter().copied().chain([text.bytes.len()]) {
+            let part = &text.bytes[from..to];
+            let limits = Limits {
+                is_whole: text.is_whole && text.gaps.is_empty(),
+                ..Limits::default()
+            };
+            let is_wanted = |finding: &Finding| {
+                scan.includes(finding.group) && self.action(finding) != Action::Keep
+            };
+            let found = self.detectors.scan_for(part, &limits, &is_wanted);
+            for finding in found.map_err(|_| Withheld::Failed)? {
+                hits.push(Hit {
+                    range: finding.range.start + from..finding.range.end + from,
+                    action: self.action(&finding),
+                    kind: self.kind(&finding),
+                });
+            }
+            match scan.mode {
+                Mode::Plain => {}
+                Mode::Lexical => {
+                    let words = lexical::uncommon(part).into_iter();
+                    let action = self.policy.action_of("word").unwrap_or(Action::Mask);
+                    hits.extend(words.map(|range| Hit {
+                        range: range.start + from..range.end + from,
+                        kind: "WORD".to_owned(),
+                        action,
+                    }));
+                }
+            }
+            from = to;
+        }
+        hits.extend(text.gaps.iter().map(|gap| Hit {
+            range: beside(text.bytes, *gap),
+            kind: "GAP".to_owned(),
+            action: Action::Mask,
+        }));
+        Ok(hits)
+    }
+
+    pub(crate) const fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
+    pub(crate) fn action(&self, finding: &Finding) -> Action {
+        let name = match finding.rule {
+            RuleId::BuiltIn(_) => finding.kind.name(),
+            RuleId::Own(_) => self.detectors.rule_name(finding.rule),
+        };
+        self.policy.action(name, finding.group)
+    }
+
+    /// What is found, as placeholders show it.
+    pub(crate) fn kind(&self, finding: &Finding) -> String {
+        let own = match finding.rule {
+            RuleId::BuiltIn(_) => None,
+            RuleId::Own(place) => self.policy.rules().get(usize::from(place)),
+        };
+        own.map_or_else(
+            || finding.kind.name().to_ascii_uppercase(),
+            |rule| rule.kind.clone(),
+        )
+    }
+
+    /// Counts what a decision shows something else for.
+    pub(crate) fn count(&self, decided: &Decided) {
+        let range = &decided.range;
+        let here = decided.marks.iter();
+        for mark in here.filter(|mark| mark.range.end > range.start && mark.range.start < range.end)
+        {
+            self.tally.replaced(&mark.kind);
+        }
+    }
+
+    /// Counts that a search failed.
+    pub(crate) fn fail(&self, reason: Withheld) -> Withheld {
+        self.tally.failed();
+        reason
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_sizes(mut self, sizes: Sizes) -> Self {
+        self.sizes = sizes;
+        self
+    }
+}
+
+/// What a gap makes doubtful: some bytes on each side, and whatever run they end in.
+fn beside(text: &[u8], gap: usize) -> Range<usize> {
+    let near = gap.saturating_sub(BESIDE_GAP)..(gap + BESIDE_GAP).min(text.len());
+    let is_space = |byte: &u8| byte.is_ascii_whitespace();
+    let start = text[..near.start]
+        .iter()
+        .rposition(is_space)
+        .map_or(0, |at| at + 1);
+    let end = text[near.end..]
+        .iter()
+        .position(is_space)
+        .map_or(text.len(), |at| near.end + at);
+    start..end
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use static_assertions::{assert_impl_all, assert_not_impl_any};
-
-    use super::*;
-
-    assert_not_impl_any!(Content: Clone, std::fmt::Debug, std::fmt::Display, serde::Serialize);
-    assert_not_impl_any!(Raw<Content>: Clone, std::fmt::Debug, std::fmt::Display, serde::Serialize);
-    assert_not_impl_any!(Raw<String>: Clone, std::fmt::Debug, std::fmt::Display, serde::Serialize);
-    assert_not_impl_any!(Redacted<Content>: Default, From<Content>, From<Raw<Content>>,
-        serde::Deserialize<'static>, std::ops::DerefMut);
-    assert_impl_all!(Redacted<Content>: serde::Serialize);
-
-    const SECRET: &str = "hunter2hunter2";
-
-    const FIELDS: [Field<'static>; 10] = [
-        Field::Path,
-        Field::Executable,
-        Field::Arguments,
-        Field::Environment { name: "API_KEY" },
-        Field::ModelName,
-        Field::Symbol,
-        Field::ErrorText,
-        Field::Diagnostic,
-        Field::TokenIds,
-        Field::Text,
-    ];
-
-    fn json(engine: &Engine, field: Field<'_>, content: Content) -> String {
-        serde_json::to_string(&engine.redact(field, Raw::new(content))).unwrap()
-    }
-
-    #[test]
-    fn by_default_arguments_environment_error_text_and_content_are_withheld() {
-        let engine = Engine::new(Policy::default(), CaptureLevel::Text);
-        let kept: Vec<_> = FIELDS
-            .into_iter()
-            .filter(|field| json(&engine, *field, Content::text(SECRET)).contains(SECRET))
-            .map(Field::name)
-            .collect();
-        assert_eq!(
-            kept,
-            [
-                "path",
-                "executable",
-                "model_name",
-                "symbol",
-                "diagnostic",
-                "token_ids"
-            ]
-        );
-    }
-
-    #[test]
-    fn token_ids_need_the_level_tokens() {
-        let ids = || Content::Tokens(vec![1, 15043, -1]);
-        let shape = Engine::new(Policy::default(), CaptureLevel::Shape);
-        assert_eq!(
-            json(&shape, Field::TokenIds, ids()),
-            r#"{"redacted":"level"}"#
-        );
-        let tokens = Engine::new(Policy::default(), CaptureLevel::Tokens);
-        assert_eq!(json(&tokens, Field::TokenIds, ids()), "[1,15043,-1]");
-    }
-
-    #[test]
-    fn a_policy_that_drops_token_ids_beats_the_level() {
-        let policy = Policy::parse("[fields]\ntoken_ids = \"drop\"").unwrap();
-        let engine = Engine::new(policy, CaptureLevel::Text);
-        assert_eq!(
-            json(&engine, Field::TokenIds, Content::Tokens(vec![1])),
-            r#"{"redacted":"drop"}"#
-        );
-    }
-
-    #[test]
-    fn only_listed_switches_of_the_environment_are_kept() {
-        let engine = Engine::new(Policy::default(), CaptureLevel::Shape)
-            .with_switches(["OMP_NUM_THREADS".to_owned()]);
-        let value = |name| json(&engine, Field::Environment { name }, Content::text("2"));
-        assert_eq!(value("OMP_NUM_THREADS"), r#""2""#);
-        assert_eq!(value("API_KEY"), r#"{"redacted":"scan"}"#);
-    }
-
-    proptest! {
-        #[test]
-        fn withheld_text_leaves_no_trace_in_the_output(text in "[a-z]{8,64}") {
-            let policy = Policy::parse("[fields]\npath = \"drop\"").unwrap();
-            let engine = Engine::new(policy, CaptureLevel::Shape);
-            let output = json(&engine, Field::Path, Content::text(text));
-            prop_assert_eq!(output, r#"{"redacted":"drop"}"#);
-        }
-    }
-}
+mod tests;

@@ -29,6 +29,22 @@ pub enum Field<'a> {
     Text,
 }
 
+impl Field<'static> {
+    /// Every field, in the order of a policy file; of the environment a variable without name.
+    pub const ALL: [Self; 10] = [
+        Self::Path,
+        Self::Executable,
+        Self::Arguments,
+        Self::Environment { name: "" },
+        Self::ModelName,
+        Self::Symbol,
+        Self::ErrorText,
+        Self::Diagnostic,
+        Self::TokenIds,
+        Self::Text,
+    ];
+}
+
 impl Field<'_> {
     /// The name in a policy file.
     #[must_use]

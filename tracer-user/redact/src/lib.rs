@@ -21,14 +21,15 @@
 //!
 //! Raw content cannot be serialised; redacted content can:
 //! ```compile_fail
-//! # use tracer_redact::{CaptureLevel, Content, Engine, Field, Policy, Raw};
+//! # use tracer_redact::{Content, Raw};
 //! let raw = Raw::new(Content::text("/models/a.gguf"));
 //! serde_json::to_string(&raw).unwrap();
 //! ```
 //! ```
-//! # use tracer_redact::{CaptureLevel, Content, Engine, Field, Policy, Raw};
+//! # use tracer_redact::{CaptureLevel, Content, Engine, Field, Policy, Raw, RunKey};
 //! let raw = Raw::new(Content::text("/models/a.gguf"));
-//! let engine = Engine::new(Policy::default(), CaptureLevel::Shape);
+//! let key = RunKey::new([7; 32]);
+//! let engine = Engine::new(Policy::default(), CaptureLevel::Shape, key).unwrap();
 //! serde_json::to_string(&engine.redact(Field::Path, raw)).unwrap();
 //! ```
 //!
@@ -52,15 +53,29 @@
 mod content;
 pub mod detect;
 mod engine;
+mod explain;
 mod field;
+mod json;
+mod key;
+mod mark;
+mod passage;
 mod policy;
 mod raw;
 mod redacted;
+mod secret_name;
+mod tally;
+mod window;
 
 pub use content::Content;
 pub use engine::Engine;
+pub use explain::{Explained, NotSearched};
 pub use field::Field;
-pub use policy::{Action, Policy, PolicyDigest, PolicyError};
+pub use key::RunKey;
+pub use passage::{Half, Part, Passage, Token, Way};
+pub use policy::{
+    Action, Difference, Mode, Policy, PolicyDigest, PolicyError, Rule, Scan, TokenIds, Treatment,
+};
 pub use raw::Raw;
 pub use redacted::{Redacted, Withheld};
+pub use tally::Tally;
 pub use tracer_abi::CaptureLevel;

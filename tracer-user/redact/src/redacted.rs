@@ -13,10 +13,12 @@ pub struct Redacted<T> {
 /// Why a value is not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withheld {
-    /// The policy drops this field.
+    /// The policy drops this field, or something that was found in it.
     Drop,
-    /// The policy has this field scanned, and nothing vouches for the value.
-    Scan,
+    /// The value could not be searched within its limits, or the search failed.
+    Failed,
+    /// Token ids whose text is not known could not be searched.
+    Unreadable,
     /// The field needs a higher capture level than the one granted.
     Level,
 }
@@ -27,7 +29,8 @@ impl Withheld {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Drop => "drop",
-            Self::Scan => "scan",
+            Self::Failed => "failed",
+            Self::Unreadable => "unreadable",
             Self::Level => "level",
         }
     }
@@ -53,12 +56,15 @@ impl<T> Redacted<T> {
     }
 }
 
-/// Text as a string, token ids as an array, numbers as numbers; what is withheld as
-/// `{"redacted": reason}`.
+/// Text as a string, texts and token ids as an array, numbers as numbers, a hidden token id as
+/// `null`; what is withheld as `{"redacted": reason}`.
 impl Serialize for Redacted<Content> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.outcome {
             Ok(Content::Text(bytes)) => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
+            Ok(Content::Texts(texts)) => {
+                serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
+            }
             Ok(Content::Tokens(ids)) => ids.serialize(serializer),
             Ok(Content::Number(number)) => serializer.serialize_i64(*number),
             Err(reason) => {

@@ -30,6 +30,7 @@ pub(crate) enum Invocation {
     Verify(integrity::Verify),
     Sign(integrity::Sign),
     LeaseKeeper,
+    Policy(typed::Policy),
     Completions(clap_complete::Shell),
     /// The manual: into a folder, or the main page to standard output.
     Man(Option<PathBuf>),
@@ -120,6 +121,7 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         }
         typed::Command::SignModel(sign) => Invocation::Sign(integrity::resolve_sign_model(sign)?),
         typed::Command::LeaseKeeper(typed::LeaseKeeper {}) => Invocation::LeaseKeeper,
+        typed::Command::Policy(policy) => Invocation::Policy(policy),
         typed::Command::Completions(typed::Completions { shell }) => Invocation::Completions(shell),
         typed::Command::Man(typed::Man { folder }) => Invocation::Man(folder),
     })

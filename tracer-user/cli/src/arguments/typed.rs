@@ -34,6 +34,8 @@ pub(crate) enum Command {
     SignModel(SignModel),
     #[command(hide = true)]
     LeaseKeeper(LeaseKeeper),
+    #[command(subcommand)]
+    Policy(Policy),
     Completions(Completions),
     Man(Man),
 }
@@ -314,6 +316,72 @@ pub(crate) enum Hash {
     Sha256,
     Blake2b,
     Blake3,
+}
+
+/// Check redaction policies and try them on text
+///
+/// A policy is TOML: which field leaves as it is, which not at all, which is searched, and what
+/// stands in the place of what is found. `tracer trace --policy FILE` uses it; without one the
+/// built-in policy is in force, which `tracer trace --print-config` shows. None of these commands
+/// prints what it found.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Check a policy: every key, every rule with its examples
+    ///
+    /// Exit status: 0 it can be used, 2 it cannot.
+    Lint {
+        /// The policy
+        #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
+        policy: PathBuf,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+        output: DocumentFormat,
+    },
+    /// Show what a policy leaves of a text
+    ///
+    /// Exit status: 0 the text leaves as it is, 1 something in it does not, 2 error.
+    Test {
+        #[command(flatten)]
+        try_on: TryOn,
+    },
+    /// Show which rule found something where in a text, without showing it
+    ///
+    /// Exit status: 0 nothing is found, 1 something is, 2 error.
+    Explain {
+        #[command(flatten)]
+        try_on: TryOn,
+    },
+    /// Compare two policies: what they treat differently
+    ///
+    /// Exit status: 0 nothing differs, 1 something does, 2 error.
+    Diff {
+        /// The first policy
+        #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
+        left: PathBuf,
+        /// The second policy
+        #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
+        right: PathBuf,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+        output: DocumentFormat,
+    },
+}
+
+/// A policy and a text to try it on.
+#[derive(Debug, Args)]
+pub(crate) struct TryOn {
+    /// The text, or - for standard input
+    #[arg(value_name = "TEXT", value_hint = ValueHint::FilePath)]
+    pub(crate) text: PathBuf,
+    /// The policy in place of the built-in one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+    /// As which field the text is treated, as a policy names it
+    #[arg(long, value_name = "FIELD", default_value = "error_text")]
+    pub(crate) field: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+    pub(crate) output: DocumentFormat,
 }
 
 /// Print shell completions

@@ -61,6 +61,7 @@ impl Closing {
             | Body::RuntimeError(_)
             | Body::Tokens(_)
             | Body::Called(_)
+            | Body::Text(_)
             | Body::SessionStarted(_)
             | Body::RuntimeGone(_)
             | Body::Attached(_)
@@ -103,6 +104,13 @@ impl Closing {
             parts.join(", "),
             self.lost(summary)
         );
+        if !summary.redacted.is_empty() {
+            let kinds = summary.redacted.iter();
+            let kinds: Vec<String> = kinds
+                .map(|(kind, times)| format!("{} {kind}", count(*times)))
+                .collect();
+            text.push_str(&format!("redacted: {}\n", kinds.join(", ")));
+        }
         if self.unattached_probes > 0 {
             text.push_str(&format!(
                 "{} could not be attached: tracer ps -v says why\n",
@@ -167,6 +175,7 @@ pub(crate) fn describe(reason: LossReason) -> &'static str {
         LossReason::MalformedRecord => "records that could not be understood",
         LossReason::UnknownProbe => "records of a probe that is not loaded",
         LossReason::TableFull => "models, contexts or requests that found no room in a table",
+        LossReason::Unsearched => "texts that could not be searched, and were withheld",
         LossReason::OutputFailed => "events that an output refused",
     }
 }

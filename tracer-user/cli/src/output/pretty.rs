@@ -16,7 +16,7 @@ use tracer_event::{
     Body, Event, Loss, Nanos, Pid, WallNanos,
     agent::{Attached, NotAttachable, RuntimeFound, SessionStarted, Shed, ShedCause, Silent},
     call::Called,
-    inference::{Outcome, RuntimeError, Step, Tokens},
+    inference::{Direction, Outcome, RuntimeError, Step, Text, Tokens},
     process::{ProcessExited, ProcessSeen},
 };
 
@@ -120,6 +120,7 @@ impl Pretty {
             Body::RuntimeError(error) => self.runtime_error(event, error),
             Body::Tokens(tokens) => self.tokens(event, tokens),
             Body::Called(called) => self.called(event, called),
+            Body::Text(text) => self.text(event, text),
             Body::ProcessExited(exited) => self.exited(event, *exited),
             Body::Loss(loss) => self.loss(event, loss),
             Body::Shed(shed) => self.shed(event, shed),
@@ -307,7 +308,7 @@ impl Pretty {
         let shown: Vec<String> = ids
             .iter()
             .take(SHOWN_TOKENS)
-            .map(ToString::to_string)
+            .map(|id| id.map_or_else(|| "-".to_owned(), |id| id.to_string()))
             .collect();
         let rest = if ids.len() > SHOWN_TOKENS {
             ", …"
@@ -329,6 +330,30 @@ impl Pretty {
             .map_or("a call", |probe| probe.as_str());
         let what = format!("{probe} {}", call::summary(called));
         self.note(event, Tone::Plain, &what)
+    }
+
+    /// The text of a request, each line under its heading.
+    fn text<C: Shown>(&mut self, event: &Event<C>, text: &Text<C>) -> String {
+        let way = match text.direction {
+            Direction::Input => "in",
+            Direction::Output => "out",
+        };
+        let request = text.request.value();
+        let mut what = match request {
+            Some(request) => format!("request {request} {way}"),
+            None => way.to_owned(),
+        };
+        if text.part > 0 {
+            what.push_str(&format!(", part {}", text.part + 1));
+        }
+        if text.incomplete {
+            what.push_str(", incomplete");
+        }
+        let mut lines = self.note(event, Tone::Plain, &what);
+        for line in text.text.lines() {
+            lines.push_str(&format!("    {line}\n"));
+        }
+        lines
     }
 
     fn exited<C>(&mut self, event: &Event<C>, exited: ProcessExited) -> String {

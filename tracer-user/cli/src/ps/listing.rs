@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use tracer_abi::SiteRole;
-use tracer_pipeline::snapshot::{files, live::CommandLine};
+use tracer_pipeline::snapshot::{files, gguf::Want, live::CommandLine};
 use tracer_probe::{
     observation::{AttachedProbe, AttachedSite, NotAttachable, ProbeId, SiteCost},
     process::Process,
@@ -167,10 +167,10 @@ fn describe(process: &Process, profile: &Profile, library: Library) -> Listed {
 }
 
 fn models(pid: u32, profile: &Profile) -> Vec<Model> {
-    let mut found = files::mapped(pid);
+    let mut found = files::mapped(pid, Want::Facts);
     if found.is_empty() {
         let named = CommandLine::read(pid, &profile.options).model;
-        found.extend(named.and_then(|path| files::named(pid, &path)));
+        found.extend(named.and_then(|path| files::named(pid, &path, Want::Facts)));
     }
     let model = |found: files::Found| Model {
         path: found.path,

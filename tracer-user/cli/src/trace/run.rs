@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use rustix::rand::GetRandomFlags;
 use tracer_event::{BootNanos, Label, Name};
 use tracer_pipeline::{Options, Pipeline, PipelineError};
 use tracer_probe::{Selection, Supervisor, time};
-use tracer_redact::Engine;
+use tracer_redact::{Engine, RunKey};
 
 use super::{detaching, settings::Settings};
 use crate::{
@@ -46,7 +47,8 @@ impl Run {
         let progress = Progress::of("attaching");
         let supervisor = Supervisor::start(settings.probe_config()).context("cannot trace")?;
         drop(progress);
-        let engine = Engine::new(settings.policy.clone(), settings.arguments.level);
+        let level = settings.arguments.level;
+        let engine = Engine::new(settings.policy.clone(), level, run_key()?)?;
         let options = Options {
             node: Name::new(&kernel_text("/proc/sys/kernel/hostname")),
             grant: Name::new("local"),
@@ -162,6 +164,17 @@ impl Run {
         );
         let _ = io::stderr().write_all(text.as_bytes());
     }
+}
+
+/// A key that nobody has: it lives in this process, and goes when the run does.
+pub(crate) fn run_key() -> Result<RunKey> {
+    let mut bytes = [0; 32];
+    let filled = rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty());
+    ensure!(
+        filled.context("get random bytes from the kernel")? == bytes.len(),
+        "the kernel gave fewer random bytes than asked for"
+    );
+    Ok(RunKey::new(bytes))
 }
 
 fn kernel_text(path: &str) -> String {

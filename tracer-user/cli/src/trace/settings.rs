@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tracer_abi::CaptureLevel;
 use tracer_probe::{Config, Selection, time::BootNanos};
 use tracer_profile::Profile;
-use tracer_redact::Policy;
+use tracer_redact::{Action, Field, Policy, Treatment};
 
 use crate::{
     arguments::{
@@ -84,13 +84,22 @@ impl Settings {
         }
     }
 
+    /// Whether the policy lets anything of the content through.
+    pub(crate) fn shows_content(&self) -> bool {
+        *self.policy.treatment(Field::Text) != Treatment::Act(Action::Drop)
+    }
+
     /// Whether what is captured can tell what a user typed.
     pub(crate) fn captures_content(&self) -> bool {
         self.arguments.level > CaptureLevel::Shape
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy> {
+/// Reads a policy file.
+///
+/// # Errors
+/// If it cannot be read, or is no policy; the message names file and line.
+pub(crate) fn read_policy(path: &Path) -> Result<Policy> {
     let name = path.display();
     let length = fs::metadata(path)
         .with_context(|| format!("read the policy {name}"))?
@@ -100,7 +109,7 @@ fn read_policy(path: &Path) -> Result<Policy> {
         "read the policy {name}: its {length} bytes are more than the {LARGEST_POLICY} allowed"
     );
     let text = fs::read_to_string(path).with_context(|| format!("read the policy {name}"))?;
-    Policy::parse(&text).with_context(|| format!("read the policy {name}"))
+    Policy::parse(&text).with_context(|| format!("the policy {name}"))
 }
 
 impl Settings {

@@ -93,7 +93,7 @@ fn value(field: &Field, captured: CapturedValue<'_>) -> Option<Value> {
 fn ids(numbers: &[i64]) -> Value {
     let narrow: Result<Vec<i32>, _> = numbers.iter().map(|id| i32::try_from(*id)).collect();
     CallValue::Ids(Raw::new(match narrow {
-        Ok(ids) => Content::Tokens(ids),
+        Ok(ids) => Content::tokens(ids),
         Err(_) => Content::text(format!("{numbers:?}")),
     }))
 }

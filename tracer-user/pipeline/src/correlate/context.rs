@@ -12,7 +12,7 @@ use tracer_event::{
 
 use super::{
     action::{Input, Inputs},
-    ledger::{BatchOfTokens, Fact, Ledger},
+    ledger::{BatchOfTokens, Fact, Ledger, TextChange},
     request::{Open, Owner, Sequence},
 };
 
@@ -43,6 +43,15 @@ struct OpenStep {
     seen_inputs: bool,
 }
 
+/// A token of a step, for finding out what was sampled after it.
+#[derive(Clone, Copy, Debug)]
+struct Ordered {
+    sequence: i32,
+    position: i32,
+    /// Whether its output was asked for.
+    output: bool,
+}
+
 /// One context.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -64,8 +73,8 @@ pub(super) struct Context {
     /// A step within the open one: an encode that a decode turns into.
     nested: Option<u64>,
     sequences: BTreeMap<i32, Sequence>,
-    /// Sequence of each token of the last step, and whether its output was asked for.
-    order: Vec<(i32, bool)>,
+    /// The tokens of the last step.
+    order: Vec<Ordered>,
     /// Outputs of the last step that have been sampled without saying which.
     taken: usize,
     /// Where the build's layout is unknown: steps alone.
@@ -207,7 +216,11 @@ impl Context {
             return;
         }
         if self.order.len() < MOST_ORDERED {
-            self.order.push((number, input.output.unwrap_or(true)));
+            self.order.push(Ordered {
+                sequence: number,
+                position: input.position,
+                output: input.output.unwrap_or(true),
+            });
         }
         if let Some(open) = &mut self.step
             && !open.sequences.contains(&number)
@@ -236,6 +249,7 @@ impl Context {
             let batch = by_sequence
                 .entry(input.sequence)
                 .or_insert_with(|| BatchOfTokens {
+                    model: self.model,
                     direction: Direction::Input,
                     context: self.id,
                     request: self.open(input.sequence).map(|open| open.id),
@@ -352,7 +366,7 @@ impl Context {
             match fact {
                 Fact::Step(step) => step.warm_up = true,
                 Fact::Request(request) => request.warm_up = true,
-                Fact::Tokens(_) => {}
+                Fact::Tokens(_) | Fact::Sequence(_) => {}
             }
         }
         ledger.facts.append(&mut self.held);
@@ -408,6 +422,9 @@ impl Context {
             self.close(number, why, ledger);
         }
         self.close_blind(why, ledger);
+        for number in self.meant(-1) {
+            ledger.text(time, self.id, number, TextChange::Emptied);
+        }
         self.sequences.clear();
     }
 
@@ -427,6 +444,7 @@ impl Context {
         sequence.hole = None;
         if let Some(open) = sequence.open.take() {
             let (time, request) = open.close(owner, Some(number), sequence.next, why);
+            ledger.text(time, self.id, number, TextChange::Ended);
             let fact = (time, Fact::Request(Box::new(request)));
             if self.held.is_empty() {
                 ledger.facts.push(fact);

@@ -148,12 +148,12 @@ impl Inference {
             }
             What::Sequence { target, change } => {
                 if let Some(context) = self.target(target, time) {
-                    context.change(change, ledger);
+                    context.change(change, time, ledger);
                 }
             }
             What::Restore { context, sequence } => {
                 if let Some(context) = self.find(context, time) {
-                    context.restored(sequence, ledger);
+                    context.restored(sequence, time, ledger);
                 }
             }
             What::WarmUp { context, begins } => {

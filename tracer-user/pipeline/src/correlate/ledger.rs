@@ -1,7 +1,7 @@
 //! What correlation found, before it becomes events.
 
 use tracer_event::{
-    BootNanos, Content, ContextId, Known, Position, Raw, RequestId, SequenceId,
+    BootNanos, Content, ContextId, Known, ModelId, Position, Raw, RequestId, SequenceId,
     inference::{Direction, Request, Step, Tokens},
 };
 
@@ -11,11 +11,36 @@ pub(super) enum Fact {
     Step(Box<Step>),
     Request(Box<Request>),
     Tokens(BatchOfTokens),
+    Sequence(SequenceChange),
+}
+
+/// Something that happened to a sequence's text, told in the order of its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SequenceChange {
+    pub(crate) context: ContextId,
+    pub(crate) sequence: i32,
+    pub(crate) change: TextChange,
+}
+
+/// What happened to a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextChange {
+    /// The request that it belongs to ended.
+    Ended,
+    /// Its tokens from a position on were taken back.
+    Removed { from: i32 },
+    /// Tokens in its midst are no longer in the cache.
+    Forgotten { from: i32, to: i32 },
+    /// Its positions from one on moved.
+    Shifted { from: i32, delta: i32 },
+    /// What the sequence holds now is nothing, or not what was told.
+    Emptied,
 }
 
 /// Tokens of one sequence, as numbers until the event is made.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BatchOfTokens {
+    pub(super) model: Option<ModelId>,
     pub(super) direction: Direction,
     pub(super) context: ContextId,
     pub(super) request: Option<RequestId>,
@@ -28,6 +53,7 @@ pub(super) struct BatchOfTokens {
 impl BatchOfTokens {
     pub(super) fn into_event(self) -> Tokens<Raw<Content>> {
         let Self {
+            model: _,
             direction,
             context,
             request,
@@ -42,7 +68,7 @@ impl BatchOfTokens {
             request: request.into(),
             sequence: Known::Known(SequenceId(sequence)),
             positions: (!positions.is_empty()).then_some(positions).into(),
-            tokens: Raw::new(Content::Tokens(tokens)),
+            tokens: Raw::new(Content::tokens(tokens)),
             truncated,
         }
     }
@@ -57,6 +83,22 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// Something happened to a sequence's text.
+    pub(super) fn text(
+        &mut self,
+        time: BootNanos,
+        context: ContextId,
+        sequence: i32,
+        change: TextChange,
+    ) {
+        let change = SequenceChange {
+            context,
+            sequence,
+            change,
+        };
+        self.facts.push((time, Fact::Sequence(change)));
+    }
+
     /// The next request's number.
     pub(super) fn request(&mut self) -> RequestId {
         self.next_request += 1;

@@ -25,6 +25,7 @@ use tracer_event::{
 use tracer_probe::observation::Runtime;
 use tracer_profile::{FieldName, Profile, Signal};
 
+pub(crate) use self::ledger::{SequenceChange, TextChange};
 use self::{
     action::{Action, What},
     called::called,
@@ -38,6 +39,7 @@ use self::{
 use crate::{
     call::Call,
     output::{Draft, Output},
+    snapshot::gguf::Want,
 };
 
 /// Processes that are remembered.
@@ -49,6 +51,7 @@ const MOST_PROCESSES: usize = 4096;
 pub struct Correlator {
     processes: BTreeMap<Pid, Process>,
     ledger: Ledger,
+    want: Want,
     next_model: u64,
     next_context: u64,
 }
@@ -66,6 +69,13 @@ struct Process {
 }
 
 impl Process {
+    fn new(want: Want) -> Self {
+        Self {
+            models: Models::new(want),
+            ..Self::default()
+        }
+    }
+
     /// Looks for models whose load was not seen, once with success. Only a process that
     /// `is_serving` has loaded what its command line names: another may be about to.
     fn search(
@@ -97,10 +107,20 @@ impl Correlator {
         Self::default()
     }
 
+    /// Also reads what the tokens of each model stand for.
+    #[must_use]
+    pub const fn wanting(mut self, want: Want) -> Self {
+        self.want = want;
+        self
+    }
+
     /// A call, in the order of time as far as the window of the merge reaches.
     pub fn call(&mut self, call: &Call<'_>, output: &mut Output) {
         self.make_room(call.pid(), call.time(), output);
-        let process = self.processes.entry(call.pid()).or_default();
+        let process = self
+            .processes
+            .entry(call.pid())
+            .or_insert_with(|| Process::new(self.want));
         process.used = process.used.max(call.time());
         match call.signal() {
             Signal::ModelLoad => {
@@ -206,7 +226,10 @@ impl Correlator {
         let pid = Pid(runtime.process.id.pid);
         let time = BootNanos(runtime.time.0);
         self.make_room(pid, time, output);
-        let process = self.processes.entry(pid).or_default();
+        let process = self
+            .processes
+            .entry(pid)
+            .or_insert_with(|| Process::new(self.want));
         process.used = process.used.max(time);
         // A profile of operations alone knows nothing of models, and a process has another.
         let is_about_models = profile
@@ -347,10 +370,18 @@ fn adopt_context(
 /// Hands on what the pure part found, at the time when it happened.
 fn emit_facts(ledger: &mut Ledger, call: Option<&Call<'_>>, pid: Pid, output: &mut Output) {
     for (time, fact) in ledger.facts.drain(..) {
+        let mut model = None;
         let body = match fact {
             Fact::Step(step) => Body::Step(step),
             Fact::Request(request) => Body::Request(request),
-            Fact::Tokens(tokens) => Body::Tokens(Box::new(tokens.into_event())),
+            Fact::Tokens(tokens) => {
+                model = tokens.model;
+                Body::Tokens(Box::new(tokens.into_event()))
+            }
+            Fact::Sequence(change) => {
+                output.change(change);
+                continue;
+            }
         };
         let draft = match (call, &body) {
             (Some(call), Body::Step(_) | Body::Tokens(_)) => Draft {
@@ -359,7 +390,7 @@ fn emit_facts(ledger: &mut Ledger, call: Option<&Call<'_>>, pid: Pid, output: &m
             },
             _ => Draft::of_process(time, pid, body),
         };
-        output.emit(draft);
+        output.emit(Draft { model, ..draft });
     }
     for _ in 0..std::mem::take(&mut ledger.given_up) {
         output.give_up();

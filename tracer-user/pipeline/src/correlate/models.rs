@@ -27,6 +27,7 @@ use crate::{
     snapshot::{
         self,
         files::{self, Found},
+        gguf::Want,
         live::CommandLine,
     },
 };
@@ -50,6 +51,7 @@ pub(super) struct Models {
     first_look: Option<Live>,
     /// Loads that have begun, by call.
     begun: BTreeMap<u64, Begun>,
+    want: Want,
 }
 
 /// A load whose end has not been seen.
@@ -79,11 +81,19 @@ struct Held {
 }
 
 impl Models {
+    /// None yet; `want` says what is read of their files.
+    pub(super) fn new(want: Want) -> Self {
+        Self {
+            want,
+            ..Self::default()
+        }
+    }
+
     /// What the profile wants to know is known, and with it what the live process says.
     pub(super) fn surroundings(&mut self, pid: Pid, surroundings: Surroundings) {
         let CommandLine { model, template } = CommandLine::read(pid.0, &surroundings.options);
         self.template_option = template;
-        self.named = model.map_or_else(Vec::new, |path| files_at(pid, &path));
+        self.named = model.map_or_else(Vec::new, |path| files_at(pid, &path, self.want));
         self.first_look = Live::read(pid, &surroundings);
         self.surroundings = surroundings;
         for index in 0..self.models.len() {
@@ -99,7 +109,7 @@ impl Models {
         let path = Path::new(OsStr::from_bytes(text.expose())).to_owned();
         let whole = text.is_whole();
         let found = if whole {
-            files_at(call.pid(), &path)
+            files_at(call.pid(), &path, self.want)
         } else {
             Vec::new()
         };
@@ -180,7 +190,7 @@ impl Models {
         next: &mut impl FnMut() -> ModelId,
         output: &mut Output,
     ) {
-        let mapped = files::mapped(pid.0);
+        let mapped = files::mapped(pid.0, self.want);
         let (weights, others): (Vec<_>, Vec<_>) = mapped
             .into_iter()
             .partition(|file| file.role() == FileRole::Weights);
@@ -230,12 +240,16 @@ impl Models {
     ) {
         if self.models.len() >= MOST_MODELS {
             self.complete(0, output);
+            output.forget_pieces(self.models[0].id);
             self.models.remove(0);
             output.give_up();
         }
         snapshot.files.extend(found.iter().map(Found::to_event));
         let header = found.first().and_then(|file| file.header.as_ref());
         snapshot.header = header.map_or_else(Header::default, snapshot::header_event);
+        if let Some(pieces) = header.and_then(|header| header.pieces.clone()) {
+            output.know_pieces(snapshot.model, pieces);
+        }
         let model = Model {
             id: snapshot.model,
             address,
@@ -413,6 +427,7 @@ impl Models {
         if let Some(index) = self.models.iter().position(|model| model.id == id) {
             self.complete(index, output);
             self.models.remove(index);
+            output.forget_pieces(id);
         }
         let body = Body::ModelFreed(ModelFreed { model: id });
         output.emit(Draft::of_call(call, body));
@@ -433,6 +448,7 @@ impl Models {
     pub(super) fn end(&mut self, output: &mut Output) {
         for index in 0..self.models.len() {
             self.complete(index, output);
+            output.forget_pieces(self.models[index].id);
         }
         self.models.clear();
     }
@@ -481,8 +497,8 @@ impl Models {
 }
 
 /// The file of a path, and the others of a model that is split.
-fn files_at(pid: Pid, path: &Path) -> Vec<Found> {
-    let Some(first) = files::named(pid.0, path) else {
+fn files_at(pid: Pid, path: &Path, want: Want) -> Vec<Found> {
+    let Some(first) = files::named(pid.0, path, want) else {
         return Vec::new();
     };
     let rest = files::siblings(pid.0, &first);

@@ -17,7 +17,7 @@ use tracer_event::{
 };
 use tracer_probe::process::{FileId, MappedFile, Mapping, file_mappings};
 
-use super::gguf::Header;
+use super::gguf::{Header, Want};
 
 /// Files of one process that are looked at.
 const MOST_FILES: usize = 64;
@@ -85,7 +85,7 @@ pub(super) const fn inode(file: FileId) -> Inode {
 
 /// The model files that a process maps: those whose first bytes are a model format's.
 #[must_use]
-pub fn mapped(pid: u32) -> Vec<Found> {
+pub fn mapped(pid: u32, want: Want) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     let mut seen: Vec<FileId> = Vec::new();
     for mapping in file_mappings(pid).unwrap_or_default() {
@@ -93,7 +93,7 @@ pub fn mapped(pid: u32) -> Vec<Found> {
             continue;
         }
         seen.push(mapping.file);
-        if let Some(file) = open_mapping(pid, &mapping) {
+        if let Some(file) = open_mapping(pid, &mapping, want) {
             found.push(file);
         }
         if found.len() == MOST_FILES {
@@ -105,7 +105,7 @@ pub fn mapped(pid: u32) -> Vec<Found> {
 
 /// The file at a path as the process sees it, whether it maps it or not.
 #[must_use]
-pub fn named(pid: u32, path: &Path) -> Option<Found> {
+pub fn named(pid: u32, path: &Path, want: Want) -> Option<Found> {
     let inside = inside(pid, path);
     // A named pipe would block, and a device could do anything.
     let file = OpenOptions::new()
@@ -128,7 +128,7 @@ pub fn named(pid: u32, path: &Path) -> Option<Found> {
         size: metadata.size(),
         mapped,
         deleted: metadata.nlink() == 0,
-        header: Header::read(BufReader::new(&file)).ok(),
+        header: Header::read(BufReader::new(&file), want).ok(),
     })
 }
 
@@ -149,7 +149,7 @@ pub fn siblings(pid: u32, first: &Found) -> Vec<Found> {
     (2..=count)
         .filter_map(|number| {
             let path = format!("{stem}-{number:05}-of-{count:05}.gguf");
-            named(pid, Path::new(&path))
+            named(pid, Path::new(&path), Want::Facts)
         })
         .collect()
 }
@@ -178,7 +178,7 @@ fn inside(pid: u32, path: &Path) -> PathBuf {
     }
 }
 
-fn open_mapping(pid: u32, mapping: &Mapping) -> Option<Found> {
+fn open_mapping(pid: u32, mapping: &Mapping, want: Want) -> Option<Found> {
     let opened = MappedFile::open(pid, mapping).ok()?;
     let mut magic = [0; 4];
     let mut file = opened.file();
@@ -186,7 +186,7 @@ fn open_mapping(pid: u32, mapping: &Mapping) -> Option<Found> {
     if magic != MAGIC {
         return None;
     }
-    let header = Header::read(BufReader::new(MAGIC.as_slice().chain(file))).ok();
+    let header = Header::read(BufReader::new(MAGIC.as_slice().chain(file)), want).ok();
     Some(Found {
         path: mapping.path.clone(),
         file: opened.id(),

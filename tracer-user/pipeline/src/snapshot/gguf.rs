@@ -7,12 +7,16 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read},
+    sync::Arc,
 };
 
 use sha2::{Digest as _, Sha256};
 use tracer_event::Digest;
 
-use super::vocabulary::Vocabulary;
+use super::{
+    pieces::{Gathering, Pieces},
+    vocabulary::Vocabulary,
+};
 
 /// Bytes of a header that are read; the largest vocabularies take some 30 MiB.
 const MOST_BYTES: u64 = 256 << 20;
@@ -56,6 +60,18 @@ pub struct Header {
     pub tokenizer: Option<Digest>,
     /// Digest over the whole header as it stands.
     pub digest: Option<Digest>,
+    /// What the tokens stand for, if that was wanted and the vocabulary is of a known kind.
+    pub pieces: Option<Arc<Pieces>>,
+}
+
+/// What is wanted of a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Want {
+    /// What an event says of it.
+    #[default]
+    Facts,
+    /// What its tokens stand for, too.
+    Pieces,
 }
 
 /// How much of a model has a type.
@@ -107,7 +123,7 @@ impl Header {
     ///
     /// # Errors
     /// If the bytes are not a GGUF header of a known version, or larger than any real one.
-    pub fn read(file: impl Read) -> Result<Self, GgufError> {
+    pub fn read(file: impl Read, want: Want) -> Result<Self, GgufError> {
         let mut stream = Stream {
             file,
             at: 0,
@@ -124,7 +140,10 @@ impl Header {
         }
         let tensor_count = stream.count("tensor count", MOST_ENTRIES)?;
         let entry_count = stream.count("metadata count", MOST_ENTRIES)?;
-        let mut reading = Reading::default();
+        let mut reading = Reading {
+            gathering: (want == Want::Pieces).then(Gathering::default),
+            ..Reading::default()
+        };
         for _ in 0..entry_count {
             reading.entry(&mut stream)?;
         }
@@ -158,6 +177,7 @@ struct Reading {
     header: Header,
     context_lengths: BTreeMap<String, u64>,
     vocabulary: Vocabulary,
+    gathering: Option<Gathering>,
     tokenizer: BTreeMap<String, [u8; 32]>,
 }
 
@@ -169,6 +189,9 @@ impl Reading {
         let kind = stream.u32()?;
         match key.as_str() {
             "tokenizer.ggml.tokens" if kind == ARRAY => self.tokens(stream)?,
+            "tokenizer.ggml.token_type" if kind == ARRAY && self.gathering.is_some() => {
+                self.token_types(stream)?;
+            }
             "tokenizer.chat_template" if kind == STRING => {
                 let length = stream.count("string length", MOST_BYTES)?;
                 let mut text = Sha256::new();
@@ -202,12 +225,35 @@ impl Reading {
             let Ok(id) = u32::try_from(id) else {
                 return Err(stream.bounds("token id", id));
             };
-            match stream.short_string()? {
+            let text = match &mut self.gathering {
+                Some(gathering) => {
+                    let text = stream.string("token length", LONGEST_NAME)?;
+                    gathering.text(&text);
+                    Some(text).filter(|text| text.len() as u64 <= LONGEST_KEPT)
+                }
+                None => stream.short_string()?,
+            };
+            match text {
                 Some(text) => self.vocabulary.token(id, &text),
                 None => self.vocabulary.long_token(),
             }
         }
         self.header.vocabulary_size = Some(count);
+        Ok(())
+    }
+
+    fn token_types<R: Read>(&mut self, stream: &mut Stream<R>) -> Result<(), GgufError> {
+        let kind = stream.u32()?;
+        let count = stream.count("array length", MOST_BYTES)?;
+        if !matches!(kind, 4 | 5) {
+            return stream.elements(kind, count, 1);
+        }
+        for _ in 0..count {
+            let kind = i32::from_le_bytes(stream.array()?);
+            if let Some(gathering) = &mut self.gathering {
+                gathering.kind(kind.into());
+            }
+        }
         Ok(())
     }
 
@@ -217,9 +263,13 @@ impl Reading {
             "general.type" => self.header.kind = text(),
             "general.architecture" => self.header.architecture = text(),
             "general.name" => self.header.name = text(),
-            "tokenizer.ggml.model" => self
-                .vocabulary
-                .set_model(text().as_deref().unwrap_or_default()),
+            "tokenizer.ggml.model" => {
+                let model = text().unwrap_or_default();
+                self.vocabulary.set_model(&model);
+                if let Some(gathering) = &mut self.gathering {
+                    gathering.set_model(&model);
+                }
+            }
             _ => {}
         }
     }
@@ -250,6 +300,7 @@ impl Reading {
             header,
             context_lengths,
             vocabulary,
+            gathering,
             tokenizer,
         } = self;
         let context_length = header
@@ -274,6 +325,7 @@ impl Reading {
             end_of_generation: vocabulary.end_of_generation(),
             tokenizer: digest_of_tokenizer,
             digest: Some(digest),
+            pieces: gathering.and_then(Gathering::finish).map(Arc::new),
             ..header
         }
     }

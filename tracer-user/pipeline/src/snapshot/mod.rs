@@ -5,12 +5,14 @@
 pub mod files;
 pub mod gguf;
 pub mod live;
+mod pieces;
 mod quantisation;
 mod vocabulary;
 
 use tracer_event::{Content, Known, Label, Raw, model};
 
 use self::gguf::Header;
+pub use self::pieces::Pieces;
 
 /// A file's header as an event has it.
 #[must_use]

@@ -159,13 +159,27 @@ impl Detectors {
     /// # Errors
     /// If a limit is passed; then nothing of the text may leave.
     pub fn scan(&self, text: &[u8], limits: &Limits) -> Result<Vec<Finding>, ScanError> {
+        self.scan_for(text, limits, &|_| true)
+    }
+
+    /// As [`Detectors::scan`], of what is wanted alone: what is not wanted shields nothing that
+    /// overlaps it.
+    ///
+    /// # Errors
+    /// As [`Detectors::scan`].
+    pub fn scan_for(
+        &self,
+        text: &[u8],
+        limits: &Limits,
+        is_wanted: &dyn Fn(&Finding) -> bool,
+    ) -> Result<Vec<Finding>, ScanError> {
         if text.len() > limits.max_text {
             return Err(ScanError::TooLong {
                 length: text.len(),
                 limit: limits.max_text,
             });
         }
-        scan::scan(self, text, limits)
+        scan::scan(self, text, limits, is_wanted)
     }
 
     /// The number of matches when every rule is tried on its own, everywhere: what the shared

@@ -152,6 +152,21 @@ pub enum RuleError {
     TooMany,
 }
 
+impl RuleError {
+    /// The rule that is refused, if it is one alone.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Pattern { rule, .. }
+            | Self::Empty { rule }
+            | Self::Example { rule, .. }
+            | Self::CounterExample { rule, .. }
+            | Self::NoExample { rule } => Some(rule),
+            Self::Words { .. } | Self::TooMany => None,
+        }
+    }
+}
+
 /// A rule that can be run.
 pub(crate) struct Compiled {
     pub(crate) name: String,

@@ -25,6 +25,7 @@ pub(crate) fn scan(
     detectors: &Detectors,
     text: &[u8],
     limits: &Limits,
+    is_wanted: &dyn Fn(&Finding) -> bool,
 ) -> Result<Vec<Finding>, ScanError> {
     let mut findings = Vec::new();
     let shadows = plain(detectors, text, limits.is_whole, &mut |found| {
@@ -42,6 +43,7 @@ pub(crate) fn scan(
             limit: limits.max_findings,
         });
     }
+    findings.retain(|finding| is_wanted(finding));
     Ok(resolve::resolve(findings))
 }
 

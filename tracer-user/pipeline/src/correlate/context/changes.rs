@@ -1,13 +1,22 @@
 //! Changes of a context's cache: which of them end a request, and which do not.
 
-use tracer_event::inference::EndReason;
+use tracer_event::{BootNanos, inference::EndReason};
 
 use super::Context;
-use crate::correlate::{action::Change, ledger::Ledger, request::Hole};
+use crate::correlate::{
+    action::Change,
+    ledger::{Ledger, TextChange},
+    request::Hole,
+};
 
 impl Context {
     /// The cache is changed.
-    pub(in crate::correlate) fn change(&mut self, change: Change, ledger: &mut Ledger) {
+    pub(in crate::correlate) fn change(
+        &mut self,
+        change: Change,
+        time: BootNanos,
+        ledger: &mut Ledger,
+    ) {
         match change {
             Change::Clear => self.was_warm_up(ledger),
             Change::Remove { .. } => {}
@@ -16,14 +25,22 @@ impl Context {
         match change {
             Change::Remove { sequence, from, to } => {
                 for number in self.meant(sequence) {
+                    let next = self.sequences.get(&number).map(|sequence| sequence.next);
+                    let reaches_end = to < 0 || next.is_none_or(|next| to >= next);
                     self.remove(number, from, to, ledger);
+                    let from = from.max(0);
+                    let change = match reaches_end {
+                        true => TextChange::Removed { from },
+                        false => TextChange::Forgotten { from, to },
+                    };
+                    ledger.text(time, self.id, number, change);
                 }
             }
-            Change::Copy { to } => self.forget(to, ledger),
+            Change::Copy { to } => self.forget(to, time, ledger),
             Change::Keep { sequence } => {
                 for number in self.meant(-1) {
                     if number != sequence {
-                        self.forget(number, ledger);
+                        self.forget(number, time, ledger);
                     }
                 }
             }
@@ -34,11 +51,16 @@ impl Context {
             } => {
                 for number in self.meant(sequence) {
                     self.shift(number, from, delta, ledger);
+                    let change = match delta {
+                        Some(delta) => TextChange::Shifted { from, delta },
+                        None => TextChange::Forgotten { from, to: i32::MAX },
+                    };
+                    ledger.text(time, self.id, number, change);
                 }
             }
             Change::Clear => {
                 for number in self.meant(-1) {
-                    self.forget(number, ledger);
+                    self.forget(number, time, ledger);
                 }
             }
         }
@@ -48,10 +70,15 @@ impl Context {
     }
 
     /// A saved state is put back into a sequence, or into all.
-    pub(in crate::correlate) fn restored(&mut self, sequence: Option<i32>, ledger: &mut Ledger) {
+    pub(in crate::correlate) fn restored(
+        &mut self,
+        sequence: Option<i32>,
+        time: BootNanos,
+        ledger: &mut Ledger,
+    ) {
         self.serves(ledger);
         for number in self.meant(sequence.unwrap_or(-1)) {
-            self.forget(number, ledger);
+            self.forget(number, time, ledger);
         }
         self.close_blind(EndReason::Stopped, ledger);
     }
@@ -118,8 +145,9 @@ impl Context {
     }
 
     /// What a sequence held is gone or replaced.
-    fn forget(&mut self, number: i32, ledger: &mut Ledger) {
+    fn forget(&mut self, number: i32, time: BootNanos, ledger: &mut Ledger) {
         self.close(number, EndReason::Stopped, ledger);
         self.sequences.remove(&number);
+        ledger.text(time, self.id, number, TextChange::Emptied);
     }
 }

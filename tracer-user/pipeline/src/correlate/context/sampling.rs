@@ -1,7 +1,7 @@
 //! Tokens that are chosen from a step's outputs: whose each of them is.
 
 use tracer_event::{
-    BootNanos,
+    BootNanos, Position,
     inference::{Direction, EndReason},
 };
 
@@ -20,7 +20,7 @@ impl Context {
         ledger: &mut Ledger,
     ) -> bool {
         self.serves(ledger);
-        let Some(number) = self.sampled_sequence(sample) else {
+        let Some((number, position)) = self.sampled_sequence(sample) else {
             let Some(blind) = &mut self.blind else {
                 return false;
             };
@@ -39,12 +39,13 @@ impl Context {
         open.sampled(time, sample.ends);
         if let Some(token) = sample.token {
             let batch = BatchOfTokens {
+                model: self.model,
                 direction: Direction::Output,
                 context: self.id,
                 request: Some(open.id),
                 sequence: number,
                 tokens: vec![token],
-                positions: Vec::new(),
+                positions: position.map(Position).into_iter().collect(),
                 truncated: false,
             };
             ledger.facts.push((time, Fact::Tokens(batch)));
@@ -55,35 +56,37 @@ impl Context {
         true
     }
 
-    fn sampled_sequence(&mut self, sample: &Sample) -> Option<i32> {
-        let outputs = || self.order.iter().filter(|(_, output)| *output);
+    /// The sequence of a sampled token, and its position there if that is known.
+    fn sampled_sequence(&mut self, sample: &Sample) -> Option<(i32, Option<i32>)> {
+        let outputs = || self.order.iter().filter(|token| token.output);
         let named = match sample.index {
             Some(index) => match usize::try_from(index) {
-                Ok(index) => self.order.get(index).map(|(number, _)| *number),
+                Ok(index) => self.order.get(index),
                 Err(_) => {
                     let back = usize::try_from(index.unsigned_abs()).ok()?;
-                    outputs().rev().nth(back - 1).map(|(number, _)| *number)
+                    outputs().rev().nth(back - 1)
                 }
             },
             None => {
-                let number = outputs().nth(self.taken).map(|(number, _)| *number);
+                let token = outputs().nth(self.taken);
                 self.taken += 1;
-                number
+                token
             }
         };
+        let named = named.map(|token| (token.sequence, Some(token.position.saturating_add(1))));
         let mut open = self
             .sequences
             .iter()
             .filter(|(_, sequence)| sequence.open.is_some());
         named.or_else(|| match (open.next(), open.next()) {
-            (Some((number, _)), None) => Some(*number),
+            (Some((number, _)), None) => Some((*number, None)),
             _ => None,
         })
     }
 
     /// Whether the last step has outputs that a sampler may still choose from.
     pub(in crate::correlate) fn may_be_sampled(&self) -> bool {
-        let outputs = self.order.iter().filter(|(_, output)| *output).count();
+        let outputs = self.order.iter().filter(|token| token.output).count();
         self.step.is_none() && (outputs > self.taken || self.blind.is_some())
     }
 }

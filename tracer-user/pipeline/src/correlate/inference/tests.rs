@@ -151,7 +151,7 @@ impl Caller {
         facts
             .filter_map(|(_, fact)| match fact {
                 Fact::Request(request) => Some(**request),
-                Fact::Step(_) | Fact::Tokens(_) => None,
+                Fact::Step(_) | Fact::Tokens(_) | Fact::Sequence(_) => None,
             })
             .collect()
     }
@@ -161,7 +161,7 @@ impl Caller {
         facts
             .filter_map(|(_, fact)| match fact {
                 Fact::Step(step) => Some(**step),
-                Fact::Request(_) | Fact::Tokens(_) => None,
+                Fact::Request(_) | Fact::Tokens(_) | Fact::Sequence(_) => None,
             })
             .collect()
     }

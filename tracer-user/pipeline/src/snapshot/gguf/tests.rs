@@ -70,7 +70,8 @@ impl Built {
     }
 
     fn read(&self) -> Header {
-        Header::read(self.bytes().as_slice()).expect("the header is built by the rules")
+        Header::read(self.bytes().as_slice(), Want::Pieces)
+            .expect("the header is built by the rules")
     }
 }
 
@@ -169,7 +170,11 @@ fn the_end_of_a_generation_is_decided_as_llama_cpp_does() {
 
 #[test]
 fn what_is_no_header_is_refused_with_its_place() {
-    let refused = |bytes: &[u8]| Header::read(bytes).expect_err("no header").to_string();
+    let refused = |bytes: &[u8]| {
+        Header::read(bytes, Want::Pieces)
+            .expect_err("no header")
+            .to_string()
+    };
     assert!(refused(b"ELF\x7f....").contains("not a GGUF file"));
     assert!(refused(b"GGUF\x00\x00\x00\x03").contains("version 50331648"));
     let mut huge = b"GGUF".to_vec();
@@ -186,7 +191,7 @@ proptest! {
     fn any_bytes_are_a_header_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut file = b"GGUF\x03\0\0\0".to_vec();
         file.extend(bytes);
-        let _ = Header::read(file.as_slice());
+        let _ = Header::read(file.as_slice(), Want::Pieces);
     }
 
     #[test]
@@ -197,6 +202,6 @@ proptest! {
             .bytes();
         let at = at % bytes.len();
         bytes[at] = byte;
-        let _ = Header::read(bytes.as_slice());
+        let _ = Header::read(bytes.as_slice(), Want::Pieces);
     }
 }

@@ -1,0 +1,136 @@
+//! What holds for every text of the development data, where it lies beside the checkout.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use serde_json::Value;
+use tracer_redact::{
+    CaptureLevel, Content, Engine, Field, Part, Passage, Policy, Raw, RunKey, Token, Way,
+    detect::{Certainty, Detectors, Limits},
+};
+
+/// The texts, in the order of the files; none if the data is not there.
+fn texts() -> Vec<String> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/redaction");
+    let Ok(entries) = fs::read_dir(&folder) else {
+        println!("{} is not there: nothing to try", folder.display());
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "gz"))
+        .collect();
+    files.sort();
+    let mut texts = Vec::new();
+    for file in files {
+        let output = Command::new("gzip")
+            .arg("-dc")
+            .arg(&file)
+            .output()
+            .expect("gzip can be run");
+        assert!(output.status.success(), "{}", file.display());
+        for line in String::from_utf8(output.stdout)
+            .expect("the data is UTF-8")
+            .lines()
+        {
+            let document: Value = serde_json::from_str(line).expect("each line is JSON");
+            texts.push(document["text"].as_str().unwrap_or_default().to_owned());
+        }
+    }
+    texts
+}
+
+fn engine(policy: &str) -> Engine {
+    let policy = Policy::parse(policy).expect("it is a policy");
+    Engine::new(policy, CaptureLevel::Text, RunKey::new([5; 32])).expect("its rules can be used")
+}
+
+fn whole(engine: &Engine, text: &str) -> Vec<u8> {
+    let redacted = engine.redact(Field::Text, Raw::new(Content::text(text)));
+    bytes(redacted.value().ok())
+}
+
+fn bytes(content: Option<&Content>) -> Vec<u8> {
+    match content {
+        Some(Content::Text(bytes)) => bytes.clone(),
+        _ => panic!("text is shown as text"),
+    }
+}
+
+/// The text cut into tokens of `length` bytes and the remainder of numbers that look random.
+fn streamed(engine: &Engine, text: &[u8], seed: usize) -> Vec<u8> {
+    let mut passage = Passage::new();
+    let (mut rest, mut state) = (text, seed);
+    let mut position = 0;
+    let mut parts: Vec<Part> = Vec::new();
+    while !rest.is_empty() {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let length = 1 + (state >> 33) % 9;
+        let (piece, after) = rest.split_at(length.min(rest.len()));
+        let token = Token {
+            id: position,
+            bytes: Some(piece),
+            position: Some(position),
+        };
+        passage.push(Way::Input, token, engine);
+        parts.extend(passage.parts());
+        (rest, position) = (after, position + 1);
+    }
+    parts.extend(passage.finish(engine));
+    let texts = parts.iter().filter(|part| part.input.has_text);
+    texts
+        .flat_map(|part| bytes(part.input.text.value().ok()))
+        .collect()
+}
+
+#[test]
+fn any_partition_gives_what_the_whole_gives() {
+    let engine = engine("[fields]\ntext = \"scan\"");
+    for (seed, text) in texts().iter().enumerate() {
+        assert!(
+            streamed(&engine, text.as_bytes(), seed) == whole(&engine, text),
+            "text {seed} is cut differently"
+        );
+    }
+}
+
+#[test]
+fn no_output_holds_what_was_found_by_its_form() {
+    let engine = engine("[fields]\ntext = \"scan\"");
+    let detectors = Detectors::builtin();
+    for (number, text) in texts().iter().enumerate() {
+        let output = whole(&engine, text);
+        let found = detectors.scan(text.as_bytes(), &Limits::default());
+        for finding in found.expect("the text is short") {
+            let value = &text.as_bytes()[finding.range.clone()];
+            let has_form = finding.certainty != Certainty::Context && value.len() >= 12;
+            let is_there = output.windows(value.len()).any(|window| window == value);
+            assert!(
+                !(has_form && is_there),
+                "text {number}, bytes {:?}",
+                finding.range
+            );
+        }
+    }
+}
+
+#[test]
+fn json_stays_json() {
+    let engine = engine("[fields]\ntext = \"scan\"");
+    let lexical = self::engine("[fields]\ntext = { action = \"scan\", mode = \"lexical\" }");
+    for (number, text) in texts().iter().enumerate() {
+        let quoted = Value::from(text.as_str()).to_string();
+        let object =
+            format!("{{\"messages\": [{{\"role\": \"user\", \"content\": {quoted}, \"n\": 1}}]}}");
+        for json in [text.clone(), quoted, object] {
+            if serde_json::from_str::<Value>(&json).is_ok() {
+                for engine in [&engine, &lexical] {
+                    let output = whole(engine, &json);
+                    let is_json = serde_json::from_slice::<Value>(&output).is_ok();
+                    assert!(is_json, "text {number}");
+                }
+            }
+        }
+    }
+}
