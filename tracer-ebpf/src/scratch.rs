@@ -101,6 +101,8 @@ pub(crate) struct Scratch {
     pub(crate) chunk_wanted: Held<u32>,
     /// [`Chunk::status`] of the begun chunk.
     pub(crate) chunk_status: Held<u8>,
+    /// [`Chunk::status`] that the text in hand will have once its bytes are there.
+    pub(crate) text_status: Held<u8>,
     /// Bytes that the operation in hand would like to take.
     pub(crate) wanted: Held<u64>,
     /// Bytes, or elements, that it may take.
