@@ -11,6 +11,7 @@ mod manual;
 mod outcome;
 mod output;
 mod policy;
+mod profile;
 mod profiles;
 mod ps;
 mod signals;

@@ -1,7 +1,7 @@
 //! `tracer ps`: the model runtimes that run here, and what would be attached to them.
 
-mod listing;
-mod view;
+pub(crate) mod listing;
+pub(crate) mod view;
 
 use std::io::{self, Write};
 

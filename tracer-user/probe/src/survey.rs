@@ -8,6 +8,7 @@ use std::{
 use tracer_profile::Profile;
 
 use crate::{
+    code::ImageError,
     features,
     govern::Prices,
     observation::{AttachedProbe, LibraryId, NotAttachable, ProbeId, Runtime},
@@ -78,6 +79,71 @@ pub fn survey(profiles: &[Profile], pid: Option<u32>, with_sites: bool) -> Surve
         .sort_by_key(|surveyed| surveyed.runtime.process.id);
     found.stripped.sort_unstable();
     found
+}
+
+/// What a profile would attach to one file.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// GNU build-id.
+    pub build_id: Option<Vec<u8>>,
+    /// What would be attached.
+    pub probes: Vec<AttachedProbe>,
+    /// What would not, and why; without a probe it concerns the whole file.
+    pub refused: Vec<(Option<ProbeId>, String)>,
+}
+
+/// Why a file cannot be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum ExaminationError {
+    /// It cannot be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// It is no program or library that could be probed.
+    #[error("{}: {source}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ImageError,
+    },
+}
+
+/// Chooses the sites of a profile's probes in a file that perhaps nobody maps; `None` if the file has
+/// none of the functions by which the profile knows its runtime. Probes are numbered from 0.
+///
+/// # Errors
+/// If the file cannot be opened or is no image.
+pub fn examine(profile: &Profile, path: &Path) -> Result<Option<Examination>, ExaminationError> {
+    let file = MappedFile::open_path(path).map_err(|source| ExaminationError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    let surveyor = Surveyor {
+        profiles: std::slice::from_ref(profile),
+        with_sites: true,
+        shadow_stacks: features::has_user_shadow_stacks(),
+        files: HashMap::new(),
+        found: Survey::default(),
+    };
+    let recognised = plan::recognise(&file, None, surveyor.profiles).map_err(|source| {
+        ExaminationError::Image {
+            path: path.to_owned(),
+            source,
+        }
+    })?;
+    Ok(recognised.map(|recognised| {
+        let (probes, refused) = surveyor.plan(&recognised);
+        Examination {
+            build_id: recognised.build_id,
+            probes,
+            refused,
+        }
+    }))
 }
 
 struct Surveyor<'a> {

@@ -173,7 +173,10 @@ fn place(address: &Address) -> String {
     let mut steps = address.through.iter();
     let mut text = start(&address.origin, steps.next().copied());
     for step in steps {
-        text.push_str(&format!(", the pointer there {}", signed(*step)));
+        text.push_str(&match step {
+            0 => ", behind the pointer there".to_owned(),
+            _ => format!(", {} behind the pointer there", signed(*step)),
+        });
     }
     text
 }

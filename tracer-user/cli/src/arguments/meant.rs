@@ -1,6 +1,7 @@
 //! What the arguments mean: checked, with every default in place.
 
 pub(crate) mod integrity;
+pub(crate) mod profile;
 
 use std::{
     path::{Path, PathBuf},
@@ -27,6 +28,7 @@ pub(crate) enum Invocation {
     Ps(Ps),
     Trace(Trace),
     Diff(Diff),
+    Profile(profile::Profile),
     Verify(integrity::Verify),
     Sign(integrity::Sign),
     LeaseKeeper,
@@ -114,6 +116,7 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         typed::Command::Ps(ps) => Invocation::Ps(resolve_ps(ps)?),
         typed::Command::Trace(trace) => Invocation::Trace(resolve_trace(trace)?),
         typed::Command::Diff(diff) => Invocation::Diff(resolve_diff(diff)?),
+        typed::Command::Profile(typed) => Invocation::Profile(profile::resolve(typed)?),
         typed::Command::Verify(verify) => Invocation::Verify(integrity::resolve_verify(verify)?),
         typed::Command::Sign(sign) => Invocation::Sign(integrity::resolve_sign(sign)),
         typed::Command::VerifyModel(verify) => {
@@ -159,12 +162,7 @@ fn resolve_trace(typed: typed::Trace) -> Result<Trace> {
         output,
         print_config,
     } = typed;
-    let level = match capture {
-        typed::Capture::Timing => CaptureLevel::Timing,
-        typed::Capture::Shape => CaptureLevel::Shape,
-        typed::Capture::Tokens => CaptureLevel::Tokens,
-        typed::Capture::Text => CaptureLevel::Text,
-    };
+    let level = level_of(capture);
     let mut duration = duration
         .as_deref()
         .map(quantity::duration)
@@ -309,6 +307,15 @@ fn resolve_output(word: &str) -> Result<Output> {
         format,
         destination,
     })
+}
+
+fn level_of(capture: typed::Capture) -> CaptureLevel {
+    match capture {
+        typed::Capture::Timing => CaptureLevel::Timing,
+        typed::Capture::Shape => CaptureLevel::Shape,
+        typed::Capture::Tokens => CaptureLevel::Tokens,
+        typed::Capture::Text => CaptureLevel::Text,
+    }
 }
 
 /// A level as it is typed.

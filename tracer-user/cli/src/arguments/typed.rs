@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Ps(Ps),
     Trace(Trace),
     Diff(Diff),
+    Profile(Profile),
     Verify(Verify),
     Sign(Sign),
     VerifyModel(VerifyModel),
@@ -379,6 +380,71 @@ pub(crate) struct TryOn {
     /// As which field the text is treated, as a policy names it
     #[arg(long, value_name = "FIELD", default_value = "error_text")]
     pub(crate) field: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+    pub(crate) output: DocumentFormat,
+}
+
+/// List and show runtime profiles, or check one against a library or a process
+#[derive(Debug, Args)]
+pub(crate) struct Profile {
+    #[command(subcommand)]
+    pub(crate) command: ProfileCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    List(ProfileList),
+    Show(ProfileShow),
+    Check(ProfileCheck),
+}
+
+/// List the profiles that a run would use
+#[derive(Debug, Args)]
+pub(crate) struct ProfileList {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Pretty)]
+    pub(crate) output: ListFormat,
+    #[command(flatten)]
+    pub(crate) profiles: Profiles,
+}
+
+/// Show a profile: its probes, and in plain words what each field reads
+#[derive(Debug, Args)]
+pub(crate) struct ProfileShow {
+    /// A built-in profile's name, or a file
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) profile: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+    pub(crate) output: DocumentFormat,
+}
+
+/// Check a profile: that it compiles, and what it finds in a library or in a running process
+///
+/// With --pid it also waits for one call of each probe and shows what was captured; calls are only
+/// watched, and the watching ends by itself. Exit status: 0 at least one probe can be attached (or,
+/// without a library, the profile compiles), 1 none can, 2 error.
+#[derive(Debug, Args)]
+pub(crate) struct ProfileCheck {
+    /// The file, or a built-in profile's name
+    #[arg(value_name = "FILE|NAME")]
+    pub(crate) profile: PathBuf,
+    /// Look the functions up in this library or program
+    #[arg(long, value_name = "LIB", value_hint = ValueHint::FilePath, conflicts_with = "pid")]
+    pub(crate) binary: Option<PathBuf>,
+    /// Look the functions up in what this process maps, and capture one call of each
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<String>,
+    /// How much of a call may leave the process; above `shape` as for `trace`
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Capture::Shape, requires = "pid")]
+    pub(crate) capture: Capture,
+    /// How long to wait for calls
+    #[arg(long, value_name = "TIME", default_value = "10s", requires = "pid")]
+    pub(crate) duration: String,
+    /// Redaction policy (TOML) in place of the built-in one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "pid")]
+    pub(crate) policy: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
     pub(crate) output: DocumentFormat,

@@ -203,7 +203,8 @@ fn library(surveyed: &Surveyed, profiles: &[Profile]) -> Library {
     }
 }
 
-fn planned(probe: &AttachedProbe, profiles: &[Profile]) -> Planned {
+/// What would be attached of a probe.
+pub(crate) fn planned(probe: &AttachedProbe, profiles: &[Profile]) -> Planned {
     let AttachedProbe {
         probe,
         symbol,

@@ -114,14 +114,16 @@ fn plan(process: &Listed, library: &Library, palette: Palette) -> String {
     text
 }
 
-fn entry_cell(probe: &Planned) -> (Tone, String) {
+/// Where the call's begin is seen.
+pub(crate) fn entry_cell(probe: &Planned) -> (Tone, String) {
     match probe.sites.iter().find(|site| site.role == "entry") {
         Some(site) => (Tone::Plain, format!("{:#x} {}", site.offset, site.cost)),
         None => (Tone::Warning, "none".to_owned()),
     }
 }
 
-fn exit_cell(probe: &Planned) -> (Tone, String) {
+/// How the call's end is seen.
+pub(crate) fn exit_cell(probe: &Planned) -> (Tone, String) {
     let exits = probe
         .sites
         .iter()
@@ -135,6 +137,7 @@ fn exit_cell(probe: &Planned) -> (Tone, String) {
     }
 }
 
-fn short(id: Option<&str>) -> String {
+/// The front of an id.
+pub(crate) fn short(id: Option<&str>) -> String {
     id.map_or_else(|| "-".to_owned(), |id| id.chars().take(SHORT_ID).collect())
 }

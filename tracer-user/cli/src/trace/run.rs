@@ -177,7 +177,8 @@ pub(crate) fn run_key() -> Result<RunKey> {
     Ok(RunKey::new(bytes))
 }
 
-fn kernel_text(path: &str) -> String {
+/// What a file of `/proc` says.
+pub(crate) fn kernel_text(path: &str) -> String {
     fs::read_to_string(path)
         .map(|text| text.trim_end().to_owned())
         .unwrap_or_default()

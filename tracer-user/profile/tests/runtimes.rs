@@ -1,0 +1,59 @@
+//! Every function that `docs` and the facts about real runtimes name can be written in the language:
+//! each file of `runtimes` is a profile.
+
+use std::{fs, path::Path};
+
+use tracer_profile::{Probe, Profile, read};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtimes");
+
+fn profile(name: &str) -> Profile {
+    let path = Path::new(FOLDER).join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    read(name, &text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn probe<'a>(profile: &'a Profile, name: &str) -> &'a Probe {
+    let found = profile.probes.iter().find(|probe| probe.name == name);
+    found.unwrap_or_else(|| panic!("no probe {name}"))
+}
+
+/// What a field reads, in plain words.
+fn reads<'a>(probe: &'a Probe, name: &str) -> &'a str {
+    let found = probe.readings.iter().find(|reading| &*reading.name == name);
+    &found.unwrap_or_else(|| panic!("no field {name}")).words
+}
+
+#[test]
+fn a_profile_for_each_known_runtime_compiles() {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(FOLDER).expect("the folder is there") {
+        let name = entry.expect("the folder can be read").file_name();
+        let name = name.into_string().expect("our names are ASCII");
+        assert!(!profile(&name).probes.is_empty(), "{name}");
+        names.push(name);
+    }
+    assert_eq!(names.len(), 11, "{names:?}");
+}
+
+#[test]
+fn what_a_field_reads_is_said_in_plain_words() {
+    let whisper = profile("whisper.toml");
+    let full = probe(&whisper, "full");
+    assert_eq!(
+        reads(full, "threads"),
+        "4-byte signed integer at the stack ([rsp + 12] on entry)"
+    );
+    let ort = profile("onnxruntime-c.toml");
+    let run = probe(&ort, "run");
+    assert_eq!(
+        reads(run, "input_names"),
+        "NUL-terminated texts behind pointers at rdx (argument 3), as many as the 8-byte unsigned \
+         integer in r8 (argument 5)"
+    );
+    let torch = profile("torch.toml");
+    assert_eq!(
+        reads(probe(&torch, "embedding"), "element_type"),
+        "2-byte unsigned integer at rdx (argument 3), + 160 behind the pointer there"
+    );
+}
