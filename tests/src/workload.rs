@@ -18,7 +18,10 @@ use crate::{
     cache::Cache,
     compile::{SOURCES, compiled, compiled_with},
     model::{self, Shape},
-    package::{NODE_LLAMA_CPP, XLLAMACPP},
+    package::{
+        NODE_LLAMA_CPP, PYWHISPERCPP, PYWHISPERCPP_SOURCE, Package, TOKENIZERS, TOKENIZERS_LEGACY,
+        XLLAMACPP,
+    },
     report::{Event, Line},
 };
 
@@ -91,6 +94,12 @@ pub enum Target {
     ShapesLibcxx,
     /// Every way in which Rust passes text and slices.
     Slices,
+    /// The real whisper.cpp, on a model without weights.
+    Whisper,
+    /// The real tokenizers of Hugging Face.
+    Tokenizers,
+    /// A build of it whose names are mangled in the old way.
+    TokenizersLegacy,
     /// Calls three functions at a rate that is given.
     Paced,
 }
@@ -104,6 +113,9 @@ impl Target {
         let c = ["-rdynamic", "-fcf-protection=none"];
         let rust = ["-O", "-g", "--edition", "2024", "-C", "link-args=-rdynamic"];
         let program = match self {
+            Self::Whisper => return whisper(cache),
+            Self::Tokenizers => return tokenizers(cache, &TOKENIZERS),
+            Self::TokenizersLegacy => return tokenizers(cache, &TOKENIZERS_LEGACY),
             Self::Flood => compiled(cache, &["flood.c", "report.h"], &c),
             Self::Stall => compiled(cache, &["stall.c", "report.h"], &c),
             Self::Unwind => compiled(cache, &["unwind.cpp", "report.h"], &c),
@@ -128,6 +140,35 @@ impl Target {
         command.args(arguments);
         Ok(command)
     }
+}
+
+/// A Python process that calls the library itself; its own binding would need more packages.
+fn whisper(cache: &Cache) -> Result<Command> {
+    let folder = PYWHISPERCPP.unpacked(cache)?.join("pywhispercpp.libs");
+    let is_library = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("libwhisper-"))
+    };
+    let mut files = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let library = files.find(is_library);
+    let library = library.with_context(|| format!("no libwhisper in {}", folder.display()))?;
+    let [model] = PYWHISPERCPP_SOURCE.members else {
+        bail!("one member is the model");
+    };
+    let mut command = Command::new(python()?);
+    command
+        .arg(readable(cache, "whisper.py")?)
+        .arg(library)
+        .arg(PYWHISPERCPP_SOURCE.unpacked(cache)?.join(model));
+    Ok(command)
+}
+
+fn tokenizers(cache: &Cache, build: &Package) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    command
+        .arg(readable(cache, "tokenizers_host.py")?)
+        .arg(build.unpacked(cache)?);
+    Ok(command)
 }
 
 /// A Python that can load xllamacpp (3.10 or later) and that `nobody` can run.

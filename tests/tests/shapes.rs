@@ -1,32 +1,23 @@
 //! Whatever way C, C++ or Rust passes a value, the tracer reads what the target says it passed. Needs
 //! root and BPF.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tracer_event::Recorded;
-use tracer_event::{Body, call::Called};
 use tracer_tests::{
     cache::Cache,
+    calls::{read_as_passed, run},
     compile::SOURCES,
-    report::Event,
-    requires_root,
-    tracer::{Trace, Tracing},
+    requires_root, tracer,
     workload::{Place, Running, Target},
 };
-
-/// A call's function and its values by name.
-type Call = (String, BTreeMap<String, Value>);
-
-/// Lets text leave: the targets hold no secret.
-const POLICY: &str = "[fields]\ntext = \"keep\"\n";
 
 #[test]
 fn every_way_of_passing_a_value_in_cxx_is_read_exactly() -> Result<()> {
     requires_root!();
     let command = Target::Shapes.command(&Cache::open()?, &[])?;
-    reads_what_was_passed(
+    read_as_passed(
         command,
         &fs::read_to_string(format!("{SOURCES}/shapes.toml"))?,
     )
@@ -44,14 +35,14 @@ fn the_strings_and_vectors_of_libcxx_are_read_exactly() -> Result<()> {
         .replace("of string ", "of libcxx_string ")
         .replace("\"strings ", "\"libcxx_strings ")
         .replace("rsi size 32", "rsi size 24");
-    reads_what_was_passed(command, &profile)
+    read_as_passed(command, &profile)
 }
 
 #[test]
 fn every_way_of_passing_text_and_slices_in_rust_is_read_exactly() -> Result<()> {
     requires_root!();
     let command = Target::Slices.command(&Cache::open()?, &[])?;
-    reads_what_was_passed(
+    read_as_passed(
         command,
         &fs::read_to_string(format!("{SOURCES}/slices.toml"))?,
     )
@@ -74,109 +65,40 @@ fn below_the_level_of_content_only_sizes_leave_the_process() -> Result<()> {
     Ok(())
 }
 
-fn reads_what_was_passed(command: Command, profile: &str) -> Result<()> {
-    let (passed, read) = run(command, profile, "text")?;
-    for ((function, passed), (probe, read)) in passed.iter().zip(&read) {
-        ensure!(function == probe, "{function} was called, not {probe}");
-        for (name, passed) in passed {
-            let found = read
-                .get(name)
-                .with_context(|| format!("{function}: no {name} in {read:?}"))?;
-            let matches = same(passed, found, read.contains_key(&format!("{name} …")));
-            ensure!(
-                matches,
-                "{function}: {name} is {passed}, and {found} was read"
-            );
-        }
-    }
+#[test]
+fn a_profile_check_shows_one_call_of_a_running_process_and_ends_by_itself() -> Result<()> {
+    requires_root!();
+    let mut running = Running::start(Target::Slices.command(&Cache::open()?, &[])?, Place::Host)?;
+    running.until_waiting()?;
+    let pid = running.pid().to_string();
+    let profile = format!("{SOURCES}/slices.toml");
+    let check = ["profile", "check", &profile, "--pid", &pid, "-o", "json"];
+    let child = Command::new(tracer::binary()?)
+        .args(check)
+        .args(["--duration", "60s"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    // It waits for calls only once it is attached; calls before that are not seen.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    running.go()?;
+    running.until_waiting()?;
+    let output = child.wait_with_output()?;
+    running.go()?;
+    running.finish()?;
     ensure!(
-        passed.len() == read.len(),
-        "{} calls were made, and {} were read",
-        passed.len(),
-        read.len()
+        output.status.success(),
+        "the check ended with {}",
+        output.status
     );
+    let checked: Value = serde_json::from_slice(&output.stdout)?;
+    let probes = checked["libraries"][0]["probes"].as_array();
+    for probe in probes.context("no library was checked")? {
+        ensure!(probe["status"] == "resolved", "{probe}");
+        ensure!(probe["call"]["at"] == "entry", "no call was seen: {probe}");
+    }
+    let owned = &checked["libraries"][0]["probes"][3]["call"]["values"];
+    ensure!(owned["word_count"]["number"] == 1, "{owned}");
+    // Text is above the level that nobody granted.
+    ensure!(owned["text"]["unread"] == "level", "{owned}");
     Ok(())
-}
-
-/// Whether what was read is what was passed; of what was cut, its beginning.
-fn same(passed: &Value, read: &Value, cut: bool) -> bool {
-    match (passed, read) {
-        (Value::String(passed), Value::String(read)) => {
-            passed == read || (cut && !read.is_empty() && passed.starts_with(read))
-        }
-        (Value::Array(passed), Value::Array(read)) => {
-            let as_many = passed.len() == read.len() || (cut && !read.is_empty());
-            let pairs = passed.iter().zip(read);
-            as_many
-                && pairs
-                    .into_iter()
-                    .all(|(passed, read)| same(passed, read, cut))
-        }
-        // A target writes 1.0 as 1.
-        (Value::Number(passed), Value::Number(read)) if read.is_f64() => {
-            passed.as_f64() == read.as_f64()
-        }
-        _ => passed == read,
-    }
-}
-
-/// The calls that the target reports, and those that were traced.
-fn run(command: Command, profile: &str, level: &str) -> Result<(Vec<Call>, Vec<Call>)> {
-    let folder = tempfile::tempdir()?;
-    let (profile_file, policy_file) = (
-        folder.path().join("profile.toml"),
-        folder.path().join("policy.toml"),
-    );
-    fs::write(&profile_file, profile)?;
-    fs::write(&policy_file, POLICY)?;
-    let argument = |path: &Path| path.display().to_string();
-    let mut running = Running::start(command, Place::Host)?;
-    running.until_waiting()?;
-    let (profile, policy) = (argument(&profile_file), argument(&policy_file));
-    let mut tracing = Tracing::exact_at(level, &["--profile", &profile, "--policy", &policy])?;
-    tracing.until_attached(running.pid())?;
-    running.go()?;
-    running.until_waiting()?;
-    running.go()?;
-    let pid = running.pid();
-    let lines = running.finish()?;
-    let trace = tracing.interrupt()?;
-    let passed = lines.into_iter().filter_map(|line| match line.event {
-        Event::Call { function, values } => Some((function, values)),
-        _ => None,
-    });
-    Ok((passed.collect(), traced(&trace, pid)?))
-}
-
-fn traced(trace: &Trace, pid: u32) -> Result<Vec<Call>> {
-    let mut calls = Vec::new();
-    for line in trace.of(pid) {
-        let (Body::Called(called), Some(probe)) = (&line.body, &line.probe) else {
-            continue;
-        };
-        let function = probe.as_str().rsplit('/').next().unwrap_or_default();
-        calls.push((function.to_owned(), values(called)?));
-    }
-    Ok(calls)
-}
-
-/// The values without the word that says what each is; `NAME …` stands beside what was cut.
-fn values(called: &Called<Recorded>) -> Result<BTreeMap<String, Value>> {
-    let mut values = BTreeMap::new();
-    for (name, value) in &called.values {
-        let Value::Object(tagged) = serde_json::to_value(value)? else {
-            anyhow::bail!("{name} has no kind");
-        };
-        let (kind, value) = tagged.into_iter().next().context("a value has a kind")?;
-        // Numbers that could be content and are no token ids are written out.
-        let value = match (kind.as_str(), value) {
-            ("ids", Value::String(text)) => serde_json::from_str(&text)?,
-            (_, value) => value,
-        };
-        values.insert(name.to_string(), value);
-    }
-    for name in &called.cut {
-        values.insert(format!("{name} …"), Value::Bool(true));
-    }
-    Ok(values)
 }

@@ -328,6 +328,63 @@ fn completions_and_manual_name_every_command() {
 }
 
 #[test]
+fn a_profile_is_checked_against_a_library_without_attaching_anything() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let profile = folder.path().join("main.toml");
+    let text = "name = \"main\"\nruntime = \"main\"\nrecognise = [\"main\"]\n\
+                [[probe]]\nname = \"main\"\nsignal = \"call\"\ngroup = \"g\"\nrate = 1\n\
+                symbols = [\"main\"]\nfields = { words = \"cstrings rsi count i32 rdi\" }\n\
+                [[probe]]\nname = \"other\"\nsignal = \"call\"\ngroup = \"g\"\nrate = 1\n\
+                symbols = [\"nowhere_to_be_found\"]\n";
+    fs::write(&profile, text).expect("the folder is ours");
+    let own = env!("CARGO_BIN_EXE_tracer");
+    let said = tracer!(
+        "profile",
+        "check",
+        path(&profile),
+        "--binary",
+        own,
+        "-o",
+        "json"
+    );
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{said:?}");
+    let checked: serde_json::Value = serde_json::from_str(&said.out).expect("it is JSON");
+    let probes = &checked["libraries"][0]["probes"];
+    assert_eq!(probes[0]["status"], "resolved", "{checked}");
+    assert_eq!(probes[0]["sites"][0]["role"], "entry");
+    assert_eq!(
+        probes[0]["reads"][0]["reads"],
+        "NUL-terminated texts behind pointers at rsi (argument 2), as many as the 4-byte signed \
+         integer in rdi (argument 1)"
+    );
+    assert_eq!(probes[1]["status"], "absent");
+
+    // Without a library it only has to compile; a mistake is named with its place.
+    assert_eq!(tracer!("profile", "check", path(&profile)).status, Some(0));
+    fs::write(&profile, text.replace("i32 rdi", "i23 rdi")).expect("the folder is ours");
+    let said = tracer!("profile", "check", path(&profile));
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("line 10, column 44"), "{}", said.err);
+}
+
+#[test]
+fn built_in_profiles_are_listed_and_shown() {
+    assert!(tracer!("profile", "list").out.contains("llama.cpp"));
+    let shown = tracer!("profile", "show", "llama").out;
+    assert!(
+        shown.contains("C string") || shown.contains("NUL-terminated text"),
+        "{shown}"
+    );
+    let unknown = tracer!("profile", "show", "lama");
+    assert_eq!(unknown.status, Some(2));
+    assert!(
+        unknown.err.contains("built in are: llama"),
+        "{}",
+        unknown.err
+    );
+}
+
+#[test]
 fn a_reader_that_leaves_ends_the_command_quietly() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tracer"))
         .args(["completions", "bash"])

@@ -25,7 +25,10 @@ use crate::{
     output::progress::Progress,
     profiles::Numbered,
     signals::StopRequest,
-    trace::{run::kernel_text, settings::read_policy},
+    trace::{
+        run::{kernel_text, run_key},
+        settings::read_policy,
+    },
 };
 
 /// How long nothing may happen before signals and the deadline are looked at again.
@@ -99,7 +102,7 @@ fn capture(
         window: Options::WINDOW,
         limit: Options::LIMIT,
     };
-    let mut pipeline = Pipeline::new(options, Engine::new(policy, live.level));
+    let mut pipeline = Pipeline::new(options, Engine::new(policy, live.level, run_key()?)?);
     while !calls.are_complete() && !stop.is_made() && time::BootNanos::now() < deadline {
         for observation in supervisor.next(PAUSE)? {
             pipeline.push(observation);

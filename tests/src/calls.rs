@@ -1,0 +1,133 @@
+//! Compares the calls that a target reports with those that the tracer read.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tracer_event::{Body, Recorded, call::Called};
+
+use crate::{
+    report::Event,
+    tracer::{Trace, Tracing},
+    workload::{Place, Running},
+};
+
+/// A call's function and its values by name.
+pub type Call = (String, BTreeMap<String, Value>);
+
+/// Lets text leave: the targets hold no secret.
+const POLICY: &str = "[fields]\ntext = \"keep\"\n";
+
+/// Runs the command traced at level `text` and compares.
+///
+/// # Errors
+/// Names the first value that was read differently from what the target passed.
+pub fn read_as_passed(command: Command, profile: &str) -> Result<()> {
+    let (passed, read) = run(command, profile, "text")?;
+    for ((function, passed), (probe, read)) in passed.iter().zip(&read) {
+        ensure!(function == probe, "{function} was called, not {probe}");
+        for (name, passed) in passed {
+            let found = read
+                .get(name)
+                .with_context(|| format!("{function}: no {name} in {read:?}"))?;
+            let matches = same(passed, found, read.contains_key(&format!("{name} …")));
+            ensure!(
+                matches,
+                "{function}: {name} is {passed}, and {found} was read"
+            );
+        }
+    }
+    ensure!(
+        passed.len() == read.len(),
+        "{} calls were made, and {} were read",
+        passed.len(),
+        read.len()
+    );
+    Ok(())
+}
+
+/// Whether what was read is what was passed; of what was cut, its beginning.
+fn same(passed: &Value, read: &Value, cut: bool) -> bool {
+    match (passed, read) {
+        (Value::String(passed), Value::String(read)) => {
+            passed == read || (cut && !read.is_empty() && passed.starts_with(read))
+        }
+        (Value::Array(passed), Value::Array(read)) => {
+            let as_many = passed.len() == read.len() || (cut && !read.is_empty());
+            let pairs = passed.iter().zip(read);
+            as_many
+                && pairs
+                    .into_iter()
+                    .all(|(passed, read)| same(passed, read, cut))
+        }
+        // A target writes 1.0 as 1.
+        (Value::Number(passed), Value::Number(read)) if read.is_f64() => {
+            passed.as_f64() == read.as_f64()
+        }
+        _ => passed == read,
+    }
+}
+
+/// The calls that the target reports, and those that were traced.
+///
+/// # Errors
+/// When the target or the tracer fails.
+pub fn run(command: Command, profile: &str, level: &str) -> Result<(Vec<Call>, Vec<Call>)> {
+    let folder = tempfile::tempdir()?;
+    let (profile_file, policy_file) = (
+        folder.path().join("profile.toml"),
+        folder.path().join("policy.toml"),
+    );
+    fs::write(&profile_file, profile)?;
+    fs::write(&policy_file, POLICY)?;
+    let argument = |path: &Path| path.display().to_string();
+    let mut running = Running::start(command, Place::Host)?;
+    running.until_waiting()?;
+    let (profile, policy) = (argument(&profile_file), argument(&policy_file));
+    let mut tracing = Tracing::exact_at(level, &["--profile", &profile, "--policy", &policy])?;
+    tracing.until_attached(running.pid())?;
+    running.go()?;
+    running.until_waiting()?;
+    running.go()?;
+    let pid = running.pid();
+    let lines = running.finish()?;
+    let trace = tracing.interrupt()?;
+    let passed = lines.into_iter().filter_map(|line| match line.event {
+        Event::Call { function, values } => Some((function, values)),
+        _ => None,
+    });
+    Ok((passed.collect(), traced(&trace, pid)?))
+}
+
+fn traced(trace: &Trace, pid: u32) -> Result<Vec<Call>> {
+    let mut calls = Vec::new();
+    for line in trace.of(pid) {
+        let (Body::Called(called), Some(probe)) = (&line.body, &line.probe) else {
+            continue;
+        };
+        let function = probe.as_str().rsplit('/').next().unwrap_or_default();
+        calls.push((function.to_owned(), values(called)?));
+    }
+    Ok(calls)
+}
+
+/// The values without the word that says what each is; `NAME …` stands beside what was cut.
+fn values(called: &Called<Recorded>) -> Result<BTreeMap<String, Value>> {
+    let mut values = BTreeMap::new();
+    for (name, value) in &called.values {
+        let Value::Object(tagged) = serde_json::to_value(value)? else {
+            bail!("{name} has no kind");
+        };
+        let (kind, value) = tagged.into_iter().next().context("a value has a kind")?;
+        // Numbers that could be content and are no token ids are written out.
+        let value = match (kind.as_str(), value) {
+            ("ids", Value::String(text)) => serde_json::from_str(&text)?,
+            (_, value) => value,
+        };
+        values.insert(name.to_string(), value);
+    }
+    for name in &called.cut {
+        values.insert(format!("{name} …"), Value::Bool(true));
+    }
+    Ok(values)
+}
