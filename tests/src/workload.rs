@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -168,6 +168,48 @@ fn tokenizers(cache: &Cache, build: &Package) -> Result<Command> {
     command
         .arg(readable(cache, "tokenizers_host.py")?)
         .arg(build.unpacked(cache)?);
+    Ok(command)
+}
+
+/// A library in a Python process that makes it answer the same questions again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// ONNX Runtime with a model of six nodes.
+    Onnx,
+    /// Hugging Face's tokenizers, trained on a few lines.
+    Tokenizers,
+}
+
+impl Library {
+    /// The command line that runs the library from the folders of its packages.
+    ///
+    /// # Errors
+    /// When there is no Python, or the script cannot be copied.
+    pub fn command(self, cache: &Cache, folders: &[PathBuf]) -> Result<Command> {
+        let name = match self {
+            Self::Onnx => "onnx",
+            Self::Tokenizers => "tokenizers",
+        };
+        let mut command = Command::new(python()?);
+        command
+            .arg("-I")
+            .arg(readable(cache, "library.py")?)
+            .arg(name)
+            .args(folders);
+        Ok(command)
+    }
+}
+
+/// A process that maps the first page of a file as code, and then waits twice.
+///
+/// # Errors
+/// When there is no Python, or the script cannot be copied.
+pub fn mapper(cache: &Cache, file: &Path) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    command
+        .arg("-I")
+        .arg(readable(cache, "mapper.py")?)
+        .arg(file);
     Ok(command)
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod affinity;
+pub mod attach;
 pub mod clock;
 pub mod drain;
 pub mod machine;

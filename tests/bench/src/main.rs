@@ -6,7 +6,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use tracer_bench::{
-    drain, machine::Machine, pipeline, probe_cost, redaction, report::Report, row::Row, served,
+    attach, drain, machine::Machine, pipeline, probe_cost, redaction, report::Report, row::Row,
+    served,
 };
 
 /// Measures every claim about speed.
@@ -27,6 +28,8 @@ struct Arguments {
 enum Group {
     /// What a probe costs the thread that hits it
     ProbeCost,
+    /// How long it takes from the tracer's start to its probes
+    Attach,
     /// How fast records become typed calls
     Drain,
     /// How fast records become redacted events
@@ -74,6 +77,9 @@ fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
     } else {
         None
     };
+    if wanted(Group::Attach) {
+        rows.extend(attach::measure(if quick { 3 } else { 15 })?);
+    }
     if wanted(Group::Drain) {
         rows.push(drain::measure(drain::Extent {
             repetitions: if quick { 3 } else { 11 },

@@ -21,6 +21,7 @@ mod load;
 mod loss;
 pub mod observation;
 pub mod process;
+pub mod proof;
 mod ring;
 pub mod supervisor;
 pub mod survey;

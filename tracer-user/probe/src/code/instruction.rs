@@ -62,6 +62,10 @@ pub enum Refused {
     /// It is privileged, traps, or holds off interrupts.
     #[error("it is privileged, traps, or masks exceptions")]
     Opcode,
+    /// Its prefix is of AVX or AVX-512, behind which the kernel takes the opcode's byte for the
+    /// instruction that has that byte without the prefix, and refuses that one.
+    #[error("the kernel mistakes the vector instruction with opcode {0:#04x} for another")]
+    Vector(u8),
 }
 
 impl SiteClass {
@@ -82,6 +86,11 @@ pub(super) fn classify(instruction: &Instruction, bytes: &[u8]) -> Result<SiteCl
         .find(|prefix| matches!(prefix, 0x26 | 0x2e | 0x36 | 0x3e | 0xf0))
     {
         return Err(Refused::Prefix(bad));
+    }
+    if let Some(opcode) = vector_opcode(&bytes[prefixes.len()..])
+        && is_refused_alone(opcode)
+    {
+        return Err(Refused::Vector(opcode));
     }
     let sized = prefixes.contains(&0x66);
     let branch = |kind| {
@@ -118,6 +127,58 @@ fn legacy_prefixes(bytes: &[u8]) -> &[u8] {
     };
     let count = bytes.iter().take_while(|byte| is_prefix(byte)).count();
     &bytes[..count]
+}
+
+/// The byte of the opcode behind a prefix of AVX (`c4`, `c5`) or AVX-512 (`62`).
+fn vector_opcode(bytes: &[u8]) -> Option<u8> {
+    let prefix = match bytes.first()? {
+        0xc5 => 2,
+        0xc4 => 3,
+        0x62 => 4,
+        _ => return None,
+    };
+    bytes.get(prefix).copied()
+}
+
+/// Opcodes of one byte that the kernel refuses in 64-bit code (`good_insns_64`): they do not exist
+/// there, are prefixes, or do input and output, interrupts and far calls.
+fn is_refused_alone(opcode: u8) -> bool {
+    matches!(
+        opcode,
+        0x06 | 0x07
+            | 0x0e
+            | 0x16
+            | 0x17
+            | 0x1e
+            | 0x1f
+            | 0x26
+            | 0x27
+            | 0x2e
+            | 0x2f
+            | 0x36
+            | 0x37
+            | 0x3e
+            | 0x3f
+            | 0x60..=0x62
+            | 0x6c..=0x6f
+            | 0x82
+            | 0x9a
+            | 0xc4
+            | 0xc5
+            | 0xcc
+            | 0xcd
+            | 0xce
+            | 0xcf
+            | 0xd4..=0xd6
+            | 0xe4..=0xe7
+            | 0xea
+            | 0xec..=0xef
+            | 0xf0
+            | 0xf1
+            | 0xf4
+            | 0xfa
+            | 0xfb
+    )
 }
 
 fn is_masking_or_privileged(mnemonic: Mnemonic) -> bool {
@@ -232,6 +293,13 @@ mod tests {
             class(&[0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0]),
             Err(Refused::Prefix(0x2e))
         );
+        // vmovdqu 0x54(%rsi), %xmm0 and vpxor; vmovups is taken for adc, which is allowed.
+        assert_eq!(
+            class(&[0xc5, 0xfa, 0x6f, 0x46, 0x54]),
+            Err(Refused::Vector(0x6f))
+        );
+        assert_eq!(class(&[0xc5, 0xf9, 0xef, 0xc0]), Err(Refused::Vector(0xef)));
+        assert!(class(&[0xc5, 0xf8, 0x10, 0x06]).is_ok());
         assert_eq!(class(&[0xf4]), Err(Refused::Opcode));
         assert_eq!(class(&[0x0f, 0x0b]), Err(Refused::Opcode));
         assert_eq!(class(&[0x06]), Err(Refused::Undecodable));

@@ -4,7 +4,7 @@
 //! may have a feature compiled out or forbidden; so each probe does the thing itself, with programs
 //! small enough to need no object.
 
-mod assembly;
+pub(crate) mod assembly;
 mod host;
 mod own_site;
 

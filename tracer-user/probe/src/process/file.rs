@@ -35,6 +35,12 @@ impl FileId {
             inode: metadata.ino(),
         }
     }
+
+    /// Whether the file lies on a device that the kernel itself reads. Others (major number 0) are
+    /// file systems such as FUSE, which somebody else answers for, and overlays, which may lie on one.
+    pub(crate) fn is_on_a_block_device(self) -> bool {
+        self.device >> 20 != 0
+    }
 }
 
 /// What tells whether two open files are one inode to a probe: a probe sits on the real inode, and
@@ -149,6 +155,12 @@ impl MappedFile {
     pub(crate) fn keys(&self) -> [InodeKey; 2] {
         let stamp = InodeKey::Overlay(Stamp::of(&self.metadata));
         [InodeKey::File(self.id()), stamp]
+    }
+
+    /// Whether its size and times are still those that it was opened with.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        let now = self.file.metadata();
+        now.is_ok_and(|now| Stamp::of(&now) == Stamp::of(&self.metadata))
     }
 
     /// Whether the file lies in an overlay.

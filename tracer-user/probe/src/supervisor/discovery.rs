@@ -1,15 +1,12 @@
 //! Finding libraries, before they are mapped, when they are, and in what runs already.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Instant};
 
 use super::{
     Supervisor,
-    known::Verdict,
-    library::{Library, State, Workshop},
-    plan::{self, Plan},
+    library::{State, Workshop},
 };
 use crate::{
-    code::ImageError,
     observation::{AttachReport, LibraryId, NotAttachable, Observation, ProbeId, Runtime},
     process::{FileId, MappedFile, Mapping, Process, ProcessId, executable_mappings},
     time::BootNanos,
@@ -20,7 +17,7 @@ const MOST_EARLY_FILES: usize = 4096;
 
 /// How a mapping came to our notice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Noticed {
+pub(super) enum Noticed {
     /// The kernel told when it was made.
     AsItHappened,
     /// It was there when we looked.
@@ -90,7 +87,7 @@ impl Supervisor {
     }
 
     /// Looks at everything that a process maps. That it ends meanwhile is nothing unusual.
-    fn look_at(&mut self, pid: u32, noticed: Noticed) {
+    pub(super) fn look_at(&mut self, pid: u32, noticed: Noticed) {
         if pid == std::process::id() {
             return;
         }
@@ -127,87 +124,7 @@ impl Supervisor {
         }
     }
 
-    /// What a mapped file is, and whether that was not known before.
-    fn look_into(&mut self, pid: u32, mapping: &Mapping) -> (Option<LibraryId>, bool) {
-        let Ok(file) = MappedFile::open(pid, mapping) else {
-            return (None, false);
-        };
-        let verdict = self.known.verdict(&file);
-        let (library, is_new) = match verdict {
-            Verdict::Library(library) => (Some(library), false),
-            Verdict::Nothing => (None, false),
-            Verdict::Unknown => (self.consider(file, Some(pid)), true),
-        };
-        if let Some(library) = library {
-            self.known.add_name(mapping.file, library);
-        }
-        (library, is_new)
-    }
-
-    /// Attaches to a file if a profile recognises it.
-    fn consider(&mut self, file: MappedFile, pid: Option<u32>) -> Option<LibraryId> {
-        if let Verdict::Library(library) = self.known.verdict(&file) {
-            return Some(library);
-        }
-        if let Some(pid) = pid
-            && !self.is_wanted(pid)
-        {
-            // Not remembered: a process that is traced may map the file later.
-            return None;
-        }
-        let begin = Instant::now();
-        let profiles = Arc::clone(&self.profiles);
-        let recognised = match plan::recognise(&file, pid, &profiles) {
-            Ok(Some(recognised)) => recognised,
-            Ok(None) => {
-                self.known.pass_over(&file);
-                return None;
-            }
-            Err(error) => {
-                if let Some(reason) = worth_telling(&error) {
-                    self.refuse(pid, &file, None, reason);
-                }
-                self.known.pass_over(&file);
-                return None;
-            }
-        };
-        let place = recognised.profile;
-        let Plan {
-            probes,
-            refused,
-            notes,
-        } = plan::plan(
-            &recognised,
-            &profiles[place],
-            self.shadow_stacks,
-            self.prices,
-        );
-        for reason in notes {
-            self.refuse(pid, &file, None, reason);
-        }
-        for (probe, reason) in refused {
-            let id = self.probe_id(place, probe);
-            self.refuse(pid, &file, id, reason);
-        }
-        let id = LibraryId(u32::try_from(self.libraries.len()).unwrap_or(u32::MAX));
-        self.known.add_library(&file, id);
-        let first = self.probe_id(place, 0).map_or(0, |id| id.0);
-        let group_of = |probe: usize| {
-            let id = ProbeId(first + u16::try_from(probe).unwrap_or(u16::MAX));
-            (id, profiles[place].probes[probe].group.clone())
-        };
-        let plan = Plan {
-            probes,
-            refused: Vec::new(),
-            notes: Vec::new(),
-        };
-        let library = Library::new(id, place, file, recognised.build_id, plan, group_of);
-        self.libraries.push(library);
-        self.attach_library(id, pid, begin);
-        Some(id)
-    }
-
-    fn attach_library(&mut self, id: LibraryId, pid: Option<u32>, begin: Instant) {
+    pub(super) fn attach_library(&mut self, id: LibraryId, pid: Option<u32>, begin: Instant) {
         let library = &mut self.libraries[id.0 as usize];
         let mut failures = Vec::new();
         for group in library.groups() {
@@ -260,7 +177,7 @@ impl Supervisor {
         }
     }
 
-    fn is_wanted(&self, pid: u32) -> bool {
+    pub(super) fn is_wanted(&self, pid: u32) -> bool {
         Process::read(pid).is_ok_and(|process| self.targets.includes(&process))
     }
 
@@ -294,38 +211,21 @@ impl Supervisor {
             })));
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         pid: Option<u32>,
-        file: &MappedFile,
+        path: &Path,
         probe: Option<ProbeId>,
         reason: String,
     ) {
         self.pending
             .push_back(Observation::NotAttachable(NotAttachable {
                 process: pid.and_then(|pid| ProcessId::of(pid).ok()),
-                path: file.path().to_owned(),
+                path: path.to_owned(),
                 probe,
                 reason,
                 time: BootNanos::now(),
             }));
-    }
-}
-
-/// Most files that a process maps are none of ours, whatever they are; only a damaged one that
-/// looks like a library deserves a word.
-fn worth_telling(error: &ImageError) -> Option<String> {
-    match error {
-        ImageError::NotElf { .. }
-        | ImageError::ThirtyTwoBit
-        | ImageError::BigEndian
-        | ImageError::Machine { .. }
-        | ImageError::NotLoadable { .. } => None,
-        ImageError::Read { .. }
-        | ImageError::Outside { .. }
-        | ImageError::TooLarge { .. }
-        | ImageError::Unmapped { .. }
-        | ImageError::Malformed { .. } => Some(error.to_string()),
     }
 }
 

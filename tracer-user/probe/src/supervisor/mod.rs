@@ -6,15 +6,17 @@
 mod accounts;
 mod config;
 mod discovery;
+mod examination;
 mod functions;
 mod known;
 pub(crate) mod library;
 mod lifecycle;
 pub(crate) mod plan;
+mod reader;
 mod sites;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     sync::Arc,
     thread,
@@ -26,8 +28,10 @@ use tracer_profile::{Mode, Probe, Profile};
 
 use self::{
     accounts::Accounts,
+    examination::Slow,
     known::Known,
     library::{Closing, Library},
+    reader::Reader,
     sites::SiteTable,
 };
 use crate::{
@@ -37,6 +41,7 @@ use crate::{
     inside::Inside,
     load::{Diagnostics, KernelHalf},
     observation::{Means, Observation, ProbeId, RecordBatch},
+    process::FileId,
     target::{TargetError, Targets},
     watch::Watch,
 };
@@ -45,6 +50,8 @@ pub use config::{Config, Selection, StartError};
 
 /// How often the accounts are done: losses, costs, silence.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a file that is read slowly has been read.
+const LOOK_AT_SLOW_EVERY: Duration = Duration::from_millis(50);
 /// How often every process is looked at, for what no event told.
 const RESCAN_EVERY: Duration = Duration::from_secs(10);
 /// The same where the kernel does not tell of new mappings.
@@ -66,6 +73,11 @@ pub struct Supervisor {
     sites: SiteTable,
     libraries: Vec<Library>,
     known: Known,
+    reader: Reader,
+    /// Files whose reading takes long.
+    slow: Vec<Slow>,
+    /// Files that are not read again: their reading takes long, or did.
+    given_up: HashSet<FileId>,
     closing: Vec<Closing>,
     accounts: Accounts,
     prices: Prices,
@@ -130,6 +142,9 @@ impl Supervisor {
             sites: SiteTable::new(),
             libraries: Vec::new(),
             known: Known::default(),
+            reader: Reader::default(),
+            slow: Vec::new(),
+            given_up: HashSet::new(),
             closing: Vec::new(),
             accounts: Accounts::new(govern.then_some(prices)),
             prices,
@@ -154,6 +169,7 @@ impl Supervisor {
         let end = Instant::now() + timeout;
         loop {
             self.notice_mappings();
+            self.look_at_slow();
             self.take_records();
             let now = Instant::now();
             if now >= self.next_rescan {
@@ -177,6 +193,11 @@ impl Supervisor {
                 .next_accounts
                 .min(self.next_rescan)
                 .saturating_duration_since(now);
+            let due = if self.waits_for_slow() {
+                due.min(LOOK_AT_SLOW_EVERY)
+            } else {
+                due
+            };
             self.kernel
                 .rings
                 .wait(left.min(due))

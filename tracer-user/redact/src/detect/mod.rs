@@ -84,7 +84,7 @@ pub enum RuleId {
 /// What a scan may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest text, in bytes. A hostile one takes up to sixty times that in memory meanwhile.
+    /// Longest text, in bytes.
     pub max_text: usize,
     /// How deep encodings may be nested.
     pub max_depth: usize,
@@ -98,7 +98,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_text: 1 << 20,
+            max_text: 16 << 20,
             max_depth: 4,
             max_findings: 1 << 20,
             is_whole: true,
