@@ -6,6 +6,7 @@ pub mod affinity;
 pub mod attach;
 pub mod clock;
 pub mod drain;
+pub mod hashing;
 pub mod machine;
 pub mod pipeline;
 pub mod probe_cost;

@@ -6,8 +6,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use tracer_bench::{
-    attach, drain, machine::Machine, pipeline, probe_cost, redaction, report::Report, row::Row,
-    served,
+    attach, drain, hashing, machine::Machine, pipeline, probe_cost, redaction, report::Report,
+    row::Row, served,
 };
 
 /// Measures every claim about speed.
@@ -36,6 +36,8 @@ enum Group {
     Pipeline,
     /// How fast texts are searched for what must not leave
     Redaction,
+    /// How fast model files are hashed
+    Hashing,
     /// Tokens a second of llama.cpp, traced and untraced
     Served,
 }
@@ -95,6 +97,11 @@ fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
     if wanted(Group::Redaction) {
         rows.extend(redaction::measure(redaction::Extent {
             repetitions: if quick { 3 } else { 11 },
+        })?);
+    }
+    if wanted(Group::Hashing) {
+        rows.extend(hashing::measure(hashing::Extent {
+            repetitions: if quick { 3 } else { 15 },
         })?);
     }
     if wanted(Group::Served) {

@@ -34,16 +34,28 @@ impl Ignored {
 
     /// Adds a path as an operator types it, if it lies in the model: relative ones start where the
     /// operator is, or else in the model.
-    pub fn add_path(&mut self, model: &Path, path: &Path) {
-        let from_model = || {
+    pub fn add_typed(&mut self, model: &Path, path: &Path) {
+        if !self.add_path(model, path)
+            && path.is_relative()
+            && let Some(name) = inside(path)
+        {
+            self.extend([name.as_str()]);
+        }
+    }
+
+    /// Adds a path if it lies in the model, and says whether it does. A relative one starts where
+    /// the operator is.
+    pub fn add_path(&mut self, model: &Path, path: &Path) -> bool {
+        let within = || {
             let (model, path) = (absolute(model)?, absolute(path)?);
             inside(path.strip_prefix(model).ok()?)
         };
-        let relative = || path.is_relative().then(|| inside(path)).flatten();
-        if let Some(name) = from_model().or_else(relative)
-            && !self.names.contains(&name)
-        {
-            self.names.push(name);
+        match within() {
+            Some(name) => {
+                self.extend([name.as_str()]);
+                true
+            }
+            None => false,
         }
     }
 
@@ -122,9 +134,12 @@ mod tests {
         let model = folder.path().join("model");
         std::fs::create_dir(&model).unwrap();
         let mut ignored = Ignored::default();
-        ignored.add_path(&model, &model.join("notes.txt"));
-        ignored.add_path(&model, Path::new("sub/x"));
-        ignored.add_path(&model, &folder.path().join("elsewhere"));
+        ignored.add_typed(&model, &model.join("notes.txt"));
+        ignored.add_typed(&model, Path::new("sub/x"));
+        ignored.add_typed(&model, &folder.path().join("elsewhere"));
         assert_eq!(ignored.names(), ["notes.txt", "sub/x"]);
+        // A bundle's path never starts in the model.
+        assert!(!ignored.add_path(&model, Path::new("sub/y")));
+        assert_eq!(ignored.names().len(), 2);
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Sign) -> Result<Outcome> {
     let tree = Tree::open(model, symlinks)?;
     let mut ignored = Ignored::git();
     for path in ignore_paths {
-        ignored.add_path(model, path);
+        ignored.add_typed(model, path);
     }
     ignored.add_path(model, bundle);
     let form = Form {

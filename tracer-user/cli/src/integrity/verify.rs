@@ -263,12 +263,11 @@ fn stored(arguments: &Verify) -> Result<Plan> {
 }
 
 fn rules(arguments: &Verify, mut ignored: Ignored, source: Option<&Path>) -> Rules {
-    let typed = arguments
-        .ignore_paths
-        .iter()
-        .map(std::path::PathBuf::as_path);
-    for path in typed.chain(source) {
-        ignored.add_path(&arguments.model, path);
+    for path in &arguments.ignore_paths {
+        ignored.add_typed(&arguments.model, path);
+    }
+    if let Some(source) = source {
+        ignored.add_path(&arguments.model, source);
     }
     Rules {
         ignored,

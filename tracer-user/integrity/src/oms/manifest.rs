@@ -135,6 +135,15 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Reads a statement whatever its signature, to show or to test it. What is to be believed comes
+    /// from [`Bundle::verify`](super::Bundle::verify).
+    ///
+    /// # Errors
+    /// If it is no statement about a model.
+    pub fn read_unverified(statement: &[u8]) -> Result<Self, super::StatementError> {
+        super::statement::read(statement)
+    }
+
     /// The model's name, for information.
     #[must_use]
     pub fn model(&self) -> &str {
