@@ -3,6 +3,7 @@
 mod detaching;
 pub(crate) mod run;
 pub(crate) mod settings;
+mod vouching;
 
 use std::io::{self, Write};
 

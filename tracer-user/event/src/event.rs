@@ -12,6 +12,7 @@ use crate::{
     call::Called,
     identity::{Label, Name},
     inference::{Request, RuntimeError, Step, Text, Tokens},
+    integrity::FileVerdict,
     loss::Loss,
     model::{ContextFreed, ContextSnapshot, ModelFreed, ModelSnapshot},
     operation::OperationHistogram,
@@ -94,6 +95,9 @@ pub enum Body<C> {
     /// Latencies of a hot operation.
     #[serde(rename = "op.histogram")]
     OperationHistogram(OperationHistogram),
+    /// A model's file was compared with what somebody vouched for.
+    #[serde(rename = "integrity.verdict")]
+    FileVerdict(Box<FileVerdict<C>>),
     /// Something was lost.
     #[serde(rename = "loss")]
     Loss(Loss),
@@ -184,6 +188,7 @@ impl<C> Body<C> {
             Self::Called(_) => "op.call",
             Self::Text(_) => "content.text",
             Self::OperationHistogram(_) => "op.histogram",
+            Self::FileVerdict(_) => "integrity.verdict",
             Self::Loss(_) => "loss",
             Self::SessionStarted(_) => "session.started",
             Self::RuntimeFound(_) => "agent.runtime_found",
@@ -213,6 +218,7 @@ impl<C> Body<C> {
             Self::Called(body) => Body::Called(Box::new(body.map(change))),
             Self::Text(body) => Body::Text(Box::new(body.map(change))),
             Self::OperationHistogram(body) => Body::OperationHistogram(body),
+            Self::FileVerdict(body) => Body::FileVerdict(Box::new(body.map(change))),
             Self::Loss(body) => Body::Loss(body),
             Self::SessionStarted(body) => Body::SessionStarted(body),
             Self::RuntimeFound(body) => Body::RuntimeFound(Box::new(body.map(change))),

@@ -16,6 +16,7 @@ pub mod diff;
 mod event;
 mod identity;
 pub mod inference;
+pub mod integrity;
 mod known;
 mod loss;
 pub mod model;

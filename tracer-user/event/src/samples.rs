@@ -8,7 +8,7 @@ use crate::{
     Body, BootNanos, BuildId, Cgroup, ContainerId, ContextId, Cpu, Device, Digest, Event, Grant,
     Inode, Known, Label, Level, Loss, LossReason, ModelId, Moment, Name, Nanos, OperationHistogram,
     Pid, Place, Position, RawEvent, RequestId, Schema, SequenceId, StartTicks, Tid, WallNanos,
-    agent, call, inference, model, process,
+    agent, call, inference, integrity, model, process,
 };
 
 /// What is found in every field that is searched by default, and stands in those that are dropped:
@@ -171,6 +171,18 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             sum: Nanos(7),
             buckets: vec![0, 1, 2],
         }),
+        Body::FileVerdict(Box::new(integrity::FileVerdict {
+            model: ModelId(1),
+            path: Known::Known(text("/srv/models/tiny.gguf")),
+            inode: Known::Known(inode(131)),
+            size: Known::Known(17_000_000),
+            digest: Known::Known(Digest([0xcd; 32])),
+            outcome: integrity::VerdictOutcome::Verified,
+            guarantee: Known::Known(integrity::VerdictGuarantee::G2),
+            reason: Label::new("a read lease was held while it was hashed"),
+            source: Name::new("tiny.sig"),
+            duration: Nanos(9_000_000),
+        })),
         Body::Loss(Loss {
             reason: LossReason::RingFull,
             count: 17,

@@ -4,6 +4,7 @@ use std::{num::NonZeroU64, ops::Range};
 
 use crate::{
     digest::{Algorithm, ContentDigest},
+    hash::Hashed,
     oms::{Manifest, Serialization},
     sums::Sums,
 };
@@ -34,6 +35,21 @@ pub struct ExpectedPiece {
     pub range: Option<Range<u64>>,
     /// What it must be.
     pub digest: ContentDigest,
+}
+
+impl ExpectedFile {
+    /// Whether a hashed file has these contents, whatever its name.
+    #[must_use]
+    pub fn is(&self, hashed: &Hashed) -> bool {
+        self.pieces.len() == hashed.pieces.len()
+            && std::iter::zip(&self.pieces, &hashed.pieces).all(|(expected, found)| {
+                let same_range = expected
+                    .range
+                    .as_ref()
+                    .is_none_or(|range| *range == found.range);
+                expected.digest == found.digest && same_range
+            })
+    }
 }
 
 impl Expected {

@@ -117,7 +117,7 @@ pub fn find(path: &Path) -> Result<Stored, StoreError> {
         source,
     })?;
     let found = if real.is_file() {
-        match blob(&real) {
+        match named_by_digest(&real) {
             Some(blob) => Some(one_blob(&real, blob)?),
             None if is_below(&real, "manifests") => Some(ollama_manifest(&real)?),
             None => None,
@@ -134,8 +134,9 @@ pub fn find(path: &Path) -> Result<Stored, StoreError> {
         .ok_or_else(|| StoreError::NoStore(path.to_owned()))
 }
 
-/// What a blob's name says of it.
-fn blob(path: &Path) -> Option<(StoreKind, ContentDigest)> {
+/// What the name of a blob in a store says of it; `None` for any other path.
+#[must_use]
+pub fn named_by_digest(path: &Path) -> Option<(StoreKind, ContentDigest)> {
     if name(path.parent()?) != Some("blobs") {
         return None;
     }
@@ -214,7 +215,7 @@ fn snapshot(folder: &Path) -> Result<Option<Stored>, StoreError> {
         // A file that is no link to a blob has no digest; it will count as unexpected.
         if let Ok(target) = target
             && target.parent() == Some(&blobs)
-            && let Some((_, digest)) = blob(&target)
+            && let Some((_, digest)) = named_by_digest(&target)
         {
             expected.push((name, digest));
         }

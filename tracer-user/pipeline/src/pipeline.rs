@@ -10,6 +10,7 @@ use tracer_event::{
     Body, BootNanos, Content, Event, Grant, Known, Label, Loss, LossReason, Moment, Name, Pid,
     Place, Raw, Schema, WallNanos,
     agent::{RuntimeGone, SessionStarted, Silent, Summary},
+    integrity::FileVerdict,
     process::{ProcessExited, ProcessOrigin},
 };
 use tracer_probe::observation::{self, Observation};
@@ -82,6 +83,8 @@ pub struct Pipeline {
     names: Names,
     totals: Totals,
     losses: OwnLosses,
+    /// What others have told, until its time has come.
+    told: Vec<Draft>,
     output: Output,
     /// How many values could not be searched so far.
     unsearched: u64,
@@ -127,6 +130,7 @@ impl Pipeline {
             names: Names::new(&options.profiles),
             totals: Totals::default(),
             losses: OwnLosses::new(began),
+            told: Vec::new(),
             boot_to_wall: boot_to_wall(),
             options,
             engine,
@@ -148,11 +152,21 @@ impl Pipeline {
         }
     }
 
+    /// Takes a verdict on a file of a process, made beside the event path. It is written in its
+    /// place in time, like everything else.
+    pub fn push_verdict(&mut self, pid: Pid, verdict: FileVerdict<Raw<Content>>) {
+        let now = boot(tracer_probe::time::BootNanos::now());
+        self.told.push(Draft {
+            pid: Some(pid),
+            ..Draft::of_agent(now, Body::FileVerdict(Box::new(verdict)))
+        });
+    }
+
     /// Whether something waits for the window to pass: the caller should come back to
     /// [`Pipeline::advance`] after [`Options::window`] even if nothing happens.
     #[must_use]
     pub fn holds_back(&self) -> bool {
-        !self.merge.is_empty()
+        !self.merge.is_empty() || !self.told.is_empty()
     }
 
     /// Writes every event that is not expected to be preceded by another: all rings have been
@@ -243,6 +257,9 @@ impl Pipeline {
                 What::Item(observation) => self.observe(observation, late, probes),
             }
             self.write(sink)?;
+        }
+        for draft in self.told.extract_if(.., |draft| draft.time <= watermark) {
+            self.output.emit(draft);
         }
         let given_up = mem::take(&mut self.output.given_up);
         self.losses.add(LossReason::TableFull, given_up);

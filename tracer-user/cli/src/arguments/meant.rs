@@ -56,6 +56,8 @@ pub(crate) struct Trace {
     pub(crate) duration: Option<Duration>,
     pub(crate) level: CaptureLevel,
     pub(crate) profiles: Vec<PathBuf>,
+    /// What the files of loaded models are compared with, if with anything.
+    pub(crate) vouch: Option<integrity::Against>,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) govern: bool,
     /// From which level on the kernel programs' own log is printed.
@@ -156,6 +158,7 @@ fn resolve_trace(typed: typed::Trace) -> Result<Trace> {
         duration,
         capture,
         profiles,
+        vouch,
         policy,
         no_govern,
         kernel_log,
@@ -191,6 +194,7 @@ fn resolve_trace(typed: typed::Trace) -> Result<Trace> {
         duration,
         level,
         profiles: profiles.profile,
+        vouch: integrity::resolve_vouch(vouch)?,
         policy,
         govern: !no_govern,
         kernel_log,

@@ -94,6 +94,8 @@ pub(crate) struct Trace {
     pub(crate) capture: Capture,
     #[command(flatten)]
     pub(crate) profiles: Profiles,
+    #[command(flatten)]
+    pub(crate) vouch: Vouch,
     /// Redaction policy (TOML) in place of the built-in one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
@@ -111,6 +113,29 @@ pub(crate) struct Trace {
     /// Print what these arguments mean, every default included, and end
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// What the files of loaded models are compared with; one at a time.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("vouch").args(["verify_bundle", "verify_sha256sums", "verify_auto"]))]
+pub(crate) struct Vouch {
+    /// Compare the files that models are mapped from with this signature (Model Signing v1.0)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) verify_bundle: Option<PathBuf>,
+    /// With --verify-bundle: the signer's public key, as PEM
+    #[arg(long, value_name = "FILE", requires = "verify_bundle", conflicts_with = "cert_chain",
+          value_hint = ValueHint::FilePath)]
+    pub(crate) public_key: Option<PathBuf>,
+    /// With --verify-bundle: trusted certificates, as PEM; repeatable
+    #[arg(long, value_name = "FILE", requires = "verify_bundle", action = ArgAction::Append,
+          value_hint = ValueHint::FilePath)]
+    pub(crate) cert_chain: Vec<PathBuf>,
+    /// Compare them with a list as sha256sum writes it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) verify_sha256sums: Option<PathBuf>,
+    /// Compare them with their names in a Hugging Face cache or an Ollama store
+    #[arg(long)]
+    pub(crate) verify_auto: bool,
 }
 
 /// Compare two model.loaded snapshots

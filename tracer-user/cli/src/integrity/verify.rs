@@ -80,11 +80,7 @@ struct Plan {
 
 fn compare(arguments: &Verify, now: Duration) -> Result<Compared> {
     let plan = match &arguments.against {
-        Against::Key { bundle, key } => {
-            let key = PublicKey::from_pem(&read_pem(key)?)
-                .with_context(|| format!("--public-key {}", key.display()))?;
-            signed(arguments, bundle, &Trust::Key(key))?
-        }
+        Against::Key { bundle, key } => signed(arguments, bundle, &trusted_key(key)?)?,
         Against::Certificates {
             bundle,
             trusted,
@@ -131,6 +127,39 @@ fn certificates(files: &[std::path::PathBuf], at: Duration) -> Result<Trust> {
     let anchors =
         TrustAnchors::from_pems(texts.iter().map(Vec::as_slice)).context("--cert-chain")?;
     Ok(Trust::certificates(anchors, at))
+}
+
+/// The files that a bundle or a list vouches for, whichever model they are of.
+///
+/// # Errors
+/// If it cannot be read or is not believed.
+pub(crate) fn expected_files(against: &Against) -> Result<Expected> {
+    let trust = match against {
+        Against::Key { key, .. } => trusted_key(key)?,
+        Against::Certificates { trusted, at, .. } => certificates(
+            trusted,
+            at.map_or_else(now, |at| Ok(Duration::from_secs(at)))?,
+        )?,
+        Against::Sums(list) => {
+            let parsed = sums::parse(&read(list, MAX_SUMS + 1)?);
+            let parsed = parsed.with_context(|| format!("read the list {}", list.display()))?;
+            return Ok(Expected::of_sums(&parsed, None));
+        }
+        Against::Store => return Ok(Expected::of_files([])),
+    };
+    let (Against::Key { bundle, .. } | Against::Certificates { bundle, .. }) = against else {
+        return Ok(Expected::of_files([]));
+    };
+    let (_, manifest) = Bundle::parse(&read(bundle, MAX_BUNDLE + 1)?)
+        .and_then(|bundle| bundle.verify(&trust))
+        .with_context(|| format!("the bundle {} is not believed", bundle.display()))?;
+    Ok(Expected::of_manifest(&manifest, None))
+}
+
+fn trusted_key(path: &Path) -> Result<Trust> {
+    let key = PublicKey::from_pem(&read_pem(path)?)
+        .with_context(|| format!("--public-key {}", path.display()))?;
+    Ok(Trust::Key(key))
 }
 
 /// A bundle that is not believed is a result, no error.

@@ -62,6 +62,7 @@ impl Closing {
             | Body::Tokens(_)
             | Body::Called(_)
             | Body::Text(_)
+            | Body::FileVerdict(_)
             | Body::SessionStarted(_)
             | Body::RuntimeGone(_)
             | Body::Attached(_)

@@ -13,17 +13,18 @@ use std::{
 };
 
 use tracer_event::{
-    Body, Event, Loss, Nanos, Pid, WallNanos,
+    Body, Event, Known, Loss, Nanos, Pid, WallNanos,
     agent::{Attached, NotAttachable, RuntimeFound, SessionStarted, Shed, ShedCause, Silent},
     call::Called,
     inference::{Direction, Outcome, RuntimeError, Step, Text, Tokens},
+    integrity::{FileVerdict, VerdictOutcome},
     process::{ProcessExited, ProcessSeen},
 };
 
 use self::operations::Operations;
 pub(crate) use self::shown::Shown;
 use super::closing::describe;
-use crate::text::{Palette, Tone, count, counted, short_duration};
+use crate::text::{Palette, Tone, count, counted, printable, short_duration};
 
 /// Equal failures of one process are shown once in this time, and counted in between.
 const QUIET: Nanos = Nanos(1_000_000_000);
@@ -118,6 +119,7 @@ impl Pretty {
             }
             Body::Step(step) => self.step(event, step),
             Body::RuntimeError(error) => self.runtime_error(event, error),
+            Body::FileVerdict(verdict) => self.verdict(event, verdict),
             Body::Tokens(tokens) => self.tokens(event, tokens),
             Body::Called(called) => self.called(event, called),
             Body::Text(text) => self.text(event, text),
@@ -299,6 +301,28 @@ impl Pretty {
             Tone::Bad,
             &format!("the runtime gives up{place}: {message}"),
         )
+    }
+
+    fn verdict<C: Shown>(&mut self, event: &Event<C>, verdict: &FileVerdict<C>) -> String {
+        let (tone, word) = match verdict.outcome {
+            VerdictOutcome::Verified => (Tone::Good, "verified"),
+            VerdictOutcome::NotVerified => (Tone::Bad, "not verified"),
+            VerdictOutcome::Undetermined => (Tone::Warning, "neither verified nor refuted"),
+        };
+        let guarantee = match verdict.guarantee {
+            Known::Known(guarantee) => format!("{guarantee:?}, "),
+            Known::Unknown => String::new(),
+        };
+        let what = format!(
+            "{} is {word} against {} ({guarantee}{})",
+            verdict
+                .path
+                .value()
+                .map_or_else(|| "a model file".to_owned(), Shown::shown),
+            printable(verdict.source.as_str()),
+            verdict.reason,
+        );
+        self.note(event, tone, &what)
     }
 
     fn tokens<C: Shown>(&mut self, event: &Event<C>, tokens: &Tokens<C>) -> String {

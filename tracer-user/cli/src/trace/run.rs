@@ -9,12 +9,16 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rustix::rand::GetRandomFlags;
-use tracer_event::{BootNanos, Label, Name};
-use tracer_pipeline::{Options, Pipeline, PipelineError};
+use tracer_event::{BootNanos, Label, Name, RedactedEvent};
+use tracer_pipeline::{Options, Pipeline, PipelineError, Sink};
 use tracer_probe::{Selection, Supervisor, time};
 use tracer_redact::{Engine, RunKey};
 
-use super::{detaching, settings::Settings};
+use super::{
+    detaching,
+    settings::Settings,
+    vouching::{Verdict, Vouching},
+};
 use crate::{
     outcome::Outcome,
     output::{outputs::Outputs, progress::Progress},
@@ -33,6 +37,7 @@ pub(super) struct Run {
     pipeline: Pipeline,
     outputs: Outputs,
     probes: Numbered,
+    vouching: Option<Vouching>,
     selection: Selection,
     /// When to say that nothing was found yet; none once that is settled.
     lonely_from: Option<time::BootNanos>,
@@ -44,6 +49,8 @@ impl Run {
     /// # Errors
     /// If the host does not allow it, or the selection names what is not there.
     pub(super) fn start(settings: &Settings, outputs: Outputs) -> Result<Self> {
+        let against = settings.arguments.vouch.as_ref();
+        let vouching = against.map(Vouching::start).transpose()?;
         let progress = Progress::of("attaching");
         let supervisor = Supervisor::start(settings.probe_config()).context("cannot trace")?;
         drop(progress);
@@ -63,6 +70,7 @@ impl Run {
             supervisor,
             pipeline: Pipeline::new(options, engine),
             outputs,
+            vouching,
             selection: settings.arguments.selection.clone(),
             lonely_from: Some(time::BootNanos::now().after(LONELY)),
         })
@@ -85,9 +93,19 @@ impl Run {
         // The rings are read once more, so that `read` is not as old as the pause.
         let read = time::BootNanos::now();
         self.take(Duration::ZERO)?;
+        let mut sink = Watched {
+            outputs: &mut self.outputs,
+            vouching: self.vouching.as_mut(),
+            at_once: Vec::new(),
+        };
         let sets = self
             .pipeline
-            .advance(BootNanos(read.0), &self.probes, &mut self.outputs)?;
+            .advance(BootNanos(read.0), &self.probes, &mut sink)?;
+        let at_once = sink.at_once;
+        let ready = self.vouching.iter_mut().flat_map(Vouching::ready);
+        for (pid, verdict) in at_once.into_iter().chain(ready) {
+            self.pipeline.push_verdict(pid, verdict);
+        }
         for set in sets {
             // The process may have ended meanwhile; its set is then of no use to anyone.
             self.supervisor
@@ -120,11 +138,15 @@ impl Run {
             mut pipeline,
             mut outputs,
             probes,
+            vouching,
             selection: _,
             lonely_from: _,
         } = self;
         for observation in detaching::detach(supervisor)? {
             pipeline.push(observation);
+        }
+        for (pid, verdict) in vouching.into_iter().flat_map(Vouching::finish) {
+            pipeline.push_verdict(pid, verdict);
         }
         match pipeline.finish(&probes, &mut outputs) {
             // Whoever read the events has seen enough.
@@ -175,6 +197,27 @@ pub(crate) fn run_key() -> Result<RunKey> {
         "the kernel gave fewer random bytes than asked for"
     );
     Ok(RunKey::new(bytes))
+}
+
+/// The outputs, with an eye on the models that are loaded.
+struct Watched<'a> {
+    outputs: &'a mut Outputs,
+    vouching: Option<&'a mut Vouching>,
+    /// Verdicts that need no hashing.
+    at_once: Vec<Verdict>,
+}
+
+impl Sink for Watched<'_> {
+    fn write(&mut self, event: &RedactedEvent) -> io::Result<()> {
+        if let Some(vouching) = &mut self.vouching {
+            self.at_once.extend(vouching.consider(event));
+        }
+        self.outputs.write(event)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.outputs.flush()
+    }
 }
 
 /// What a file of `/proc` says.

@@ -149,6 +149,7 @@ impl fmt::Display for Settings {
             level,
             profiles: _,
             policy: _,
+            vouch,
             govern,
             kernel_log,
             outputs,
@@ -160,6 +161,10 @@ impl fmt::Display for Settings {
         writeln!(f, "duration = {}", quoted(&duration))?;
         writeln!(f, "capture = {}", quoted(level_name(*level)))?;
         writeln!(f, "govern = {govern}")?;
+        let vouch = vouch
+            .as_ref()
+            .map_or("nothing".to_owned(), ToString::to_string);
+        writeln!(f, "verify_against = {}", quoted(&vouch))?;
         let kernel_log = kernel_log.map_or("off".to_owned(), |level| level.as_str().to_lowercase());
         writeln!(f, "kernel_log = {}", quoted(&kernel_log))?;
         writeln!(f, "ring_bytes = {}", Config::RING_BYTES)?;

@@ -89,7 +89,8 @@ pub fn mapped(pid: u32, want: Want) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     let mut seen: Vec<FileId> = Vec::new();
     for mapping in file_mappings(pid).unwrap_or_default() {
-        if mapping.offset != 0 || seen.contains(&mapping.file) {
+        // llama.cpp unmaps the header once it has read it: not every mapping begins at 0.
+        if seen.contains(&mapping.file) {
             continue;
         }
         seen.push(mapping.file);

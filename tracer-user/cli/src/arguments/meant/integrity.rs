@@ -1,11 +1,12 @@
 //! What the arguments of `verify` and `sign` mean, in both of their forms.
 
 use std::{
+    fmt,
     num::{NonZeroU64, NonZeroUsize},
     path::PathBuf,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tracer_integrity::{Algorithm, oms::ShardNames, report};
 
 use crate::{
@@ -43,6 +44,19 @@ pub(crate) enum Against {
     Store,
 }
 
+/// As an operator would name it.
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { bundle, .. } | Self::Certificates { bundle, .. } => {
+                write!(f, "{}", bundle.display())
+            }
+            Self::Sums(list) => write!(f, "{}", list.display()),
+            Self::Store => f.write_str("the names in their store"),
+        }
+    }
+}
+
 /// `tracer sign` and `tracer sign-model`.
 #[derive(Debug)]
 pub(crate) struct Sign {
@@ -57,6 +71,42 @@ pub(crate) struct Sign {
     pub(crate) ignore_paths: Vec<PathBuf>,
     pub(crate) allow_symlinks: bool,
     pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+/// Decides what the files of traced models are compared with, if with anything.
+///
+/// # Errors
+/// If a bundle is given and nothing to trust.
+pub(super) fn resolve_vouch(typed: typed::Vouch) -> Result<Option<Against>> {
+    let typed::Vouch {
+        verify_bundle,
+        public_key,
+        cert_chain,
+        verify_sha256sums,
+        verify_auto,
+    } = typed;
+    ensure!(
+        verify_bundle.is_some() || (public_key.is_none() && cert_chain.is_empty()),
+        "--public-key and --cert-chain say whose --verify-bundle is believed, and there is none"
+    );
+    Ok(match (verify_bundle, public_key, verify_sha256sums) {
+        (Some(bundle), Some(key), _) => Some(Against::Key { bundle, key }),
+        (Some(bundle), None, _) if !cert_chain.is_empty() => Some(Against::Certificates {
+            bundle,
+            trusted: cert_chain,
+            at: None,
+        }),
+        (Some(_), None, _) => return Err(nobody_trusted("--verify-bundle").into()),
+        (None, _, Some(list)) => Some(Against::Sums(list)),
+        (None, _, None) => verify_auto.then_some(Against::Store),
+    })
+}
+
+fn nobody_trusted(option: &str) -> Trouble {
+    Trouble::new(
+        format!("{option} alone says nothing: anybody can sign"),
+        "say whom you trust, with --public-key or --cert-chain",
+    )
 }
 
 /// Decides what the arguments of `verify` mean.
@@ -78,6 +128,11 @@ pub(super) fn resolve_verify(typed: typed::Verify) -> Result<Verify> {
         effort: Effort { jobs },
         output,
     } = typed;
+    // clap takes an option's requirement for met where a conflict would forbid it.
+    ensure!(
+        bundle.is_some() || (public_key.is_none() && cert_chain.is_empty()),
+        "--public-key and --cert-chain say whose --bundle is believed, and there is none"
+    );
     let at = at_time.as_deref().map(|word| {
         report::unix_seconds(word).with_context(|| {
             format!("--at-time {word}: give a time in UTC as 2026-01-31T12:00:00Z")
@@ -91,10 +146,7 @@ pub(super) fn resolve_verify(typed: typed::Verify) -> Result<Verify> {
             trusted: cert_chain,
             at: at.transpose()?,
         },
-        (Some(_), None, _) => bail!(Trouble::new(
-            "--bundle alone says nothing: anybody can sign",
-            "say whom you trust, with --public-key or --cert-chain",
-        )),
+        (Some(_), None, _) => return Err(nobody_trusted("--bundle").into()),
         (None, _, Some(list)) => Against::Sums(list),
         (None, _, None) => Against::Store,
     };

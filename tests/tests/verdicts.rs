@@ -1,0 +1,162 @@
+//! Verdicts on the files of loaded models are about the bytes that the process has mapped, whatever lies
+//! at their path. Needs root and BPF.
+
+use std::{
+    fs::{self, OpenOptions, Permissions},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tracer_event::{
+    Body, Known, Recorded,
+    integrity::{FileVerdict, VerdictGuarantee, VerdictOutcome},
+};
+use tracer_tests::{
+    cache::Cache,
+    model::{self, TINY},
+    package::sha256_of,
+    requires_root,
+    tracer::{Line, Tracing},
+    workload::{Place, Running, Runtime},
+};
+
+/// A model of its own in a folder that every user can read, and a list that names it.
+struct Bench {
+    folder: TempDir,
+    cache: Cache,
+}
+
+impl Bench {
+    fn new() -> Result<Self> {
+        let cache = Cache::open()?;
+        let folder = tempfile::tempdir()?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        fs::copy(
+            model::model(&cache, TINY)?,
+            folder.path().join("model.gguf"),
+        )?;
+        let bench = Self { folder, cache };
+        let digest = sha256_of(&bench.model())?;
+        fs::write(
+            bench.list(),
+            format!("{digest}  whatever/it/is/called.gguf\n"),
+        )?;
+        Ok(bench)
+    }
+
+    fn model(&self) -> PathBuf {
+        self.folder.path().join("model.gguf")
+    }
+
+    fn list(&self) -> PathBuf {
+        self.folder.path().join("SHA256SUMS")
+    }
+
+    /// A process that has the model loaded.
+    fn loaded(&self) -> Result<Running> {
+        let load = format!("load={}", self.model().display());
+        let steps = [
+            &load, "context", "wait", "generate", "wait=end", "free", "unload",
+        ];
+        let command = Runtime::NodeLlamaCpp.command(&self.cache, TINY, &steps)?;
+        let mut running = Running::start(command, Place::Host)?;
+        running.until_waiting()?;
+        Ok(running)
+    }
+
+    /// The verdict on the model that the process has loaded.
+    fn verdict(&self, running: &mut Running, inode: u64) -> Result<FileVerdict<Recorded>> {
+        let list = self.list().display().to_string();
+        let pid = running.pid().to_string();
+        let mut tracing = Tracing::start(&["--pid", &pid, "--verify-sha256sums", &list])?;
+        tracing.until_attached(running.pid())?;
+        // A model that was there before is known by the first thing that it does.
+        running.go()?;
+        // Other files may be named on the command line.
+        let is_ours = |line: &Line| {
+            matches!(&line.body, Body::FileVerdict(verdict)
+                if verdict.inode.value().is_some_and(|found| found.inode == inode))
+        };
+        let line = tracing.until(is_ours)?;
+        running.until_waiting()?;
+        let trace = tracing.interrupt()?;
+        let loaded = trace
+            .of(running.pid())
+            .position(|line| matches!(line.body, Body::ModelLoaded(_)));
+        let told = trace
+            .of(running.pid())
+            .position(|line| matches!(line.body, Body::FileVerdict(_)));
+        assert!(loaded.context("the model was not seen")? < told.context("no verdict")?);
+        match line.body {
+            Body::FileVerdict(verdict) => Ok(*verdict),
+            other => bail!("not what was waited for: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_mapped_file_of_a_loaded_model_is_verified_by_its_bytes() -> Result<()> {
+    requires_root!();
+    let bench = Bench::new()?;
+    let inode = fs::metadata(bench.model())?.ino();
+    let mut running = bench.loaded()?;
+    let verdict = bench.verdict(&mut running, inode)?;
+    running.go()?;
+    running.finish()?;
+    assert_eq!(verdict.outcome, VerdictOutcome::Verified, "{verdict:?}");
+    assert_eq!(
+        verdict.guarantee,
+        Known::Known(VerdictGuarantee::G2),
+        "{verdict:?}"
+    );
+    let metadata = fs::metadata(bench.model())?;
+    assert_eq!(verdict.size, Known::Known(metadata.len()));
+    let digest = verdict.digest.value().context("the digest is known")?;
+    assert_eq!(
+        digest.to_string(),
+        format!("sha256:{}", sha256_of(&bench.model())?)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_good_file_at_the_path_does_not_vouch_for_another_that_is_mapped() -> Result<()> {
+    requires_root!();
+    let bench = Bench::new()?;
+    let good = bench.folder.path().join("good");
+    fs::copy(bench.model(), &good)?;
+    let changed = OpenOptions::new().write(true).open(bench.model())?;
+    changed.write_all_at(&[1, 2, 3], fs::metadata(bench.model())?.len() - 1000)?;
+    drop(changed);
+    let inode = fs::metadata(bench.model())?.ino();
+    let mut running = bench.loaded()?;
+    fs::rename(&good, bench.model())?;
+    let verdict = bench.verdict(&mut running, inode)?;
+    running.go()?;
+    running.finish()?;
+    assert_eq!(verdict.outcome, VerdictOutcome::NotVerified, "{verdict:?}");
+    assert_ne!(inode, fs::metadata(bench.model())?.ino());
+    Ok(())
+}
+
+#[test]
+fn a_mapped_file_that_somebody_can_write_is_never_verified() -> Result<()> {
+    requires_root!();
+    let bench = Bench::new()?;
+    let inode = fs::metadata(bench.model())?.ino();
+    let mut running = bench.loaded()?;
+    let writer = OpenOptions::new().append(true).open(bench.model())?;
+    let verdict = bench.verdict(&mut running, inode)?;
+    drop(writer);
+    running.go()?;
+    running.finish()?;
+    assert_eq!(verdict.outcome, VerdictOutcome::Undetermined, "{verdict:?}");
+    assert_eq!(
+        verdict.guarantee,
+        Known::Known(VerdictGuarantee::G0),
+        "{verdict:?}"
+    );
+    Ok(())
+}
