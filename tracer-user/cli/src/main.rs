@@ -22,5 +22,6 @@ mod trouble;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    trouble::hush_panics();
     outcome::run(std::env::args_os())
 }

@@ -8,6 +8,7 @@ mod vouching;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result, anyhow};
+use rustix::process::DumpableBehavior;
 use tracer_probe::{features::Host, time::BootNanos};
 
 use self::{run::Run, settings::Settings};
@@ -47,6 +48,9 @@ pub(crate) fn run(arguments: meant::Trace) -> Result<Outcome> {
              text = \"scan\" shows it, see tracer policy --help"
         );
     }
+    // Neither a core dump nor another process of this user gets at what is held.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .context("keep the kernel from writing this process's memory to a core dump")?;
     let log = journal::record(&settings.journal_entry())?;
     let outcome = trace(&settings, outputs, &stop);
     let ending = format!("capture at level {} ended", level_name(level));

@@ -1,7 +1,10 @@
 //! Errors as people read them: what was tried and what happened on the first line, what to do on
 //! the next.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use crate::text::printable;
 
@@ -35,9 +38,24 @@ impl std::error::Error for Trouble {}
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
+}
+
+/// Makes a panic say where it happened and nothing else: its message may quote what was captured.
+pub(crate) fn hush_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(
+            || "an unknown place".to_owned(),
+            |place| format!("{}:{}", place.file(), place.line()),
+        );
+        let _ = writeln!(
+            io::stderr(),
+            "tracer: internal error at {place}; its message is not shown, as it may quote what was \
+             captured"
+        );
+    }));
 }
 
 /// The text for standard error.

@@ -15,7 +15,7 @@ use crate::{
     policy::{Action, Mode, Policy, PolicyDigest, PolicyError, Scan, Treatment},
     raw::Raw,
     redacted::{Redacted, Withheld},
-    secret_name::is_secret_name,
+    secret_name::{is_content_option, is_secret_name},
     tally::{SharedTally, Tally},
     window::{Decided, Sizes, Undecided, Window},
 };
@@ -165,6 +165,10 @@ impl Engine {
         for text in texts {
             let own = text.iter().position(|byte| *byte == b'=');
             shown.push(match (option.take(), own) {
+                (Some(option), _) if is_content_option(option) => self.content(),
+                (_, Some(equals)) if is_content_option(&text[..equals]) => {
+                    [&text[..=equals], &self.content()].concat()
+                }
                 (_, Some(equals)) if is_secret_name(&text[..equals]) => {
                     let (name, value) = text.split_at(equals + 1);
                     [name, &self.named(scan, &text[..equals], value)?].concat()
@@ -175,6 +179,13 @@ impl Engine {
             option = (is_option(text) && own.is_none()).then_some(text);
         }
         Ok(shown)
+    }
+
+    /// What stands for a prompt that a program is given as an argument: content, which a field of
+    /// shapes never shows.
+    fn content(&self) -> Vec<u8> {
+        self.tally.replaced("TEXT");
+        b"[TEXT]".to_vec()
     }
 
     /// A value that has a name: one that says that it is a secret is believed.

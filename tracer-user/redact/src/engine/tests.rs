@@ -107,7 +107,12 @@ fn an_argument_is_read_with_the_option_before_it() {
         shown(&["--api-key", "--verbose", "x"]),
         r#"["--api-key","--verbose","x"]"#
     );
-    assert_eq!(shown(&[&format!("-p={SECRET}")]), r#"["-p=[AI_KEY]"]"#);
+    assert_eq!(shown(&[&format!("-x={SECRET}")]), r#"["-x=[AI_KEY]"]"#);
+    // A prompt is content, wherever it stands.
+    assert_eq!(
+        shown(&["-p", "xylophone quartz", "--prompt=-x", "-n", "8"]),
+        r#"["-p","[TEXT]","--prompt=[TEXT]","-n","8"]"#
+    );
 }
 
 #[test]
