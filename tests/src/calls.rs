@@ -1,6 +1,6 @@
 //! Compares the calls that a target reports with those that the tracer read.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -74,17 +74,12 @@ fn same(passed: &Value, read: &Value, cut: bool) -> bool {
 /// When the target or the tracer fails.
 pub fn run(command: Command, profile: &str, level: &str) -> Result<(Vec<Call>, Vec<Call>)> {
     let folder = tempfile::tempdir()?;
-    let (profile_file, policy_file) = (
-        folder.path().join("profile.toml"),
-        folder.path().join("policy.toml"),
-    );
+    let profile_file = folder.path().join("profile.toml");
     fs::write(&profile_file, profile)?;
-    fs::write(&policy_file, POLICY)?;
-    let argument = |path: &Path| path.display().to_string();
     let mut running = Running::start(command, Place::Host)?;
     running.until_waiting()?;
-    let (profile, policy) = (argument(&profile_file), argument(&policy_file));
-    let mut tracing = Tracing::exact_at(level, &["--profile", &profile, "--policy", &policy])?;
+    let profile = profile_file.display().to_string();
+    let mut tracing = Tracing::content(level, POLICY, &["--profile", &profile])?;
     tracing.until_attached(running.pid())?;
     running.go()?;
     running.until_waiting()?;
