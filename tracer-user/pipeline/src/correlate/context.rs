@@ -1,6 +1,7 @@
 //! One inference context: its steps, its sequences and their requests.
 
 mod changes;
+mod order;
 mod sampling;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use tracer_event::{
     inference::{Direction, EndReason, Outcome, Step, StepKind},
 };
 
+use self::order::{Order, Ordered};
 use super::{
     action::{Input, Inputs},
     ledger::{BatchOfTokens, Fact, Ledger, TextChange},
@@ -18,8 +20,6 @@ use super::{
 
 /// Sequences of one context; llama.cpp's own limit is 256.
 const MOST_SEQUENCES: usize = 1024;
-/// Tokens of one step whose order is remembered for sampling.
-const MOST_ORDERED: usize = 1 << 16;
 /// Tokens of a step, and steps, that a warm-up has at most.
 const WARM_UP_TOKENS: u32 = 2;
 const WARM_UP_STEPS: usize = 2;
@@ -43,15 +43,6 @@ struct OpenStep {
     seen_inputs: bool,
 }
 
-/// A token of a step, for finding out what was sampled after it.
-#[derive(Clone, Copy, Debug)]
-struct Ordered {
-    sequence: i32,
-    position: i32,
-    /// Whether its output was asked for.
-    output: bool,
-}
-
 /// One context.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -73,8 +64,8 @@ pub(super) struct Context {
     /// A step within the open one: an encode that a decode turns into.
     nested: Option<u64>,
     sequences: BTreeMap<i32, Sequence>,
-    /// The tokens of the last step.
-    order: Vec<Ordered>,
+    /// The tokens of the last step, as its samples name them.
+    order: Order,
     /// Outputs of the last step that have been sampled without saying which.
     taken: usize,
     /// Where the build's layout is unknown: steps alone.
@@ -107,7 +98,7 @@ impl Context {
             last_step: None,
             nested: None,
             sequences: BTreeMap::new(),
-            order: Vec::new(),
+            order: Order::default(),
             taken: 0,
             blind: None,
             reads_inputs: false,
@@ -196,6 +187,7 @@ impl Context {
             return;
         };
         self.reads_inputs = true;
+        self.order.begin_part();
         for input in &inputs.tokens {
             self.input(step, began, input, inputs.exact, ledger);
         }
@@ -215,13 +207,11 @@ impl Context {
             ledger.given_up += 1;
             return;
         }
-        if self.order.len() < MOST_ORDERED {
-            self.order.push(Ordered {
-                sequence: number,
-                position: input.position,
-                output: input.output.unwrap_or(true),
-            });
-        }
+        self.order.push(Ordered {
+            sequence: number,
+            position: input.position,
+            output: input.output.unwrap_or(true),
+        });
         if let Some(open) = &mut self.step
             && !open.sequences.contains(&number)
         {
@@ -282,6 +272,7 @@ impl Context {
         let Some(open) = self.step.take() else {
             return;
         };
+        self.order.restore();
         let failure = match outcome {
             Outcome::Returned(0) | Outcome::Ended | Outcome::NotSeen => None,
             Outcome::Returned(result) => Some(result),

@@ -58,10 +58,10 @@ impl Context {
 
     /// The sequence of a sampled token, and its position there if that is known.
     fn sampled_sequence(&mut self, sample: &Sample) -> Option<(i32, Option<i32>)> {
-        let outputs = || self.order.iter().filter(|token| token.output);
+        let outputs = || self.order.outputs();
         let named = match sample.index {
             Some(index) => match usize::try_from(index) {
-                Ok(index) => self.order.get(index),
+                Ok(index) => self.order.at(index),
                 Err(_) => {
                     let back = usize::try_from(index.unsigned_abs()).ok()?;
                     outputs().rev().nth(back - 1)
@@ -86,7 +86,7 @@ impl Context {
 
     /// Whether the last step has outputs that a sampler may still choose from.
     pub(in crate::correlate) fn may_be_sampled(&self) -> bool {
-        let outputs = self.order.iter().filter(|token| token.output).count();
+        let outputs = self.order.outputs().count();
         self.step.is_none() && (outputs > self.taken || self.blind.is_some())
     }
 }
