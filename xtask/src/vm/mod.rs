@@ -204,8 +204,9 @@ impl Room<'_> {
             series: kernel.asked,
             initramfs: &path,
             accelerator: self.accelerator,
-            // The archive lies in memory twice while it is unpacked.
-            memory: BASE_MEMORY + 2 * (initramfs.len() as u64 >> 20),
+            // The archive lies in memory twice while it is unpacked, and what it is unpacked to may
+            // take half of what memory is left beside it.
+            memory: BASE_MEMORY + 3 * (initramfs.len() as u64 >> 20),
             tests: chosen.iter().map(|made| made.test.name).collect(),
             limit: chosen.iter().map(|made| made.test.limit).sum::<Duration>(),
             console: self.console(kernel.asked),
