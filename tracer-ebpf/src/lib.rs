@@ -32,7 +32,7 @@ pub use loss::{LossCell, LossReason};
 pub use record::{
     Chunk, ChunkStatus, Exec, Exit, Fork, Phase, RecordError, RecordHeader, RecordKind, TextFront,
 };
-pub use site::{Histogram, Register, Site, SiteRole, StashKey, Stashed};
+pub use site::{Histogram, Register, Site, SiteRole};
 pub use spec::{CaptureLevel, Comparison, Layout, Op, OpFlags, OpKind, Source, Spec, SpecFlags};
 
 /// Specs that can be loaded at once.
@@ -43,6 +43,9 @@ pub const MAX_SITES: u32 = 4096;
 pub const MAX_OPS: usize = 24;
 /// 64-bit value slots of one call.
 pub const MAX_VALUES: usize = 16;
+/// Calls that one thread may have open at once, of all probed functions; one more displaces the
+/// oldest, which is counted.
+pub const MAX_OPEN_CALLS: usize = 32;
 /// Pointers that one operation may follow.
 pub const MAX_OFFSETS: usize = 4;
 /// Bytes that the chunks of one record may hold, their headers included; a power of two.

@@ -1,9 +1,9 @@
 //! The BPF programs; empty for any other target.
 //!
 //! One file per probe family: `call` follows calls of user-space functions, `lifecycle` follows
-//! processes, `bench` measures. What they share: `target` (who is watched), `scratch` (memory that
-//! survives pre-emption), `ring` (the way out), `loss` (what did not get out), `kernel` (what the
-//! loader knows about this kernel) and `atomic`.
+//! processes, `bench` measures. What they share: `target` (who is watched), `thread` (the calls that a
+//! thread has open), `scratch` (memory that survives pre-emption), `ring` (the way out), `loss` (what
+//! did not get out), `kernel` (what the loader knows about this kernel) and `atomic`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
@@ -24,6 +24,8 @@ mod ring;
 mod scratch;
 #[cfg(target_arch = "bpf")]
 mod target;
+#[cfg(target_arch = "bpf")]
+mod thread;
 
 /// The kernel lends the helpers used here only to programs whose licence is compatible with its own.
 #[cfg(target_arch = "bpf")]

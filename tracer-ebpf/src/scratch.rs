@@ -8,7 +8,7 @@
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use tracer_abi::{
-    Chunk, MAX_CHUNK, MAX_TAIL, RecordHeader, SCRATCH_SLOTS, SetKey, SlotHead, StashKey, Stashed,
+    Chunk, MAX_CHUNK, MAX_TAIL, MAX_VALUES, RecordHeader, SCRATCH_SLOTS, SetKey, SlotHead,
 };
 
 use crate::{atomic, call::REGISTERS};
@@ -77,14 +77,12 @@ pub(crate) struct Scratch {
     pub(crate) site: Held<u16>,
     /// Capture level in force.
     pub(crate) level: Held<u8>,
+    /// 1 at an entry to which no exit belongs.
+    pub(crate) is_alone: Held<u8>,
     /// Register of the result, at an exit.
     pub(crate) result: Held<u8>,
-    /// Key for the stash; here and not on the stack, as all that is larger than a word.
-    pub(crate) key: StashKey,
-    /// Key for the sets.
+    /// Key for the sets; here and not on the stack, as all that is larger than a word.
     pub(crate) set_key: SetKey,
-    /// Frame of the thread's innermost open call.
-    pub(crate) innermost: Held<u64>,
     /// Frame below which open calls are abandoned.
     pub(crate) unwind_limit: Held<u64>,
     /// Next operation of the spec.
@@ -111,7 +109,7 @@ pub(crate) struct Scratch {
     /// follow every number that it can take.
     pub(crate) gathering: Gathering,
     /// The call in hand; its `values` are the slots that operations work on.
-    pub(crate) open: Stashed,
+    pub(crate) open: OpenCall,
     /// Bytes of `record` in use.
     pub(crate) length: Held<u64>,
     /// Slots that the record carries.
@@ -128,6 +126,45 @@ const _: () = assert!(
         && core::mem::offset_of!(Scratch, pid_tgid) == core::mem::offset_of!(SlotHead, pid_tgid)
         && core::mem::offset_of!(Scratch, now) == core::mem::offset_of!(SlotHead, now)
 );
+
+/// A call between its entry and its exit.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct OpenCall {
+    /// Boot time of the entry, in nanoseconds.
+    pub(crate) entered: u64,
+    /// [`RecordHeader::call`] of the entry.
+    pub(crate) call: u64,
+    /// Slots that could not be read.
+    pub(crate) faulted: u16,
+    /// Slots above the level.
+    pub(crate) skipped: u16,
+    pub(crate) reserved: u32,
+    /// The slots as the entry left them.
+    pub(crate) values: [u64; MAX_VALUES],
+}
+
+impl OpenCall {
+    /// Copies another one to here, word by word: a plain assignment becomes a byte-wise `memcpy`.
+    #[inline(always)]
+    pub(crate) fn copy(&mut self, from: &Self) {
+        // SAFETY: loads and stores through references.
+        unsafe {
+            macro_rules! copy {
+                ($place:expr, $value:expr) => {
+                    (&raw mut $place).write_volatile((&raw const $value).read_volatile())
+                };
+            }
+            copy!(self.entered, from.entered);
+            copy!(self.call, from.call);
+            copy!(self.faulted, from.faulted);
+            copy!(self.skipped, from.skipped);
+            for slot in 0..MAX_VALUES {
+                copy!(self.values[slot], from.values[slot]);
+            }
+        }
+    }
+}
 
 /// Where the gathering of an array stands.
 #[derive(Clone, Copy)]
@@ -186,10 +223,8 @@ impl Scratch {
         open.entered = self.now.get();
         // Unique within a run: slots are, and their counts only grow.
         open.call = (self.index << 40) | self.calls;
-        open.outer_frame = 0;
         open.faulted = 0;
         open.skipped = 0;
-        open.spec = self.spec.get();
         for value in &mut open.values {
             // SAFETY: a store through a reference; volatile, or it becomes a byte-wise `memset`.
             unsafe { (&raw mut *value).write_volatile(0) }

@@ -8,7 +8,8 @@ pub enum LossReason {
     RingFull = 0,
     /// No scratch slot was free on this CPU: the record is lost.
     NoScratch = 1,
-    /// The stash refused the entry: the call's exit cannot be told.
+    /// The thread has more open calls than are kept, or no memory for them: a call's exit cannot be
+    /// told.
     StashFull = 2,
     /// The token bucket was empty: the call is not recorded, by intention.
     RateLimited = 3,

@@ -1,6 +1,6 @@
-//! Probe sites, and what a call leaves behind between its entry and its exit.
+//! Probe sites, and the histograms that they fill.
 
-use crate::{HISTOGRAM_BUCKETS, MAX_VALUES};
+use crate::HISTOGRAM_BUCKETS;
 
 /// A general register, in the order of DWARF's x86-64 numbering (System V ABI, figure 3.36).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub enum SiteRole {
     Entry = 1,
     /// The call ends.
     Exit = 2,
+    /// The call begins, and no site tells its end: nothing is kept for it.
+    EntryAlone = 3,
 }
 
 /// One probed instruction. Its index is the BPF cookie.
@@ -53,55 +55,23 @@ pub struct Site {
     pub frame_offset: i32,
 }
 
-/// Key of the stash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct StashKey {
-    /// `bpf_get_current_pid_tgid()`: process in the high half, thread in the low.
-    pub pid_tgid: u64,
-    /// Frame address (CFA) of the call; 0 is the key of the thread's innermost open call.
-    pub frame: u64,
-    /// [`Spec::function`](crate::Spec).
-    pub function: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
-/// An open call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Stashed {
-    /// Boot time of the entry, in nanoseconds.
-    pub entered: u64,
-    /// [`RecordHeader::call`](crate::RecordHeader) of the entry.
-    pub call: u64,
-    /// Frame address of the next outer open call of the same function in the same thread, or 0.
-    pub outer_frame: u64,
-    /// Slots that could not be read.
-    pub faulted: u16,
-    /// Slots above the level.
-    pub skipped: u16,
-    /// Spec index of the call.
-    pub spec: u16,
-    /// Zero.
-    pub reserved: u16,
-    /// The slots as the entry left them.
-    pub values: [u64; MAX_VALUES],
-}
-
 /// Latencies of one spec on one CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Histogram {
-    /// Calls.
-    pub count: u64,
-    /// Their sum, in nanoseconds.
+    /// Sum of all durations, in nanoseconds.
     pub sum: u64,
     /// Calls by `floor(log2(ns))`; the last bucket also holds what is longer.
     pub buckets: [u64; HISTOGRAM_BUCKETS],
 }
 
+impl Histogram {
+    /// How many calls were added.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
 const _: () = assert!(size_of::<Site>() == 8);
-const _: () = assert!(size_of::<StashKey>() == 24);
-const _: () = assert!(size_of::<Stashed>() == 32 + MAX_VALUES * 8);
-const _: () = assert!(size_of::<Histogram>() == 16 + HISTOGRAM_BUCKETS * 8);
+const _: () = assert!(size_of::<Histogram>() == 8 + HISTOGRAM_BUCKETS * 8);

@@ -210,5 +210,17 @@ pub struct Spec {
     pub ops: [Op; MAX_OPS],
 }
 
+impl Spec {
+    /// Whether the spec does nothing but time every call for its histogram, so that the programs
+    /// that only do that can serve it.
+    #[must_use]
+    pub const fn only_times(&self) -> bool {
+        self.flags == SpecFlags::HISTOGRAM
+            && self.op_count == 0
+            && self.sample_every <= 1
+            && self.rate_per_second == 0
+    }
+}
+
 const _: () = assert!(size_of::<Op>() == 40);
 const _: () = assert!(size_of::<Spec>() == 40 + MAX_OPS * 40);

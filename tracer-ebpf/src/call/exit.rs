@@ -1,29 +1,21 @@
 //! A call ends.
 
-use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use tracer_abi::{HISTOGRAM_BUCKETS, Histogram, MAX_SPECS, OpFlags, Phase, Spec, SpecFlags};
+use tracer_abi::{OpFlags, Phase, Spec, SpecFlags};
 
 use crate::{
-    atomic,
-    call::{
-        operations, record,
-        stash::{self, Head},
-    },
+    call::{histogram, operations, record, unwound},
     scratch::{Scratch, load},
+    thread::Thread,
 };
-
-#[btf_map]
-static HISTOGRAMS: PerCpuArray<Histogram, { MAX_SPECS as usize }> = PerCpuArray::new();
 
 #[inline(always)]
 pub(super) fn leave(spec: &Spec, scratch: &mut Scratch) {
-    let Some(head) = Head::find(spec, scratch) else {
+    let Some(thread) = Thread::current() else {
         return;
     };
-    // Inner calls that are still open were left by an exception that this one caught.
-    scratch.unwind_limit.set(scratch.frame.get());
-    stash::unwind(spec, scratch, head);
-    if !stash::close(spec, scratch, head) {
+    if thread.newest_is(load(&spec.function), scratch.frame.get()) {
+        scratch.open.copy(thread.close_newest());
+    } else if !close_other(spec, scratch, thread) {
         return;
     }
     let duration = scratch.now.get().saturating_sub(scratch.open.entered);
@@ -31,7 +23,7 @@ pub(super) fn leave(spec: &Spec, scratch: &mut Scratch) {
         return;
     }
     if load(&spec.flags) & SpecFlags::HISTOGRAM != 0 {
-        add(scratch.spec.get(), duration);
+        histogram::add(scratch.spec.get(), duration);
     }
     if load(&spec.flags) & SpecFlags::EMIT_EXIT == 0 {
         return;
@@ -42,32 +34,15 @@ pub(super) fn leave(spec: &Spec, scratch: &mut Scratch) {
     }
 }
 
-/// Adds a duration to the spec's histogram.
+/// Ends a call that is not the thread's newest; false if its entry was not seen.
 #[inline(never)]
-fn add(spec: u16, duration: u64) {
-    let Some(histogram) = HISTOGRAMS.get_ptr_mut(u32::from(spec)) else {
-        return;
+fn close_other(spec: &Spec, scratch: &mut Scratch, thread: &mut Thread) -> bool {
+    // Inner calls that are still open were left by an exception that this one caught.
+    scratch.unwind_limit.set(scratch.frame.get());
+    unwound::tell(spec, scratch, thread);
+    let Some(call) = thread.close(load(&spec.function), scratch.frame.get()) else {
+        return false;
     };
-    // SAFETY: the lookup returned this CPU's histogram.
-    let histogram = unsafe { &mut *histogram };
-    atomic::add(&mut histogram.count, 1);
-    atomic::add(&mut histogram.sum, duration);
-    if let Some(bucket) = histogram.buckets.get_mut(log2(duration)) {
-        atomic::add(bucket, 1);
-    }
-}
-
-/// `floor(log2(value))`, 0 for 0, cut to the last bucket: five halvings, because BPF counts no
-/// leading zeros.
-#[inline(always)]
-fn log2(value: u64) -> usize {
-    let mut rest = value.min((1 << HISTOGRAM_BUCKETS) - 1);
-    let mut log = 0;
-    for step in [32, 16, 8, 4, 2, 1] {
-        if rest >> step != 0 {
-            rest >>= step;
-            log += step;
-        }
-    }
-    log.min(HISTOGRAM_BUCKETS - 1)
+    scratch.open.copy(call);
+    true
 }

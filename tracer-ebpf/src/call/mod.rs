@@ -16,12 +16,13 @@
 mod entry;
 mod exit;
 mod gates;
+mod histogram;
 mod memory;
 mod operations;
 mod record;
 mod registers;
-mod stash;
 mod texts;
+mod unwound;
 
 use aya_ebpf::{
     EbpfContext,
@@ -110,22 +111,36 @@ fn admit() -> Option<&'static mut Scratch> {
 /// Passes the gate of where: the spec of the site, if the site is on.
 #[inline(always)]
 fn arrive(ctx: &ProbeContext, role: SiteRole, scratch: &mut Scratch) -> Option<&'static Spec> {
-    // SAFETY: the context is the one that the kernel passed.
-    let index = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
-    if let Some(hits) = SITE_HITS.get_ptr_mut(index) {
-        // SAFETY: the lookup returned this CPU's counter.
-        atomic::add(unsafe { &mut *hits }, 1);
-    }
+    let index = cookie(ctx);
+    count_hit(index);
     let site = SITES.get(index)?;
-    if site.role != role as u8 {
+    let is_alone = site.role == SiteRole::EntryAlone as u8;
+    if site.role != role as u8 && !(is_alone && role == SiteRole::Entry) {
         return None;
     }
+    scratch.is_alone.set(u8::from(is_alone));
     registers::copy(ctx, &mut scratch.registers);
-    // Under frame 0 lies the head of a thread's open calls: no call may take that name.
-    let frame = registers::frame(&scratch.registers, site.frame_offset).max(1);
-    scratch.frame.set(frame);
+    scratch
+        .frame
+        .set(registers::frame_at(ctx, site.frame_offset));
     scratch.site.set(index as u16);
     scratch.spec.set(site.spec);
     scratch.result.set(site.result);
     SPECS.get(u32::from(site.spec))
+}
+
+/// The index of the site that was hit.
+#[inline(always)]
+fn cookie(ctx: &ProbeContext) -> u32 {
+    // SAFETY: the context is the one that the kernel passed.
+    unsafe { bpf_get_attach_cookie(ctx.as_ptr()) as u32 }
+}
+
+/// Counts a hit of a site, for what it costs.
+#[inline(always)]
+fn count_hit(site: u32) {
+    if let Some(hits) = SITE_HITS.get_ptr_mut(site) {
+        // SAFETY: the lookup returned this CPU's counter.
+        atomic::add(unsafe { &mut *hits }, 1);
+    }
 }

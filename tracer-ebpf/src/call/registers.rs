@@ -10,13 +10,6 @@ pub(crate) const REGISTERS: usize = 16;
 #[cfg(bpf_target_arch = "aarch64")]
 pub(crate) const REGISTERS: usize = 32;
 
-/// Index of the stack pointer.
-#[cfg(bpf_target_arch = "x86_64")]
-const STACK_POINTER: usize = 7;
-/// Index of the stack pointer.
-#[cfg(bpf_target_arch = "aarch64")]
-const STACK_POINTER: usize = 31;
-
 /// Copies the registers, numbered as [`tracer_abi::Register`] says.
 #[cfg(bpf_target_arch = "x86_64")]
 #[inline(always)]
@@ -44,14 +37,30 @@ pub(crate) fn copy(ctx: &ProbeContext, to: &mut [u64; REGISTERS]) {
         };
     }
     copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30);
-    // SAFETY: as above.
-    to[STACK_POINTER] = unsafe { (&raw const (*registers(ctx)).sp).read_volatile() };
+    to[31] = stack_pointer(ctx);
 }
 
-/// The frame address of a site that lies `offset` below it.
+/// The frame address (CFA) at a site where it lies `offset` above the stack pointer. Never 0, which
+/// marks a free place among a thread's open calls.
 #[inline(always)]
-pub(crate) fn frame(registers: &[u64; REGISTERS], offset: i32) -> u64 {
-    registers[STACK_POINTER].wrapping_add_signed(i64::from(offset))
+pub(crate) fn frame_at(ctx: &ProbeContext, offset: i32) -> u64 {
+    stack_pointer(ctx)
+        .wrapping_add_signed(i64::from(offset))
+        .max(1)
+}
+
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+fn stack_pointer(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the context of a uprobe is the thread's `pt_regs`.
+    unsafe { (&raw const (*registers(ctx)).rsp).read_volatile() }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn stack_pointer(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the context of a uprobe is the thread's `user_pt_regs`.
+    unsafe { (&raw const (*registers(ctx)).sp).read_volatile() }
 }
 
 #[inline(always)]

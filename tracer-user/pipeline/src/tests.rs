@@ -180,11 +180,7 @@ fn hot_operations_are_told_with_their_probe_and_of_no_process() {
     let mut pipeline = pipeline();
     let mut buckets = [0; tracer_abi::HISTOGRAM_BUCKETS];
     (buckets[1], buckets[3]) = (2, 1);
-    let calls = tracer_abi::Histogram {
-        count: 3,
-        sum: 14,
-        buckets,
-    };
+    let calls = tracer_abi::Histogram { sum: 14, buckets };
     pipeline.push(Observation::Operations(Box::new(observation::Operations {
         probe: observation::ProbeId(0),
         calls,

@@ -117,7 +117,7 @@ pub(crate) fn operations(told: &Operations, probes: &impl ProbeSource) -> Operat
         operation: probe_name(*probe, probes),
         from: boot(*since),
         to: boot(*until),
-        count: calls.count,
+        count: calls.calls(),
         sum: Nanos(calls.sum),
         buckets: calls.buckets[..filled.map_or(0, |last| last + 1)].to_vec(),
     }
@@ -175,7 +175,7 @@ const fn site(site: &AttachedSite) -> agent::Site {
         offset: site.offset,
         role: match site.role {
             SiteRole::Off => agent::SiteRole::Off,
-            SiteRole::Entry => agent::SiteRole::Entry,
+            SiteRole::Entry | SiteRole::EntryAlone => agent::SiteRole::Entry,
             SiteRole::Exit => agent::SiteRole::Exit,
         },
         cost: match site.cost {

@@ -27,6 +27,8 @@ pub(crate) struct Placed {
     /// File offset.
     pub(crate) offset: u64,
     pub(crate) role: SiteRole,
+    /// Whether its spec only times calls.
+    pub(crate) only_times: bool,
     /// Index in the site table.
     pub(crate) index: u32,
 }
@@ -46,13 +48,17 @@ impl Links {
     ) -> io::Result<Self> {
         let path = descriptor_path(file.file());
         let mut links = Vec::new();
-        for (role, program) in [
-            (SiteRole::Exit, programs.exit()),
-            (SiteRole::Entry, programs.entry()),
+        let (full, timing) = (programs.full(), programs.timing());
+        for (role, only_times, program) in [
+            (SiteRole::Exit, false, &full.exit),
+            (SiteRole::Exit, true, &timing.exit),
+            (SiteRole::Entry, false, &full.entry),
+            (SiteRole::Entry, true, &timing.entry),
         ] {
+            let program = program.as_fd();
             let sites: Vec<Placed> = sites
                 .iter()
-                .filter(|site| site.role == role)
+                .filter(|site| site.role == role && site.only_times == only_times)
                 .copied()
                 .collect();
             if sites.is_empty() {

@@ -7,9 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use tracer_abi::{
-    Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, StashKey, Stashed, Target,
-};
+use tracer_abi::{Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, Target};
 
 use crate::sys::{bpf, cpus};
 
@@ -29,7 +27,7 @@ macro_rules! plain {
     };
 }
 plain!(
-    u8, u32, u64, Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, StashKey, Stashed
+    u8, u32, u64, Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec
 );
 plain!(Target);
 

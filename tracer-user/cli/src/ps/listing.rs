@@ -223,7 +223,7 @@ pub(crate) fn planned(probe: &AttachedProbe, profiles: &[Profile]) -> Planned {
 fn site(site: &AttachedSite) -> Option<PlannedSite> {
     let role = match site.role {
         SiteRole::Off => return None,
-        SiteRole::Entry => "entry",
+        SiteRole::Entry | SiteRole::EntryAlone => "entry",
         SiteRole::Exit => "exit",
     };
     let cost = match site.cost {

@@ -174,6 +174,8 @@ impl KernelHalf {
         let multi = MultiTrial::start();
         let globals = Globals::resolve()?;
         let mut loader = EbpfLoader::new();
+        // aya makes the storage of threads, but has no type for it.
+        loader.allow_unsupported_maps();
         for (name, value) in &globals.values {
             loader.override_global(name, value, true);
         }
@@ -304,9 +306,9 @@ fn map_fd(map: &Map) -> Option<io::Result<OwnedFd>> {
     let (Map::Array(data)
     | Map::ArrayOfMaps(data)
     | Map::HashMap(data)
-    | Map::LruHashMap(data)
     | Map::PerCpuArray(data)
-    | Map::RingBuf(data)) = map
+    | Map::RingBuf(data)
+    | Map::Unsupported(data)) = map
     else {
         return None;
     };

@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use aya_obj::{Object, ProgramSection};
@@ -19,10 +19,16 @@ use crate::{
 
 /// The programs that follow calls.
 pub(crate) struct CallPrograms {
-    entry: OwnedFd,
-    exit: OwnedFd,
+    full: Pair,
+    timing: Pair,
     means: Means,
     process_filter: bool,
+}
+
+/// A program for entries and one for exits.
+pub(crate) struct Pair {
+    pub(crate) entry: OwnedFd,
+    pub(crate) exit: OwnedFd,
 }
 
 impl CallPrograms {
@@ -43,9 +49,15 @@ impl CallPrograms {
             Means::PerfEvent => 0,
         };
         let flags = if sleepable { bpf::SLEEPABLE } else { 0 };
+        let pair = |entry, exit| {
+            Ok::<_, LoadError>(Pair {
+                entry: object.load(entry, bpf::PROGRAM_KPROBE, attach, flags)?,
+                exit: object.load(exit, bpf::PROGRAM_KPROBE, attach, flags)?,
+            })
+        };
         Ok(Self {
-            entry: object.load("call_entry", bpf::PROGRAM_KPROBE, attach, flags)?,
-            exit: object.load("call_exit", bpf::PROGRAM_KPROBE, attach, flags)?,
+            full: pair("call_entry", "call_exit")?,
+            timing: pair("time_entry", "time_exit")?,
             process_filter: match means {
                 Means::UprobeMulti => multi.unwrap_or(false),
                 // A perf event of a process follows its threads only if it is inherited, which
@@ -56,14 +68,14 @@ impl CallPrograms {
         })
     }
 
-    /// The program at entries.
-    pub(crate) fn entry(&self) -> BorrowedFd<'_> {
-        self.entry.as_fd()
+    /// The programs that serve every spec.
+    pub(crate) fn full(&self) -> &Pair {
+        &self.full
     }
 
-    /// The program at exits.
-    pub(crate) fn exit(&self) -> BorrowedFd<'_> {
-        self.exit.as_fd()
+    /// The cheaper ones for specs of which [`tracer_abi::Spec::only_times`] is true.
+    pub(crate) fn timing(&self) -> &Pair {
+        &self.timing
     }
 
     /// How they can be attached.

@@ -165,6 +165,7 @@ impl Library {
                     .map(|(site, &index)| Placed {
                         offset: site.offset,
                         role: site.role,
+                        only_times: probe.planned.only_times,
                         index,
                     }),
             );

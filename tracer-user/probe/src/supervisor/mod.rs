@@ -251,7 +251,7 @@ impl Supervisor {
             let cpus = self.kernel.tables.histograms.per_cpu(u32::from(id))?;
             let sum = cpus.into_iter().reduce(add);
             all.extend(
-                sum.filter(|sum| sum.count > 0)
+                sum.filter(|sum| sum.calls() > 0)
                     .map(|sum| (ProbeId(id), sum)),
             );
         }
@@ -424,7 +424,6 @@ fn load_specs(
 }
 
 fn add(mut left: Histogram, right: Histogram) -> Histogram {
-    left.count += right.count;
     left.sum += right.sum;
     left.buckets
         .iter_mut()

@@ -51,6 +51,8 @@ pub(crate) struct PlannedProbe {
     /// The first is the entry.
     pub(crate) sites: Vec<PlannedSite>,
     pub(crate) exit_missing: Option<String>,
+    /// Whether its calls are only timed, so that cheaper programs can serve it.
+    pub(crate) only_times: bool,
 }
 
 /// A site as the kernel half needs it; `spec` is still 0.
@@ -239,6 +241,7 @@ pub(crate) fn plan(
                     symbol: symbol.name,
                     sites,
                     exit_missing,
+                    only_times: probe.spec.only_times(),
                 });
             }
         }
@@ -340,6 +343,9 @@ fn sites(probe: &Probe, plan: &SitePlan) -> (Vec<PlannedSite>, Option<String>) {
     // Two paths of tail jumps can lead to one function.
     let mut seen = std::collections::HashSet::new();
     sites.retain(|site| seen.insert(site.offset));
+    if let [entry] = &mut sites[..] {
+        entry.entry.role = SiteRole::EntryAlone as u8;
+    }
     (sites, missing)
 }
 
