@@ -77,7 +77,7 @@ pub(crate) const SUITES: &[Suite] = &[
             },
             Step::DocumentationTests,
             Step::Xtask(&["eval", "redaction"], &["eval", "redaction"]),
-            Step::Xtask(&["fuzz", "--seconds", "10"], &["fuzz", "--seconds", "120"]),
+            Step::Xtask(&["fuzz", "--seconds", "4"], &["fuzz", "--seconds", "120"]),
         ],
     },
     Suite {

@@ -329,7 +329,7 @@ fn shapes(context: &Context<'_>, hits: &mut Hits) {
     let mut place = 0;
     while let Some(step) = text[place..].iter().position(|byte| class::is(*byte, STOP)) {
         place += step;
-        place = match text[place] {
+        let next = match text[place] {
             b'0'..=b'9' => digit(context, place, hits),
             b'@' => {
                 if let Some((start, end)) = email::read(text, place) {
@@ -340,6 +340,8 @@ fn shapes(context: &Context<'_>, hits: &mut Hits) {
             b':' => colon_groups(text, place, hits).1,
             _ => place + 1,
         };
+        // What is read back from here may end before it: the walk goes on all the same.
+        place = next.max(place + 1);
     }
 }
 
