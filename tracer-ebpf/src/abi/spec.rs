@@ -175,9 +175,9 @@ pub struct SpecFlags;
 impl SpecFlags {
     /// Emit a record at the entry.
     pub const EMIT_ENTRY: u32 = 1 << 0;
-    /// Stash the entry, and emit a record with the duration at the exit.
+    /// Keep the entry, and emit a record with the duration at the exit.
     pub const EMIT_EXIT: u32 = 1 << 1;
-    /// Stash the entry, and add the duration to the spec's histogram at the exit; no record.
+    /// Keep the entry, and add the duration to the spec's histogram at the exit; no record.
     pub const HISTOGRAM: u32 = 1 << 2;
     /// Records go to the critical ring, which a flood cannot displace.
     pub const CRITICAL: u32 = 1 << 3;

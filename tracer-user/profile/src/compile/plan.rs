@@ -31,7 +31,7 @@ impl Compiler<'_> {
                     .iter()
                     .any(|used| self.plans[*used].moment == Moment::Exit);
             let earliest = if needs_exit || (capture.is_chunk() && !self.emission.entry) {
-                // The stash keeps slots, not chunks, from entry to exit.
+                // Slots, not chunks, are kept from entry to exit.
                 Moment::Exit
             } else {
                 Moment::Entry

@@ -340,7 +340,7 @@ fn shapes(context: &Context<'_>, hits: &mut Hits) {
             b':' => colon_groups(text, place, hits).1,
             _ => place + 1,
         };
-        // What is read back from here may end before it: the walk goes on all the same.
+        // What is read back from a digit may end before it, as `0xa` does in `0xag7`.
         place = next.max(place + 1);
     }
 }

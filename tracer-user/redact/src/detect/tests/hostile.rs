@@ -52,6 +52,7 @@ fn hostile(length: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("many tokens", repeat("ghp_aB3")),
         ("users", repeat(" -u a:")),
         ("words of context", repeat("card phone ssn ")),
+        ("words that begin as a hexadecimal number", repeat("0xag7 ")),
         ("invalid bytes", vec![0xFF; length]),
     ]
 }
@@ -63,4 +64,12 @@ fn hostile_texts_are_searched_to_their_end() {
         assert!(detectors.scan(&text, &Limits::default()).is_ok(), "{name}");
         assert!(lexical::uncommon(&text).len() <= text.len(), "{name}");
     }
+}
+
+/// `0xa` is read back from the 7, which lies behind it: the walk went back there for ever.
+#[test]
+fn a_digit_behind_what_begins_as_a_hexadecimal_number_is_walked_past() {
+    let found = Detectors::builtin().scan(b"0xag7 jo@example.org", &Limits::default());
+    let ranges: Vec<_> = found.into_iter().flatten().map(|it| it.range).collect();
+    assert_eq!(ranges, [6..20]);
 }
