@@ -64,7 +64,11 @@ fn a_delayed_end_names_who_delays_it_and_a_second_signal_does_not_wait() -> Resu
     kill_process(pid, Signal::INT)?;
     let whom = format!(" ({}) has been inside a probe for ", slow.pid());
     eventually("it says whom it waits for", || {
-        Ok(fs::read_to_string(&errors)?.contains(&whom))
+        let said = fs::read_to_string(&errors)?;
+        if let Some(status) = tracer.try_wait()? {
+            bail!("it ended with {status} instead of waiting; it said: {said}");
+        }
+        Ok(said.contains(&whom))
     })?;
     assert!(tracer.try_wait()?.is_none(), "it waits");
     kill_process(pid, Signal::INT)?;

@@ -4,9 +4,11 @@
 //! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). Crashing inputs stay in
 //! `target/fuzz/crashes/TARGET`, the corpus grows in the cache folder.
 
-use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::{fs, panic, thread};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -37,7 +39,7 @@ pub(crate) struct Options {
     seed: u32,
 }
 
-/// Builds the targets and runs each for its time, one after another.
+/// Builds the targets and runs each for its time.
 ///
 /// The exit status is 0 if none found anything, 1 if one did.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
@@ -75,60 +77,93 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
             .arg(&build_folder),
     )?;
 
-    let mut failed = Vec::new();
-    for target in chosen {
-        let corpus = workspace.cache.join("corpus").join(target);
-        let crashes = build_folder.join("crashes").join(target);
-        for folder in [&corpus, &crashes] {
-            fs::create_dir_all(folder)
-                .with_context(|| format!("making the folder {}", folder.display()))?;
+    // As many at once as there are processors: each uses one.
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let waiting = Mutex::new(chosen.iter());
+    let next = || waiting.lock().ok()?.next();
+    let work = || -> Result<usize> {
+        let mut failed = 0;
+        while let Some(target) = next() {
+            failed += usize::from(!fuzz(workspace, &build_folder, target, options)?);
         }
-        let seeds = workspace.root.join("tests/fuzz/seeds").join(target);
-        plant(&seeds, &corpus)?;
-        let mut command = Command::new(build_folder.join(HOST).join("release").join(target));
-        command
-            .arg(format!("-max_total_time={}", options.seconds))
-            .arg(format!("-seed={}", options.seed))
-            .arg(format!("-artifact_prefix={}/", crashes.display()))
-            .args([
-                "-timeout=10",
-                "-rss_limit_mb=2048",
-                "-max_len=65536",
-                "-verbosity=0",
-            ])
-            .args(["-print_final_stats=1"])
-            .arg(&corpus);
-        let log = build_folder.join(format!("{target}.log"));
-        let log_file =
-            fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        command.stderr(log_file);
-        let found = process::run(&mut command).is_err();
-        let report = fs::read_to_string(&log).unwrap_or_default();
-        let runs = report
-            .lines()
-            .find_map(|line| line.strip_prefix(RUN_COUNT))
-            .unwrap_or("?");
-        println!(
-            "fuzz {target}: {} inputs in {} s",
-            runs.trim(),
-            options.seconds
-        );
-        if found {
-            let (crashes, log) = (crashes.display(), log.display());
-            println!("fuzz {target}: FAILED; the input is in {crashes}, the report in {log}");
-            failed.push(target.as_str());
-        }
-    }
-    println!(
-        "fuzz: {} passed, {} failed",
-        chosen.len() - failed.len(),
-        failed.len()
-    );
-    Ok(if failed.is_empty() {
+        Ok(failed)
+    };
+    let failed: usize = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| panic::resume_unwind(panic))
+            })
+            .sum::<Result<usize>>()
+    })?;
+    let passed = chosen.len() - failed;
+    println!("fuzz: {passed} passed, {failed} failed, 0 skipped");
+    Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Runs one target for its time, and tells whether nothing was found.
+fn fuzz(
+    workspace: &Workspace,
+    build_folder: &Path,
+    target: &str,
+    options: &Options,
+) -> Result<bool> {
+    let corpus = workspace.cache.join("corpus").join(target);
+    let crashes = build_folder.join("crashes").join(target);
+    for folder in [&corpus, &crashes] {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("making the folder {}", folder.display()))?;
+    }
+    let seeds = workspace.root.join("tests/fuzz/seeds").join(target);
+    plant(&seeds, &corpus)?;
+    let log = build_folder.join(format!("{target}.log"));
+    let log_file = fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
+    let mut command = Command::new(build_folder.join(HOST).join("release").join(target));
+    command
+        .arg(format!("-max_total_time={}", options.seconds))
+        .arg(format!("-seed={}", options.seed))
+        .arg(format!("-artifact_prefix={}/", crashes.display()))
+        .args([
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+            "-max_len=65536",
+            "-verbosity=0",
+        ])
+        .args(["-print_final_stats=1"])
+        .arg(&corpus)
+        .stderr(log_file);
+    let found = process::run(&mut command).is_err();
+    let report = fs::read(&log).with_context(|| format!("reading {}", log.display()))?;
+    let report = String::from_utf8_lossy(&report);
+    let runs = report
+        .lines()
+        .find_map(|line| line.strip_prefix(RUN_COUNT))
+        .unwrap_or("?");
+    println!(
+        "fuzz {target}: {} inputs in {} s",
+        runs.trim(),
+        options.seconds
+    );
+    if found {
+        let (crashes, log) = (crashes.display(), log.display());
+        println!("fuzz {target}: FAILED; the input is in {crashes}, the report in {log}");
+        for line in report.lines().filter(|line| tells_why(line)).take(3) {
+            println!("    {line}");
+        }
+    }
+    Ok(!found)
+}
+
+/// Where a Rust panic says so, and where libFuzzer gives the input.
+fn tells_why(line: &str) -> bool {
+    line.contains("panicked at") || line.starts_with("SUMMARY") || line.starts_with("Base64")
 }
 
 /// Puts the checked-in seeds of a target into its corpus, C sources as the shared library that they

@@ -185,7 +185,10 @@ impl Runner<'_> {
     /// it cannot disappear among the tests of other steps.
     fn counted(&self, step: Step, output: &str, status: Option<ExitStatus>) -> Totals {
         let succeeded = status.is_some_and(|status| status.success());
-        let mut counted = totals::count(output);
+        let mut counted = match step {
+            Step::Xtask(..) => totals::count_own(output),
+            _ => totals::count(output),
+        };
         let is_whole = match step {
             Step::Check(_) => true,
             Step::Xtask(..) => counted == Totals::default(),

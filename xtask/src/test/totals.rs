@@ -67,6 +67,15 @@ pub(crate) fn count(output: &str) -> Totals {
     totals
 }
 
+/// What a step of this program says of its tests in its last closing line. The lines of what it
+/// runs itself, which it shows where that fails, count no second time.
+pub(crate) fn count_own(output: &str) -> Totals {
+    let own = output.lines().rev().map(str::trim);
+    own.filter_map(own_counts)
+        .find_map(|counts| read_counts(counts, true))
+        .unwrap_or_default()
+}
+
 /// The lines by which tests say that they skipped themselves.
 pub(crate) fn announced_skips(output: &str) -> impl Iterator<Item = &str> {
     output
@@ -87,11 +96,20 @@ fn closing_line(line: &str) -> Option<Totals> {
         .strip_prefix(SUMMARY)
         .and_then(|rest| rest.split_once("run: "))
         .map(|(_, rest)| (rest, false));
-    let own = line
-        .split_once(": ")
-        .filter(|(name, rest)| !name.contains(' ') && rest.ends_with(" skipped"))
-        .map(|(_, rest)| (rest, true));
+    let own = own_counts(line).map(|rest| (rest, true));
     let (counts, counts_skips) = cargo.or(nextest).or(own)?;
+    read_counts(counts, counts_skips)
+}
+
+/// The counts of a closing line of this program's own steps.
+fn own_counts(line: &str) -> Option<&str> {
+    line.split_once(": ")
+        .filter(|(name, rest)| !name.contains(' ') && rest.ends_with(" skipped"))
+        .map(|(_, rest)| rest)
+}
+
+/// `counts_skips` is whether what the runner calls skipped was meant to run.
+fn read_counts(counts: &str, counts_skips: bool) -> Option<Totals> {
     let number_before = |word: &str| {
         let mut words = counts
             .split([' ', ',', ';', '.', '(', ')'])
@@ -164,6 +182,14 @@ mod tests {
     #[test]
     fn the_closing_line_of_an_own_step_is_read() {
         assert_eq!(count("vm: 4 passed, 1 failed, 2 skipped"), totals(4, 1, 2));
+    }
+
+    #[test]
+    fn what_an_own_step_shows_of_a_failed_test_is_not_counted_again() {
+        let output = "one FAILED\n    test result: FAILED. 0 passed; 1 failed; 0 ignored\n\
+                      vm: 4 passed, 1 failed, 0 skipped";
+        assert_eq!(count_own(output), totals(4, 1, 0));
+        assert_eq!(count_own("built"), totals(0, 0, 0));
     }
 
     #[test]

@@ -84,10 +84,17 @@ fn ip_v4(context: &Context<'_>, window: Window<'_>) -> Option<usize> {
     for group in 0..4 {
         let part = &digits[place..place + window.length(group)];
         place += part.len();
-        let value = part
-            .iter()
-            .fold(0, |value, digit| value * 10 + u32::from(*digit));
-        if value > 255 || part.len() > 3 || (part.len() > 1 && part[0] == 0) {
+        // Its length first: a group of the window may have 16 digits.
+        let is_octet = match *part {
+            [_] => true,
+            [tens, _] => tens != 0,
+            [hundreds, tens, ones] => {
+                hundreds != 0
+                    && u16::from(hundreds) * 100 + u16::from(tens) * 10 + u16::from(ones) <= 255
+            }
+            _ => false,
+        };
+        if !is_octet {
             return None;
         }
     }
