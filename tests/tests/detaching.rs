@@ -20,7 +20,7 @@ use tracer_tests::{
     workload::{Place, Running, Target},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
@@ -31,6 +31,16 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()>
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// Where in the kernel each thread of a process waits.
+fn held_where(pid: u32) -> String {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let stacks = threads.into_iter().flatten().flatten().map(|thread| {
+        let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        format!("{}{}", read("comm"), read("stack"))
+    });
+    stacks.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -69,7 +79,8 @@ fn a_delayed_end_names_who_delays_it_and_a_second_signal_does_not_wait() -> Resu
             bail!("it ended with {status} instead of waiting; it said: {said}");
         }
         Ok(said.contains(&whom))
-    })?;
+    })
+    .with_context(|| held_where(tracer.id()))?;
     assert!(tracer.try_wait()?.is_none(), "it waits");
     kill_process(pid, Signal::INT)?;
     let asked = Instant::now();

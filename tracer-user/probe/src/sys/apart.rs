@@ -13,22 +13,29 @@ pub(crate) struct Closer(libc::pid_t);
 impl Closer {
     /// Hands `fds` over; they are closed here once the child has them.
     pub(crate) fn start(fds: Vec<OwnedFd>) -> Result<Self, (io::Error, Vec<OwnedFd>)> {
+        let (released, release) = match io::pipe() {
+            Ok(ends) => ends,
+            Err(error) => return Err((error, fds)),
+        };
         let mut kept: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        kept.push(released.as_raw_fd());
         kept.sort_unstable();
         let before = block_signals();
         // SAFETY: the child of a process with threads may only call functions that are safe in a
         // signal handler; `close_and_end` makes system calls and nothing else.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            close_and_end(&kept);
+            close_and_end(&kept, released.as_raw_fd());
         }
         let error = io::Error::last_os_error();
         restore_signals(&before);
         if child < 0 {
             return Err((error, fds));
         }
-        // Not the last ones of their links any more, so this does not wait.
+        // Not the last ones of their links, so this does not wait: the child keeps its own until it
+        // sees the end of the pipe.
         drop(fds);
+        drop(release);
         Ok(Self(child))
     }
 
@@ -42,8 +49,8 @@ impl Closer {
 }
 
 /// In the child, all signals blocked: drops what it does not need, so that nobody waits for its end
-/// of a pipe, then the rest.
-fn close_and_end(kept: &[RawFd]) -> ! {
+/// of a pipe, then the rest, once the parent no longer has them.
+fn close_and_end(kept: &[RawFd], released: RawFd) -> ! {
     let mut from = 0;
     for &fd in kept {
         if fd > from {
@@ -56,6 +63,8 @@ fn close_and_end(kept: &[RawFd]) -> ! {
     // of the parent's.
     unsafe {
         libc::prctl(libc::PR_SET_NAME, c"tracer-detach".as_ptr());
+        // The end of the pipe, or of the parent: nobody writes to it.
+        libc::read(released, ptr::from_mut(&mut 0_u8).cast(), 1);
         for &fd in kept {
             libc::close(fd);
         }
