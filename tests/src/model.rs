@@ -34,13 +34,13 @@ pub const TINY: Shape = Shape {
     heads: 4,
     feed_forward: 128,
 };
-/// 58 M parameters, 233 MB: about ten milliseconds a step, as small models are served.
+/// 134 M parameters, 540 MB: about ten milliseconds a step on two cores, as small models are served.
 pub const SMALL: Shape = Shape {
     name: "small",
-    embedding: 512,
-    layers: 8,
-    heads: 8,
-    feed_forward: 1376,
+    embedding: 768,
+    layers: 12,
+    heads: 12,
+    feed_forward: 2048,
 };
 
 /// A chat template of our own, so that a server started without one has the header's in effect.
@@ -49,7 +49,7 @@ pub const CHAT_TEMPLATE: &str = "{% for message in messages %}<{{ message.role }
 /// How far a sequence may go.
 const CONTEXT_LENGTH: u32 = 2048;
 /// Changes when the file's contents would: part of its name in the cache.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 const ALIGNMENT: u64 = 32;
 const SEED: u64 = 42;
 

@@ -69,6 +69,9 @@ pub(crate) struct Thread {
     next: Held<u64>,
     /// Boot time from which nothing is captured, as of the newest call.
     pub(crate) deadline: Held<u64>,
+    /// [`Control::generation`](tracer_abi::Control) of the grant that `deadline` is of; 0 if it must
+    /// be looked up each time.
+    pub(crate) granted: Held<u64>,
     /// Frame address (CFA) of each open call; 0 is a free place.
     frames: [Held<u64>; MAX_OPEN_CALLS],
     /// [`Spec::function`](tracer_abi::Spec) of each.
@@ -107,6 +110,13 @@ impl Thread {
                 .cast::<Self>()
                 .as_mut()
         }
+    }
+
+    /// Whether the deadline is the one of the grants in force.
+    #[inline(always)]
+    pub(crate) fn has_grant_of(&self, generation: u64) -> bool {
+        let granted = self.granted.get();
+        granted != 0 && granted == generation
     }
 
     /// Whether a call that enters at `frame` may find calls that were left: not where the newest open

@@ -42,7 +42,7 @@ pub struct Extent {
 pub fn measure(extent: Extent, nanoseconds_per_pair: f64) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     rows.extend(of_model(
-        "58 M parameters",
+        "134 M parameters",
         SMALL,
         extent,
         nanoseconds_per_pair,

@@ -88,6 +88,9 @@ pub struct Control {
     pub rings: u32,
     /// Grant of whoever is not listed, in mode [`TargetMode::Everyone`].
     pub everyone: Target,
+    /// Raised after every change of a grant, from 1 on: a thread keeps the grant that it was given
+    /// under this number and asks again under another.
+    pub generation: u64,
 }
 
 /// Sleep flag and threshold of one ring; written by the reader, exchanged by producers.
@@ -128,6 +131,6 @@ pub struct SlotHead {
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<ExeKey>() == 16);
 const _: () = assert!(size_of::<SetKey>() == 16);
-const _: () = assert!(size_of::<Control>() == 32);
+const _: () = assert!(size_of::<Control>() == 40);
 const _: () = assert!(size_of::<RingState>() == 16);
 const _: () = assert!(size_of::<SlotHead>() == 24);

@@ -10,7 +10,9 @@ use aya_ebpf::{
     macros::{btf_map, uprobe},
     programs::ProbeContext,
 };
-use tracer_abi::{HISTOGRAM_BUCKETS, Histogram, LossReason, MAX_SPECS, Site, SiteRole};
+use tracer_abi::{
+    Control, HISTOGRAM_BUCKETS, Histogram, LossReason, MAX_SPECS, Site, SiteRole, TargetMode,
+};
 
 use crate::{
     atomic,
@@ -41,26 +43,40 @@ pub(crate) fn time_exit(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn begin(ctx: &ProbeContext) -> Option<()> {
     let control = CONTROL.get(0)?;
+    let thread = match Thread::current() {
+        Some(thread) if thread.has_grant_of(control.generation) => thread,
+        _ => admit(control)?,
+    };
+    let site = arrive(ctx, SiteRole::Entry)?;
+    let function = load(&SPECS.get(u32::from(site.spec))?.function);
+    let frame = registers::frame_at(ctx, site.frame_offset);
+    let now = kernel::boot_time();
+    if now >= thread.deadline.get() {
+        loss::count(LossReason::Expired, now);
+        return None;
+    }
+    if thread.may_have_left(frame) {
+        thread.forget_abandoned(function, frame.wrapping_add(1));
+    }
+    thread.open(function, frame, now).entered = now;
+    Some(())
+}
+
+/// Passes the gate of who the long way, for a thread that does not have its grant of `control` yet.
+#[inline(never)]
+fn admit(control: &Control) -> Option<&'static mut Thread> {
     let mut grant = Grant::default();
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     if !target::find(control, tgid, &mut grant) {
         return None;
     }
-    let site = arrive(ctx, SiteRole::Entry)?;
-    let function = load(&SPECS.get(u32::from(site.spec))?.function);
-    let frame = registers::frame_at(ctx, site.frame_offset);
-    let now = kernel::boot_time();
-    if now >= grant.deadline {
-        loss::count(LossReason::Expired, now);
-        return None;
-    }
-    let thread = Thread::current_or_new(now)?;
-    if thread.may_have_left(frame) {
-        thread.forget_abandoned(function, frame.wrapping_add(1));
-    }
+    let thread = Thread::current_or_new(kernel::boot_time())?;
     thread.deadline.set(grant.deadline);
-    thread.open(function, frame, now).entered = now;
-    Some(())
+    // A process can move to another cgroup, which changes no generation.
+    if control.mode != TargetMode::Cgroup as u32 {
+        thread.granted.set(control.generation);
+    }
+    Some(thread)
 }
 
 /// Who is asked is no question here: an open call answers it.

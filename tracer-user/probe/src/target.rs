@@ -129,6 +129,8 @@ impl Targets {
             mode: mode as u32,
             rings,
             everyone: grant,
+            // Grants do not change while tracer runs, but for those of cgroups, which no thread keeps.
+            generation: 1,
         };
         tables.control.put(0, &control).map_err(TargetError::Map)?;
         Ok(targets)
