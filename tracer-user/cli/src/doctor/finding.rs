@@ -98,7 +98,8 @@ pub(crate) fn findings(features: &Features) -> Vec<Finding> {
             name: "current task",
             what: "names the running process to the programs",
             needed: false,
-            cost: "start times of processes are not checked",
+            cost: "no call's end is told, so no duration, no result and no histogram; start times of \
+                   processes are not checked",
             remedy: "use Linux 5.11 or later",
             ..tried(current_task)
         },

@@ -77,7 +77,8 @@ pub struct Features {
     /// Type information of the kernel. Without, start times are not checked and lifecycle events
     /// are missing.
     pub types: Support,
-    /// The helper that names the running task (5.11).
+    /// The helper that names the running task (5.11), by which open calls are kept. Without, no end
+    /// of a call is told.
     pub current_task: Support,
     /// Loops in a helper (5.17). Without, arrays of pointers are not gathered.
     pub bpf_loop: Support,
