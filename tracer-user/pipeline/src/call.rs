@@ -2,7 +2,7 @@
 
 use tracer_abi::{Chunk, ChunkStatus, Phase, RecordHeader, TextFront};
 use tracer_event::{BootNanos, Content, Cpu, Nanos, Pid, Raw, Tid};
-use tracer_profile::{Field, FieldKind, FieldName, Place, Signal};
+use tracer_profile::{Field, FieldKind, FieldName, Moment, Place, Signal};
 
 use crate::decode::LoadedProbe;
 
@@ -101,6 +101,14 @@ impl<'a> Call<'a> {
         match self.slot(name)? {
             (FieldKind::Number { .. }, value) => Some(value.cast_signed()),
             (
+                FieldKind::Part {
+                    width,
+                    signed,
+                    from,
+                },
+                value,
+            ) => Some(part(value, width, signed, from)),
+            (
                 FieldKind::Float { .. }
                 | FieldKind::Address
                 | FieldKind::Membership
@@ -148,7 +156,20 @@ impl<'a> Call<'a> {
         Some(CapturedText::new(chunk, bytes))
     }
 
-    /// The value of any field, whether or not it has a role.
+    /// Whether this record tells a field, read or not: one of both sides of a call tells what is
+    /// captured on its side, and numbers of the entry go on to the exit.
+    #[must_use]
+    pub fn tells(&self, field: &Field) -> bool {
+        match (self.phase, field.moment) {
+            (Phase::Entry, moment) => moment == Moment::Entry,
+            (Phase::Exit, Moment::Exit) => true,
+            (Phase::Unwound, Moment::Exit) => false,
+            (Phase::Exit | Phase::Unwound, Moment::Entry) => matches!(field.place, Place::Slot(_)),
+        }
+    }
+
+    /// The value of any field, whether or not it has a role. Only what the record
+    /// [tells](Self::tells) means anything.
     #[must_use]
     pub fn value(&self, field: &Field) -> CapturedValue<'a> {
         match field.place {
@@ -184,7 +205,7 @@ impl<'a> Call<'a> {
     }
 
     fn slot(&self, name: FieldName) -> Option<(FieldKind, u64)> {
-        let field = self.probe.field(name)?;
+        let field = self.probe.field(name).filter(|field| self.tells(field))?;
         let Place::Slot(index) = field.place else {
             return None;
         };
@@ -255,6 +276,14 @@ fn slot_value<'a>(kind: FieldKind, value: u64) -> CapturedValue<'a> {
             value: value.cast_signed(),
             signed,
         },
+        FieldKind::Part {
+            width,
+            signed,
+            from,
+        } => CapturedValue::Number {
+            value: part(value, width, signed, from),
+            signed,
+        },
         FieldKind::Float { width } => {
             let bytes = value.to_le_bytes();
             let read = float(&bytes[..width.min(8).into()]);
@@ -273,6 +302,16 @@ fn slot_value<'a>(kind: FieldKind, value: u64) -> CapturedValue<'a> {
     }
 }
 
+/// So many bytes of a word, from a bit on.
+fn part(word: u64, width: u8, signed: bool, from: u8) -> i64 {
+    let unused = 64_u32.saturating_sub(8 * u32::from(width)).min(63);
+    let raised = word.checked_shr(from.into()).unwrap_or_default() << unused;
+    match signed {
+        true => raised.cast_signed() >> unused,
+        false => (raised >> unused).cast_signed(),
+    }
+}
+
 fn chunk_value(kind: FieldKind, chunk: Chunk, bytes: &[u8]) -> CapturedValue<'_> {
     let value = match kind {
         FieldKind::Numbers { width, signed } => {
@@ -282,6 +321,7 @@ fn chunk_value(kind: FieldKind, chunk: Chunk, bytes: &[u8]) -> CapturedValue<'_>
         FieldKind::Texts => Some(CapturedValue::Texts(Texts { chunk, rest: bytes })),
         FieldKind::Text => Some(CapturedValue::Text(CapturedText::new(chunk, bytes))),
         FieldKind::Number { .. }
+        | FieldKind::Part { .. }
         | FieldKind::Float { .. }
         | FieldKind::Address
         | FieldKind::Membership => None,
@@ -452,4 +492,20 @@ fn extend(bytes: &[u8], signed: bool) -> i64 {
     let mut wide = [if negative { 0xff } else { 0 }; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     i64::from_le_bytes(wide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn a_part_of_a_word_has_the_sign_of_its_own_highest_bit() {
+        let word = 0xffff_fffe_8000_0001;
+        assert_eq!(part(word, 4, false, 32), 0xffff_fffe);
+        assert_eq!(part(word, 4, true, 32), -2);
+        assert_eq!(part(word, 1, false, 56), 0xff);
+        assert_eq!(part(word, 2, true, 16), i64::from(i16::MIN));
+        // What no profile can say is no panic either.
+        assert_eq!(part(word, 9, true, 200), 0);
+    }
 }

@@ -14,6 +14,20 @@ pub(crate) fn capture(capture: &Capture, items: &[Item]) -> String {
             true => format!("{} {}", number(*kind), value(address)),
             false => format!("{} at {}", number(*kind), place(address)),
         },
+        Capture::Part {
+            width,
+            signed,
+            address,
+            from,
+        } => {
+            let (width, signed) = (*width, *signed);
+            let part = number(Type::Integer { width, signed });
+            let whole = Capture::Number(Type::SIZE, address.clone());
+            format!(
+                "{part} from bit {from} on of the {}",
+                self::capture(&whole, items)
+            )
+        }
         Capture::Membership(kind, address, set) => {
             let of = match address.through.is_empty() {
                 true => value(address),

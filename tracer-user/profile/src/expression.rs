@@ -3,6 +3,7 @@
 //! ```text
 //! i32 rsi                                  the register, cut to its low four bytes
 //! i32 [frame + 24]                         an argument that is passed on the stack
+//! u32 rsi >> 32                            the upper half of a small struct in a register
 //! u64 [[rdi + 272] + 8]                    through a pointer
 //! address ret                              the return value
 //! i32 array [rsi + 24] count token_count   integers behind a pointer
@@ -40,6 +41,14 @@ pub(crate) use words::is_reserved;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capture {
     Number(Type, Address),
+    /// Some bits of a word: members of a small struct share a register.
+    Part {
+        width: u8,
+        signed: bool,
+        address: Address,
+        /// The lowest bit that is taken.
+        from: u8,
+    },
     Element {
         address: Address,
         index: String,
@@ -213,6 +222,7 @@ impl Capture {
     pub(crate) const fn address(&self) -> &Address {
         match self {
             Self::Number(_, address)
+            | Self::Part { address, .. }
             | Self::Membership(_, address, _)
             | Self::Element { address, .. }
             | Self::Length { address, .. }
@@ -232,6 +242,7 @@ impl Capture {
             | Self::Bytes(elements)
             | Self::Texts(_, elements) => Some(elements),
             Self::Number(..)
+            | Self::Part { .. }
             | Self::Membership(..)
             | Self::Element { .. }
             | Self::Length { .. }
@@ -247,6 +258,7 @@ impl Capture {
             | Self::Bytes(elements)
             | Self::Texts(_, elements) => Some(elements),
             Self::Number(..)
+            | Self::Part { .. }
             | Self::Membership(..)
             | Self::Element { .. }
             | Self::Length { .. }

@@ -189,6 +189,8 @@ pub struct Field {
     pub words: Option<Arc<Enumeration>>,
     /// From which level on it is captured.
     pub level: CaptureLevel,
+    /// When it is captured.
+    pub moment: Moment,
     /// Where it is in the record.
     pub place: Place,
     /// How its bytes are read.
@@ -228,6 +230,15 @@ pub enum FieldKind {
     Number {
         /// Whether the slot is an `i64` rather than a `u64`.
         signed: bool,
+    },
+    /// Bytes of the slot.
+    Part {
+        /// Bytes: 1, 2, 4 or 8.
+        width: u8,
+        /// Whether they are signed.
+        signed: bool,
+        /// The lowest bit that is taken.
+        from: u8,
     },
     /// The low four bytes of the slot are an IEEE 754 single, eight bytes a double.
     Float {

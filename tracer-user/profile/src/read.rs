@@ -31,7 +31,7 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
     let mut root = Table::parse(source)?;
     let name = root.required("name")?;
     let runtime = root.required("runtime")?.value;
-    let recognise = symbols(source, root.some_strings("recognise")?)?;
+    let recognise = root.some_strings("recognise")?;
     let version_symbols = values(root.strings("version")?);
     let early_paths = values(root.strings("early_paths")?);
     let libraries = values(root.strings("libraries")?);
@@ -49,6 +49,17 @@ pub fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
     };
     let environment = values(root.strings("environment")?);
     let recipes = recipes(source, &mut root)?;
+    let has_symbol = |name: &str| !recipes.iter().any(|recipe| recipe.name == name);
+    if libraries.is_empty()
+        && let Some(first) = recognise.first()
+        && !recognise.iter().any(|known| has_symbol(&known.value))
+    {
+        // Code is not searched in every file that is mapped anywhere.
+        let problem = "these functions have no symbol: name in `libraries` the files in which they \
+                       are looked for";
+        return Err(source.wrong(first.at, format!("in `recognise`: {problem}")));
+    }
+    let recognise = symbols(source, recognise)?;
     let shed = root.strings("shed")?;
     let words = match root.table("enums")? {
         Some(table) => enumerations(source, table)?,

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use tracer_profile::{Probe, Profile, read};
+use tracer_profile::{Catalogue, Probe, Profile, read};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtimes");
 
@@ -16,6 +16,39 @@ fn profile(name: &str) -> Profile {
 fn probe<'a>(profile: &'a Profile, name: &str) -> &'a Probe {
     let found = profile.probes.iter().find(|probe| probe.name == name);
     found.unwrap_or_else(|| panic!("no probe {name}"))
+}
+
+#[test]
+fn what_the_documentation_says_of_functions_without_symbols_is_read() {
+    let path = Path::new(FOLDER).join("../../../../docs/profiles.md");
+    let text = fs::read_to_string(path).expect("the page is there");
+    let (_, section) = text
+        .split_once("## Functions without a symbol")
+        .expect("the section is there");
+    let (ways, extension) = section
+        .split_once("### Ways for a built-in profile")
+        .expect("so is the one on `extends`");
+    let code = |text: &str| -> String {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+        let lines = lines.filter(|line| !line.starts_with("tracer "));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    let probe = "[[probe]]\nname = \"p\"\nsignal = \"call\"\ngroup = \"g\"\nrate = 1\n\
+                 symbols = [\"Run\"]\n";
+    let whole = format!(
+        "name = \"p\"\nruntime = \"p\"\nrecognise = [\"OrtGetApiBase\"]\n{}{probe}",
+        code(ways)
+    );
+    let read = read("docs/profiles.md", &whole).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(read.recipes.len(), 4);
+
+    let file = std::env::temp_dir().join(format!("tracer-extends-{}.toml", std::process::id()));
+    fs::write(&file, code(extension)).expect("the folder for temporary files can be written");
+    let mut all = Catalogue::built_in();
+    let added = all.add_file(&file);
+    fs::remove_file(&file).expect("it was written");
+    added.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(all.profiles()[0].recipes.len(), 1);
 }
 
 /// What a field reads, in plain words.
@@ -33,7 +66,7 @@ fn a_profile_for_each_known_runtime_compiles() {
         assert!(!profile(&name).probes.is_empty(), "{name}");
         names.push(name);
     }
-    assert_eq!(names.len(), 11, "{names:?}");
+    assert_eq!(names.len(), 12, "{names:?}");
 }
 
 #[test]
@@ -50,6 +83,11 @@ fn what_a_field_reads_is_said_in_plain_words() {
         reads(run, "input_names"),
         "NUL-terminated texts behind pointers at rdx (argument 3), as many as the 8-byte unsigned \
          integer in r8 (argument 5)"
+    );
+    let cuda = profile("cuda.toml");
+    assert_eq!(
+        reads(probe(&cuda, "launch-sample"), "grid_y"),
+        "4-byte unsigned integer from bit 32 on of the 8-byte unsigned integer in rsi (argument 2)"
     );
     let torch = profile("torch.toml");
     assert_eq!(

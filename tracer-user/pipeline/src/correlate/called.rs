@@ -26,7 +26,7 @@ pub(super) fn called(call: &Call<'_>) -> Called<Raw<Content>> {
         values: Default::default(),
         cut: Vec::new(),
     };
-    for field in call.probe.fields() {
+    for field in call.probe.fields().iter().filter(|field| call.tells(field)) {
         let captured = call.value(field);
         let name = Name::new(&field.name);
         if !is_whole(&captured) {

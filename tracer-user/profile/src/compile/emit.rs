@@ -50,6 +50,8 @@ impl Compiler<'_> {
                 }
                 op
             }
+            // The kernel half takes the word; what is wanted of it is cut out where it is told.
+            Capture::Part { .. } => self.read(base, OpKind::Number, Type::SIZE, address, at)?,
             Capture::Membership(kind, _, set) => Op {
                 length_slot: set.number(),
                 ..self.read(base, OpKind::InSet, *kind, address, at)?

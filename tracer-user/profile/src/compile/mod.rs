@@ -232,7 +232,9 @@ impl Moment {
 impl Capture {
     const fn shape(&self) -> Shape {
         match self {
-            Self::Number(Type::Integer { .. }, _) | Self::Length { .. } => Shape::Number,
+            Self::Number(Type::Integer { .. }, _) | Self::Part { .. } | Self::Length { .. } => {
+                Shape::Number
+            }
             Self::Number(Type::Float { .. }, _) => Shape::Float,
             Self::Number(Type::Address, _) | Self::Element { .. } => Shape::Address,
             Self::Membership(..) => Shape::Membership,
@@ -251,6 +253,16 @@ impl Capture {
             Self::Number(Type::Address, _) | Self::Element { .. } => FieldKind::Address,
             Self::Number(Type::Integer { signed, .. }, _) => FieldKind::Number { signed: *signed },
             Self::Length { .. } => FieldKind::Number { signed: false },
+            Self::Part {
+                width,
+                signed,
+                from,
+                ..
+            } => FieldKind::Part {
+                width: *width,
+                signed: *signed,
+                from: *from,
+            },
             Self::Membership(..) => FieldKind::Membership,
             Self::Numbers(Type::Float { width }, _) | Self::Gather(Type::Float { width }, _) => {
                 FieldKind::Floats { width: *width }

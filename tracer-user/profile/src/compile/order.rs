@@ -73,6 +73,7 @@ impl Compiler<'_> {
         let index = match &capture.value {
             Capture::Element { index, .. } => Some(index),
             Capture::Number(..)
+            | Capture::Part { .. }
             | Capture::Membership(..)
             | Capture::Length { .. }
             | Capture::Numbers(..)
@@ -95,6 +96,10 @@ impl Compiler<'_> {
         })?;
         if self.items[index].capture.value.is_chunk() {
             let problem = format!("`{name}` is not a single number");
+            return Err(self.source.wrong(at, problem));
+        }
+        if matches!(self.items[index].capture.value, Capture::Part { .. }) {
+            let problem = format!("`{name}` is a part of a word: nothing else can be read by it");
             return Err(self.source.wrong(at, problem));
         }
         Ok(index)

@@ -123,6 +123,7 @@ impl Compiler<'_> {
                 name: item.name.value.as_str().into(),
                 words: item.words.as_ref().map(Arc::clone),
                 level: self.plans[index].level,
+                moment: self.plans[index].moment,
                 place,
                 kind: item.capture.value.kind(),
             });

@@ -14,8 +14,8 @@ const LONGEST: usize = 512;
 /// Deepest nesting of brackets; more than the kernel half follows.
 const DEEPEST: usize = 8;
 
-const SYMBOLS: [&str; 12] = [
-    "==", "!=", "<=", ">=", "<", ">", "&", "[", "]", "+", "-", "*",
+const SYMBOLS: [&str; 13] = [
+    ">>", "==", "!=", "<=", ">=", "<", ">", "&", "[", "]", "+", "-", "*",
 ];
 
 /// Reads what a field captures.
@@ -230,6 +230,9 @@ impl<'a> Parser<'a> {
                 size,
             });
         }
+        if self.accept(Token::Symbol(">>")) {
+            return self.part(element, address);
+        }
         if !self.accept(Token::Word("in")) {
             return Ok(Capture::Number(element, address));
         }
@@ -239,6 +242,30 @@ impl<'a> Parser<'a> {
             return Err(self.wrong(unknown("set", name, sets)));
         };
         Ok(Capture::Membership(element, address, set))
+    }
+
+    /// The bits of a word from the number on that follows `>>`.
+    fn part(&mut self, element: Type, address: Address) -> Result<Capture, Malformed> {
+        let Type::Integer { width, signed } = element else {
+            return Err(self.wrong("only a whole number is a part of a word".to_owned()));
+        };
+        let from = self.signed()?;
+        let most = 64 - 8 * i64::from(width);
+        let from = u8::try_from(from)
+            .ok()
+            .filter(|&from| from > 0 && i64::from(from) <= most);
+        if most == 0 {
+            return Err(self.wrong("eight bytes are the whole word".to_owned()));
+        }
+        let Some(from) = from else {
+            return Err(self.wrong(format!("{width} bytes of a word begin at bit 1 to {most}")));
+        };
+        Ok(Capture::Part {
+            width,
+            signed,
+            address,
+            from,
+        })
     }
 
     /// One text that says itself where its bytes are.

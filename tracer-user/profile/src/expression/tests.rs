@@ -40,6 +40,9 @@ fn a_mistake_is_named_with_what_was_expected() {
     assert!(complaint("i32 array rdi stride 0 count 1").contains("between 1 and"));
     assert!(complaint("i32 rdi rsi").contains("expected the end"));
     assert!(complaint("i32 rdi in eog_tokens").contains("unknown set"));
+    assert!(complaint("u32 rsi >> 40").contains("begin at bit 1 to 32"));
+    assert!(complaint("u64 rsi >> 1").contains("the whole word"));
+    assert!(complaint("address rsi >> 8").contains("only a whole number"));
     assert!(complaint("u64 [rdi + 99999999999]").contains("not a number up to"));
     assert!(complaint("").contains("expected a type"));
 }

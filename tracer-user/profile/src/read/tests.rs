@@ -176,6 +176,10 @@ fn what_the_kernel_cannot_do_is_refused_with_a_reason() {
             "[probe.locals]\na = \"u64 b\"\nb = \"u64 a\"\n",
             "defined by itself",
         ),
+        (
+            "keep = [\"half > 1\"]\n[probe.locals]\nhalf = \"u32 rsi >> 32\"\n",
+            "`half` is a part of a word",
+        ),
         ("minimum_duration = \"2ms\"\n", "needs a record at the exit"),
         (
             "mode = \"histogram\"\nemit = \"exit\"\n",
