@@ -94,14 +94,28 @@ pub fn run(command: Command, profile: &str, level: &str) -> Result<(Vec<Call>, V
     Ok((passed.collect(), traced(&trace, pid)?))
 }
 
+/// A call that is told at its entry and at its return is one.
 fn traced(trace: &Trace, pid: u32) -> Result<Vec<Call>> {
-    let mut calls = Vec::new();
+    let mut calls: Vec<Call> = Vec::new();
+    let mut places = BTreeMap::new();
     for line in trace.of(pid) {
         let (Body::Called(called), Some(probe)) = (&line.body, &line.probe) else {
             continue;
         };
         let function = probe.as_str().rsplit('/').next().unwrap_or_default();
-        calls.push((function.to_owned(), values(called)?));
+        let place = *places
+            .entry((function, called.call))
+            .or_insert_with(|| calls.len());
+        if place == calls.len() {
+            calls.push((function.to_owned(), BTreeMap::new()));
+        }
+        for (name, value) in values(called)? {
+            let before = calls[place].1.insert(name.clone(), value.clone());
+            ensure!(
+                before.as_ref().is_none_or(|before| *before == value),
+                "{function}: {name} is {before:?} at the entry and {value} at the return"
+            );
+        }
     }
     Ok(calls)
 }

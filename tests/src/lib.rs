@@ -14,6 +14,7 @@ pub mod model;
 pub mod package;
 pub mod privilege;
 pub mod proof;
+pub mod python;
 pub mod reference;
 pub mod report;
 pub mod server;

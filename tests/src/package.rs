@@ -116,6 +116,66 @@ pub const CTRANSLATE2: Package = Package {
     members: &[],
 };
 
+/// What CTranslate2 imports and these tests do not use.
+pub const PYYAML: Package = Package {
+    registry: Registry::PyPi,
+    name: "pyyaml",
+    version: "6.0.4",
+    file: "pyyaml-6.0.4-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "622aa875fa6533f25fedcffe23079357d65a690d462200afed5d8e9d0e01ebee",
+    members: &[],
+};
+
+/// OpenVINO with its C interface: stripped C++, no CET.
+pub const OPENVINO: Package = Package {
+    registry: Registry::PyPi,
+    name: "openvino",
+    version: "2026.4.1",
+    file: "openvino-2026.4.1-22982-cp311-cp311-manylinux_2_28_x86_64.whl",
+    sha256: "2d22b1da03f7caf74df30e9f6417d0ab2f637e4a38e08e1dcd294d2c37407aaf",
+    members: &[],
+};
+
+/// LiteRT: its interpreter has local symbols only, its compiled models a stripped library of their own.
+pub const LITERT: Package = Package {
+    registry: Registry::PyPi,
+    name: "ai-edge-litert",
+    version: "2.3.0",
+    file: "ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_x86_64.whl",
+    sha256: "1f15078a6725d2357d9de9221664c29afa0545d807559c5f7199ce5e40b96b23",
+    members: &[],
+};
+
+/// What writes LiteRT's models.
+pub const FLATBUFFERS: Package = Package {
+    registry: Registry::PyPi,
+    name: "flatbuffers",
+    version: "25.12.19",
+    file: "flatbuffers-25.12.19-py2.py3-none-any.whl",
+    sha256: "7634f50c427838bb021c2d66a3d1168e9d199b0607e6329399f04846d42e20b4",
+    members: &[],
+};
+
+/// Hugging Face's safetensors: Rust with a table of all its functions.
+pub const SAFETENSORS: Package = Package {
+    registry: Registry::PyPi,
+    name: "safetensors",
+    version: "0.8.0",
+    file: "safetensors-0.8.0-cp310-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    sha256: "fd6f3f93c9a0a7cc2788ee63fb763353d4bd2e89b0751bc78fcf7dda00bea774",
+    members: &[],
+};
+
+/// CUDA's runtime library, stripped. Without a driver its calls return an error.
+pub const CUDA_RUNTIME: Package = Package {
+    registry: Registry::PyPi,
+    name: "nvidia-cuda-runtime",
+    version: "13.2.86",
+    file: "nvidia_cuda_runtime-13.2.86-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+    sha256: "3498247680dfddce31bad102af7e3e26fc795342a3cac64722bb0fa95e7f60f0",
+    members: &[],
+};
+
 /// Hugging Face's tokenizers: Rust whose names are mangled in the way of 2018 (`_ZN`).
 pub const TOKENIZERS_LEGACY: Package = Package {
     registry: Registry::PyPi,

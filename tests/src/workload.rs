@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -16,12 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cache::Cache,
-    compile::{SOURCES, compiled, compiled_with},
+    compile::{compiled, compiled_with},
     model::{self, Shape},
-    package::{
-        NODE_LLAMA_CPP, PYWHISPERCPP, PYWHISPERCPP_SOURCE, Package, TOKENIZERS, TOKENIZERS_LEGACY,
-        XLLAMACPP,
-    },
+    package::{NODE_LLAMA_CPP, XLLAMACPP},
+    python::{python, readable},
     report::{Event, Line},
 };
 
@@ -94,12 +91,6 @@ pub enum Target {
     ShapesLibcxx,
     /// Every way in which Rust passes text and slices.
     Slices,
-    /// The real whisper.cpp, on a model without weights.
-    Whisper,
-    /// The real tokenizers of Hugging Face.
-    Tokenizers,
-    /// A build of it whose names are mangled in the old way.
-    TokenizersLegacy,
     /// Calls three functions at a rate that is given.
     Paced,
 }
@@ -113,9 +104,6 @@ impl Target {
         let c = ["-rdynamic", "-fcf-protection=none"];
         let rust = ["-O", "-g", "--edition", "2024", "-C", "link-args=-rdynamic"];
         let program = match self {
-            Self::Whisper => return whisper(cache),
-            Self::Tokenizers => return tokenizers(cache, &TOKENIZERS),
-            Self::TokenizersLegacy => return tokenizers(cache, &TOKENIZERS_LEGACY),
             Self::Flood => compiled(cache, &["flood.c", "report.h"], &c),
             Self::Stall => compiled(cache, &["stall.c", "report.h"], &c),
             Self::Unwind => compiled(cache, &["unwind.cpp", "report.h"], &c),
@@ -140,104 +128,6 @@ impl Target {
         command.args(arguments);
         Ok(command)
     }
-}
-
-/// A Python process that calls the library itself; its own binding would need more packages.
-fn whisper(cache: &Cache) -> Result<Command> {
-    let folder = PYWHISPERCPP.unpacked(cache)?.join("pywhispercpp.libs");
-    let is_library = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with("libwhisper-"))
-    };
-    let mut files = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let library = files.find(is_library);
-    let library = library.with_context(|| format!("no libwhisper in {}", folder.display()))?;
-    let [model] = PYWHISPERCPP_SOURCE.members else {
-        bail!("one member is the model");
-    };
-    let mut command = Command::new(python()?);
-    command
-        .arg(readable(cache, "whisper.py")?)
-        .arg(library)
-        .arg(PYWHISPERCPP_SOURCE.unpacked(cache)?.join(model));
-    Ok(command)
-}
-
-fn tokenizers(cache: &Cache, build: &Package) -> Result<Command> {
-    let mut command = Command::new(python()?);
-    command
-        .arg(readable(cache, "tokenizers_host.py")?)
-        .arg(build.unpacked(cache)?);
-    Ok(command)
-}
-
-/// A library in a Python process that makes it answer the same questions again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Library {
-    /// ONNX Runtime with a model of six nodes.
-    Onnx,
-    /// Hugging Face's tokenizers, trained on a few lines.
-    Tokenizers,
-}
-
-impl Library {
-    /// The command line that runs the library from the folders of its packages.
-    ///
-    /// # Errors
-    /// When there is no Python, or the script cannot be copied.
-    pub fn command(self, cache: &Cache, folders: &[PathBuf]) -> Result<Command> {
-        let name = match self {
-            Self::Onnx => "onnx",
-            Self::Tokenizers => "tokenizers",
-        };
-        let mut command = Command::new(python()?);
-        command
-            .arg("-I")
-            .arg(readable(cache, "library.py")?)
-            .arg(name)
-            .args(folders);
-        Ok(command)
-    }
-}
-
-/// A process that maps the first page of a file as code, and then waits twice.
-///
-/// # Errors
-/// When there is no Python, or the script cannot be copied.
-pub fn mapper(cache: &Cache, file: &Path) -> Result<Command> {
-    let mut command = Command::new(python()?);
-    command
-        .arg("-I")
-        .arg(readable(cache, "mapper.py")?)
-        .arg(file);
-    Ok(command)
-}
-
-/// A Python that can load xllamacpp (3.10 or later) and that `nobody` can run.
-fn python() -> Result<PathBuf> {
-    let candidates = ["/usr/bin/python3", "/usr/local/bin/python3"];
-    let check = "import sys; sys.exit(sys.version_info < (3, 10))";
-    let found = candidates.iter().find(|python| {
-        Command::new(python)
-            .args(["-c", check])
-            .status()
-            .is_ok_and(|status| status.success())
-    });
-    found.map(PathBuf::from).with_context(|| {
-        format!("none of {candidates:?} is a Python of 3.10 or later; install python3")
-    })
-}
-
-/// A copy of one of our files where every user can read it: a checkout may lie under a private home.
-fn readable(cache: &Cache, file: &str) -> Result<PathBuf> {
-    let source = PathBuf::from(SOURCES).join(file);
-    let digest = crate::package::sha256_of(&source)?;
-    let folder = cache.once(&format!("build/{file}-{}", &digest[..16]), |into| {
-        fs::copy(&source, into.join(file))
-            .map(drop)
-            .with_context(|| format!("cannot copy {}", source.display()))
-    })?;
-    Ok(folder.join(file))
 }
 
 /// Where a workload runs.

@@ -18,10 +18,11 @@ use tracer_tests::{
     fuse::Fuse,
     model::TINY,
     package::NODE_LLAMA_CPP,
+    python::mapper,
     report::Account,
     requires_root,
     tracer::{Line, Tracing},
-    workload::{Place, Running, Runtime, mapper},
+    workload::{Place, Running, Runtime},
 };
 
 fn real_library() -> Result<Vec<u8>> {

@@ -17,9 +17,10 @@ use tracer_tests::{
         TOKENIZERS_LEGACY, XLLAMACPP,
     },
     proof::{Proof, prove},
+    python::Library,
     report::Event,
     requires_root,
-    workload::{Library, Place, Running, Runtime, Target},
+    workload::{Place, Running, Runtime, Target},
 };
 
 /// Functions of a library that are looked at; all of them with `TRACER_FULL=1`.
@@ -61,10 +62,8 @@ struct Rounds {
 
 impl Rounds {
     fn start(library: Library, packages: &[&Package]) -> Result<Self> {
-        let cache = Cache::open()?;
-        let folders = packages.iter().map(|package| package.unpacked(&cache));
-        let folders = folders.collect::<Result<Vec<PathBuf>>>()?;
-        let mut running = Running::start(library.command(&cache, &folders)?, Place::Host)?;
+        let command = library.command(&Cache::open()?, packages)?;
+        let mut running = Running::start(command, Place::Host)?;
         running.until_waiting()?;
         let mut rounds = Self {
             running,

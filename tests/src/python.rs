@@ -1,0 +1,168 @@
+//! Real runtimes in a Python process: one that says what it passed, one that answers the same
+//! questions again and again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    cache::Cache,
+    compile::SOURCES,
+    package::{
+        CTRANSLATE2, CUDA_RUNTIME, FLATBUFFERS, LITERT, NUMPY, ONNX_RUNTIME, OPENVINO,
+        PYWHISPERCPP, PYWHISPERCPP_SOURCE, PYYAML, Package, SAFETENSORS, TOKENIZERS,
+        TOKENIZERS_LEGACY,
+    },
+};
+
+/// A runtime that says what its calls were given; see `workloads/passes.py`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// CTranslate2 with a decoder of two layers.
+    CTranslate2,
+    /// CUDA's runtime library, on a machine without a driver.
+    Cuda,
+    /// LiteRT's interpreter, and its compiled models through their C interface.
+    LiteRt,
+    /// ONNX Runtime through its C interface.
+    OnnxC,
+    /// ONNX Runtime's Python extension module.
+    OnnxPython,
+    /// OpenVINO from Python and through its C interface.
+    OpenVino,
+    /// Hugging Face's safetensors.
+    Safetensors,
+    /// Hugging Face's tokenizers.
+    Tokenizers,
+    /// A build of it whose names are mangled in the old way.
+    TokenizersLegacy,
+    /// whisper.cpp on a model without weights.
+    Whisper,
+}
+
+impl Passing {
+    /// The command line that runs it. It waits before its calls and after them.
+    ///
+    /// # Errors
+    /// When a package cannot be fetched, there is no Python, or the scripts cannot be copied.
+    pub fn command(self, cache: &Cache) -> Result<Command> {
+        let (name, packages): (_, &[&Package]) = match self {
+            Self::CTranslate2 => ("ctranslate2", &[&CTRANSLATE2, &PYYAML, &NUMPY]),
+            Self::Cuda => ("cuda", &[&CUDA_RUNTIME]),
+            Self::LiteRt => ("litert", &[&LITERT, &FLATBUFFERS, &NUMPY]),
+            Self::OnnxC => ("onnx_c", &[&ONNX_RUNTIME, &NUMPY]),
+            Self::OnnxPython => ("onnx_python", &[&ONNX_RUNTIME, &NUMPY]),
+            Self::OpenVino => ("openvino", &[&OPENVINO, &NUMPY]),
+            Self::Safetensors => ("safetensors", &[&SAFETENSORS, &NUMPY]),
+            Self::Tokenizers => ("tokenizers", &[&TOKENIZERS]),
+            Self::TokenizersLegacy => ("tokenizers", &[&TOKENIZERS_LEGACY]),
+            Self::Whisper => ("whisper", &[&PYWHISPERCPP, &PYWHISPERCPP_SOURCE]),
+        };
+        with_packages(cache, "passes.py", name, &unpacked(cache, packages)?)
+    }
+}
+
+/// A library that answers the same questions round by round; see `workloads/library.py`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// CTranslate2 with a decoder of two layers.
+    CTranslate2,
+    /// ONNX Runtime with a model of six nodes.
+    Onnx,
+    /// OpenVINO with the same model.
+    OpenVino,
+    /// Hugging Face's tokenizers, trained on a few lines.
+    Tokenizers,
+}
+
+impl Library {
+    /// The command line that runs the library from its packages.
+    ///
+    /// # Errors
+    /// As for [`Passing::command`].
+    pub fn command(self, cache: &Cache, packages: &[&Package]) -> Result<Command> {
+        let name = match self {
+            Self::CTranslate2 => "ctranslate2",
+            Self::Onnx => "onnx",
+            Self::OpenVino => "openvino",
+            Self::Tokenizers => "tokenizers",
+        };
+        with_packages(cache, "library.py", name, &unpacked(cache, packages)?)
+    }
+}
+
+/// A process that maps the first page of a file as code, and then waits twice.
+///
+/// # Errors
+/// When there is no Python, or the scripts cannot be copied.
+pub fn mapper(cache: &Cache, file: &Path) -> Result<Command> {
+    with_packages(cache, "mapper.py", file, &[])
+}
+
+fn with_packages(
+    cache: &Cache,
+    script: &str,
+    what: impl AsRef<std::ffi::OsStr>,
+    folders: &[PathBuf],
+) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    command
+        .arg("-I")
+        .arg(readable(cache, script)?)
+        .arg(what)
+        .args(folders);
+    Ok(command)
+}
+
+fn unpacked(cache: &Cache, packages: &[&Package]) -> Result<Vec<PathBuf>> {
+    let folders = packages.iter().map(|package| package.unpacked(cache));
+    folders.collect()
+}
+
+/// A Python that can load xllamacpp (3.10 or later) and that `nobody` can run.
+pub(crate) fn python() -> Result<PathBuf> {
+    let candidates = ["/usr/bin/python3", "/usr/local/bin/python3"];
+    let check = "import sys; sys.exit(sys.version_info < (3, 10))";
+    let found = candidates.iter().find(|python| {
+        Command::new(python)
+            .args(["-c", check])
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    found.map(PathBuf::from).with_context(|| {
+        format!("none of {candidates:?} is a Python of 3.10 or later; install python3")
+    })
+}
+
+/// One of our Python files, with the others beside it, where every user can read it: a checkout may
+/// lie under a private home.
+pub(crate) fn readable(cache: &Cache, file: &str) -> Result<PathBuf> {
+    let mut sources: Vec<PathBuf> = fs::read_dir(SOURCES)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
+        .collect();
+    sources.sort();
+    let mut hasher = Sha256::new();
+    for source in &sources {
+        hasher.update(source.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update(fs::read(source)?);
+    }
+    let digest: String = hasher.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let folder = cache.once(&format!("build/python-{digest}"), |into| {
+        for source in &sources {
+            let name = source.file_name().context("a file has a name")?;
+            fs::copy(source, into.join(name))
+                .with_context(|| format!("cannot copy {}", source.display()))?;
+        }
+        Ok(())
+    })?;
+    Ok(folder.join(file))
+}
