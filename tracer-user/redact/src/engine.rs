@@ -2,6 +2,7 @@ use std::{
     collections::HashSet,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
 use tracer_abi::CaptureLevel;
@@ -22,6 +23,9 @@ use crate::{
 
 /// Bytes of a single value that are searched; a longer one is withheld.
 const LONGEST: usize = 1 << 20;
+/// How long a single search may take. A window of 128 KiB takes some milliseconds; one that takes
+/// this long is on a machine that has no time for it, or has found what nobody thought of.
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes on each side of a gap that are hidden with it: half a secret may end there.
 const BESIDE_GAP: usize = 64;
 
@@ -34,6 +38,7 @@ pub struct Engine {
     detectors: Detectors,
     switches: HashSet<String>,
     sizes: Sizes,
+    time_limit: Duration,
     tally: SharedTally,
 }
 
@@ -51,6 +56,7 @@ impl Engine {
             key,
             switches: HashSet::new(),
             sizes: Sizes::default(),
+            time_limit: TIME_LIMIT,
             tally: SharedTally::default(),
         })
     }
@@ -256,16 +262,17 @@ impl Engine {
             let part = &text.bytes[from..to];
             let limits = Limits {
                 is_whole: text.is_whole && text.gaps.is_empty(),
+                max_time: Some(self.time_limit),
                 ..Limits::default()
             };
             let is_wanted = |finding: &Finding| {
-                scan.includes(finding.group) && self.action(finding) != Action::Keep
+                scan.includes(finding.group) && self.action(scan, finding) != Action::Keep
             };
             let found = self.detectors.scan_for(part, &limits, &is_wanted);
             for finding in found.map_err(|_| Withheld::Failed)? {
                 hits.push(Hit {
                     range: finding.range.start + from..finding.range.end + from,
-                    action: self.action(&finding),
+                    action: self.action(scan, &finding),
                     kind: self.kind(&finding),
                 });
             }
@@ -295,7 +302,11 @@ impl Engine {
         &self.detectors
     }
 
-    pub(crate) fn action(&self, finding: &Finding) -> Action {
+    pub(crate) fn action(&self, scan: &Scan, finding: &Finding) -> Action {
+        let is_built_in = matches!(finding.rule, RuleId::BuiltIn(_));
+        if is_built_in && finding.kind == Kind::Path && self.policy.keeps_paths(scan) {
+            return Action::Keep;
+        }
         let name = match finding.rule {
             RuleId::BuiltIn(_) => finding.kind.name(),
             RuleId::Own(_) => self.detectors.rule_name(finding.rule),
@@ -329,6 +340,12 @@ impl Engine {
     pub(crate) fn fail(&self, reason: Withheld) -> Withheld {
         self.tally.failed();
         reason
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
     }
 
     #[cfg(test)]

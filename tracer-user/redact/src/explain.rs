@@ -58,7 +58,7 @@ impl Engine {
                     Certainty::Checked => "checked",
                 },
                 encoded: finding.encoded,
-                action: self.action(&finding),
+                action: self.action(scan, &finding),
                 range: finding.range,
             })
             .collect();

@@ -1,15 +1,15 @@
 //! `cargo xtask eval`: judges what cannot be tested by a single case.
 
 mod document;
+mod labels;
 mod lexical;
 mod score;
 
-use std::ops::Range;
-use std::process::ExitCode;
+use std::{ops::Range, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use tracer_redact::detect::{Detectors, Group, Limits};
+use tracer_redact::detect::{Certainty, Detectors, Finding, Group, Kind, Limits, RuleId};
 
 use self::{
     document::{Document, Half},
@@ -57,12 +57,12 @@ const GAP: f64 = 0.02;
 /// country's number for what another country's is not. No engine can hold the bars on them; each
 /// half keeps what it has reached: the lowest recall, and the highest collateral.
 const PARTIAL: [(&str, f64, f64); 6] = [
-    ("credsweeper_samples", 0.38, 0.04),
-    ("detect_secrets_tests", 0.73, 0.37),
-    ("gitleaks_literals", 0.68, 0.27),
-    ("kingfisher_rule_examples", 0.78, 0.20),
-    ("noseyparker_rule_examples", 0.66, 0.23),
-    ("presidio_recognizer_tests", 0.84, 0.15),
+    ("credsweeper_samples", 0.81, 0.09),
+    ("detect_secrets_tests", 0.76, 0.40),
+    ("gitleaks_literals", 0.99, 0.25),
+    ("kingfisher_rule_examples", 0.82, 0.20),
+    ("noseyparker_rule_examples", 0.69, 0.21),
+    ("presidio_recognizer_tests", 0.84, 0.14),
 ];
 /// The set with all encodings and the runtime's own output.
 const MAIN_SET: &str = "llm_chat_synth";
@@ -80,15 +80,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     for set in document::sets(&folder)? {
         let mut halves = Halves::default();
         for document in &set.documents {
-            let (values, places) = scan(&detectors, document);
+            let scanned = Scanned::new(scan(&detectors, document));
             let half = document.half(options.seed);
-            let scanned = Scanned {
-                values: &values,
-                places: &places,
-            };
             halves.add(&set.name, document, half, &scanned);
             if options.show.as_deref() == Some(&set.name) && (half == Half::First || options.both) {
-                show(document, &scanned);
+                show(&set.name, document, &scanned);
             }
         }
         if lexical::SETS.contains(&set.name.as_str()) {
@@ -108,24 +104,22 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(ExitCode::from(u8::from(!failures.is_empty())))
 }
 
-/// Credentials and personal data, then places.
-fn scan(detectors: &Detectors, document: &Document) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+/// Everything found; what cannot be scanned is dropped as a whole.
+fn scan(detectors: &Detectors, document: &Document) -> Vec<Finding> {
     let found = detectors.scan(document.text.as_bytes(), &Limits::default());
-    let Ok(found) = found else {
-        // What cannot be scanned is dropped as a whole.
-        let all = 0..document.text.len();
-        return (Vec::from([all]), Vec::new());
-    };
-    let (places, values): (Vec<_>, Vec<_>) = found
-        .into_iter()
-        .partition(|finding| finding.group == Group::Places);
-    let ranges = |findings: Vec<tracer_redact::detect::Finding>| {
-        findings.into_iter().map(|finding| finding.range).collect()
-    };
-    (ranges(values), ranges(places))
+    found.unwrap_or_else(|_| {
+        Vec::from([Finding {
+            range: 0..document.text.len(),
+            rule: RuleId::BuiltIn("not searched"),
+            kind: Kind::Secret,
+            group: Group::Credentials,
+            certainty: Certainty::Context,
+            encoded: false,
+        }])
+    })
 }
 
-fn show(document: &Document, scanned: &Scanned<'_>) {
+fn show(set: &str, document: &Document, scanned: &Scanned) {
     if document.ambiguous {
         return;
     }
@@ -135,18 +129,24 @@ fn show(document: &Document, scanned: &Scanned<'_>) {
             .any(|range| range.start <= start && end <= range.end)
     };
     for span in &document.spans {
-        let hit = lies_on(span.start, span.end, scanned.values)
+        let hit = lies_on(span.start, span.end, &scanned.values)
             || (document.weak_span && !scanned.values.is_empty());
         if !hit && score::is_structured(&span.kind) {
+            let counts = labels::is_secret(set, document, span);
             println!(
-                "miss  {} {:?} in {:?}",
+                "miss{} {} {:?} in {:?}",
+                if counts { "  " } else { " *" },
                 span.kind,
                 &document.text[span.start..span.end],
                 document.text
             );
         }
     }
-    for range in scanned.values {
+    let values = scanned.findings.iter();
+    for finding in values.filter(|finding| finding.group != Group::Places) {
+        let range = &finding.range;
+        let rule = labels::is_justified(set, document, finding);
+        let sign = if rule { '*' } else { ' ' };
         let touched: Vec<_> = document
             .spans
             .iter()
@@ -155,10 +155,13 @@ fn show(document: &Document, scanned: &Scanned<'_>) {
         let masked = &document.text[range.clone()];
         match (touched.first(), touched.last()) {
             (Some(first), Some(last)) if range.start < first.start || last.end < range.end => {
-                println!("wide  {masked:?} for {} in {:?}", first.kind, document.text);
+                println!(
+                    "wide {sign} {masked:?} for {} in {:?}",
+                    first.kind, document.text
+                );
             }
             (Some(_), _) => {}
-            (None, _) => println!("alarm {masked:?} in {:?}", document.text),
+            (None, _) => println!("alarm{sign} {masked:?} in {:?}", document.text),
         }
     }
 }
@@ -186,6 +189,18 @@ fn print(name: &str, halves: &Halves) {
             score.alarms,
             score.negatives,
         );
+        if PARTIAL.iter().any(|(set, ..)| *set == name) {
+            println!(
+                "          by rule    {:>5}/{:<5} recall {:.4}  leaked {:>5} characters                    collateral {:.4}  alarms {}/{}",
+                score.judged.covered,
+                score.judged.spans,
+                score.judged.recall(),
+                score.judged.leaked,
+                share(score.unjustified, score.outside),
+                score.judged_alarms,
+                score.negatives,
+            );
+        }
     }
     let both = |of: fn(&Score) -> &std::collections::BTreeMap<String, Tally>| {
         let mut rows = of(&halves.first).clone();
@@ -223,9 +238,17 @@ fn judge(name: &str, halves: &Halves) -> Vec<String> {
         };
         let recall = score.structured.recall();
         let collateral = share(score.collateral, score.outside);
-        if partial.is_some() && (recall < PLAIN || collateral > COLLATERAL) {
+        let judged = score.judged.recall();
+        let unjustified = share(score.unjustified, score.outside);
+        if partial.is_some() {
+            let sign = |holds: bool| if holds { "holds" } else { "BELOW" };
             println!(
-                "BELOW {name}, {half} half: {recall:.4} covered and {collateral:.4} masked beside; on fully labelled sets the bars are {PLAIN} and {COLLATERAL}"
+                "{} {name}, {half} half, by rule: {judged:.4} covered (bar {PLAIN})",
+                sign(judged >= PLAIN)
+            );
+            println!(
+                "{} {name}, {half} half, by rule: {unjustified:.4} masked beside (bar {COLLATERAL})",
+                sign(unjustified <= COLLATERAL)
             );
         }
         check(

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::document::{Document, Half};
+use tracer_redact::detect::{Finding, Group};
+
+use super::{
+    document::{Document, Half},
+    labels,
+};
 
 /// Figures of one half of something: a set, a type, an encoding.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +34,10 @@ pub(crate) struct Score {
     /// Bytes outside of spans, and those of them that were masked.
     pub(crate) outside: usize,
     pub(crate) collateral: usize,
+    /// The same two figures under the rules of [`labels`].
+    pub(crate) judged: Tally,
+    pub(crate) unjustified: usize,
+    pub(crate) judged_alarms: usize,
     /// Documents without a span, and those of them with a finding.
     pub(crate) negatives: usize,
     pub(crate) alarms: usize,
@@ -68,11 +77,29 @@ impl Tally {
 }
 
 /// What a scan found in one document.
-pub(crate) struct Scanned<'f> {
-    /// Credentials and personal data.
-    pub(crate) values: &'f [Range<usize>],
-    /// URLs, hosts and paths.
-    pub(crate) places: &'f [Range<usize>],
+pub(crate) struct Scanned {
+    pub(crate) findings: Vec<Finding>,
+    /// Where credentials and personal data are.
+    pub(crate) values: Vec<Range<usize>>,
+    /// Where URLs, hosts and paths are.
+    pub(crate) places: Vec<Range<usize>>,
+}
+
+impl Scanned {
+    pub(crate) fn new(findings: Vec<Finding>) -> Self {
+        let of = |is_place: bool| {
+            findings
+                .iter()
+                .filter(|finding| (finding.group == Group::Places) == is_place)
+                .map(|finding| finding.range.clone())
+                .collect()
+        };
+        Self {
+            values: of(false),
+            places: of(true),
+            findings,
+        }
+    }
 }
 
 /// Types that no pattern can know: names, places, times, and parts of addresses without a form.
@@ -108,13 +135,7 @@ fn is_place(kind: &str) -> bool {
 
 impl Halves {
     /// Counts one document.
-    pub(crate) fn add(
-        &mut self,
-        set: &str,
-        document: &Document,
-        half: Half,
-        scanned: &Scanned<'_>,
-    ) {
+    pub(crate) fn add(&mut self, set: &str, document: &Document, half: Half, scanned: &Scanned) {
         let score = match half {
             Half::First => &mut self.first,
             Half::Second => &mut self.second,
@@ -122,11 +143,20 @@ impl Halves {
         if document.ambiguous {
             return;
         }
-        let masked = mask(document.text.len(), scanned.values);
-        let placed = mask(document.text.len(), scanned.places);
+        let masked = mask(document.text.len(), &scanned.values);
+        let placed = mask(document.text.len(), &scanned.places);
+        let unjustified: Vec<Range<usize>> = scanned
+            .findings
+            .iter()
+            .filter(|finding| {
+                finding.group != Group::Places && !labels::is_justified(set, document, finding)
+            })
+            .map(|finding| finding.range.clone())
+            .collect();
         if document.spans.is_empty() {
             score.negatives += 1;
             score.alarms += usize::from(!scanned.values.is_empty());
+            score.judged_alarms += usize::from(!unjustified.is_empty());
         }
         let mut labelled = vec![false; document.text.len()];
         for span in &document.spans {
@@ -150,6 +180,18 @@ impl Halves {
                     .is_none_or(|transform| transform == "plain");
                 if plain {
                     score.structured.add(leaked);
+                    if labels::is_secret(set, document, span) {
+                        let range = labels::repaired(set, document, span);
+                        let shows = |byte: usize| !masked[byte] && !placed[byte];
+                        let text = document.text[range.clone()].char_indices();
+                        let count = text
+                            .filter(|(at, character)| {
+                                !character.is_whitespace() && shows(range.start + at)
+                            })
+                            .count();
+                        let leaked = if document.weak_span { leaked } else { count };
+                        score.judged.add(leaked);
+                    }
                 } else if span.is_encoded() {
                     let encoding = document.transform.clone().unwrap_or_default();
                     score.encodings.entry(encoding).or_default().add(leaked);
@@ -170,7 +212,9 @@ impl Halves {
             .iter()
             .filter(|range| labelled[(*range).clone()].contains(&true))
             .count();
+        let unjustified = mask(document.text.len(), &unjustified);
         for (byte, labelled) in labelled.iter().enumerate() {
+            score.unjustified += usize::from(!labelled && unjustified[byte]);
             score.outside += usize::from(!labelled);
             score.collateral += usize::from(!labelled && masked[byte]);
         }

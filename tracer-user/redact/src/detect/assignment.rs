@@ -6,34 +6,10 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::{
+    believe::{Link, Name, Strength, accepts},
     class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, SPACE, UPPER},
-    looks::{
-        has_kinds, is_code, is_message, is_mixed, is_path, is_placeholder, is_plain_word, is_prose,
-        is_type, is_uuid, looks_random, names_something_else,
-    },
+    looks::{is_mixed, is_placeholder, is_uuid, looks_random},
 };
-
-/// What the name says of the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strength {
-    /// A password: it may look like anything.
-    Password,
-    /// A key, a token, a secret: those look like what they are.
-    Secret,
-}
-
-/// How the value is joined to the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    /// `=`, `:` and their kin, without blanks around.
-    Tight,
-    /// The same with blanks, a comma between arguments, a tag.
-    Loose,
-    /// `is`, `was`.
-    Verb,
-    /// Blanks only.
-    Blank,
-}
 
 /// How much of a value is looked at, in bytes. What is longer is masked to its end all the same.
 const MAX_VALUE: usize = 512;
@@ -43,10 +19,12 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     if !starts_a_name(text, &word) {
         return None;
     }
-    if let Some(range) = glued(text, word.end).or_else(|| compared(text, word.start)) {
+    if strength != Strength::Service
+        && let Some(range) = glued(text, word.end).or_else(|| compared(text, word.start))
+    {
         return Some(range);
     }
-    if strength == Strength::Secret && is_public(text, word.start) {
+    if strength != Strength::Password && is_public(text, word.start) {
         return None;
     }
     let name_end = name_end(text, word.end)?;
@@ -55,16 +33,25 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     if link == Link::Blank && is_reference(text, word.start) {
         return None;
     }
+    // `--password x`: an option is joined to its value by a blank.
+    let link = match link {
+        Link::Blank if is_option(text, word.start) && text.get(start) != Some(&b'-') => Link::Tight,
+        link => link,
+    };
     let (mut range, quoted) = value(text, start, link)?;
     // No key holds an `@`; in a URL it ends what opens it.
-    if strength == Strength::Secret
+    if strength != Strength::Password
         && !quoted
         && let Some(at) = text[range.clone()].iter().position(|byte| *byte == b'@')
     {
         range.end = range.start + at;
     }
     let value = &text[range.clone()];
-    if !accepts(value, strength, link, quoted, suffix) {
+    let name = Name {
+        word: &text[word.clone()],
+        suffix,
+    };
+    if !accepts(value, strength, link, quoted, &name) {
         return None;
     }
     if range.len() >= MAX_VALUE {
@@ -110,20 +97,45 @@ pub(crate) fn user(text: &[u8], end: usize) -> Option<Range<usize>> {
             .take(3)
             .take_while(|byte| matches!(byte, b' ' | b'=' | b'"' | b'\''))
             .count();
-    let is_end = |byte: &u8| class::is(*byte, SPACE) || b"\"'`<>|&;".contains(byte);
+    let is_end = |byte: &u8| class::is(*byte, SPACE) || b"`<>|&;".contains(byte);
     let limit = text.len().min(start + 256);
     let length = text[start..limit]
         .iter()
         .take_while(|byte| !is_end(byte))
         .count();
+    let unquoted = |part: &[u8]| -> Vec<u8> {
+        let is_quote = |byte: &u8| b"\"'".contains(byte);
+        part.iter()
+            .copied()
+            .filter(|byte| !is_quote(byte))
+            .collect()
+    };
+    let value = &text[start..start + length];
+    let length = length
+        - value
+            .iter()
+            .rev()
+            .take_while(|byte| b"\"',".contains(byte))
+            .count();
     let value = &text[start..start + length];
     let colon = value.iter().position(|byte| *byte == b':')?;
-    let (user, secret) = (&value[..colon], &value[colon + 1..]);
-    let is_value = |part: &[u8]| !part.is_empty() && !is_placeholder(part) && !part.contains(&b'/');
-    let stock: [&[u8]; 5] = [b"pass", b"password", b"passwd", b"test", b"pwd"];
-    let is_stock = stock.contains(&secret) || secret.starts_with(b"$");
-    (start > end && is_value(user) && is_value(secret) && secret.len() >= 3 && !is_stock)
-        .then(|| start..start + length)
+    let (user, secret) = (unquoted(&value[..colon]), unquoted(&value[colon + 1..]));
+    let stock: [&[u8]; 6] = [b"pass", b"password", b"passwd", b"test", b"pwd", b"token"];
+    let is_stock = stock.contains(&secret.as_slice()) || secret.starts_with(b"$");
+    // `-u "token:"` and `-u ":password"` leave one side out.
+    let is_value = |part: &[u8]| {
+        part.len() >= 3 && !part.contains(&b'/') && (!is_placeholder(part) || is_mixed(part))
+    };
+    let holds = match (user.is_empty(), secret.is_empty()) {
+        (false, true) => is_value(&user) && is_mixed(&user),
+        (true, false) => is_value(&secret) && is_mixed(&secret) && !is_stock,
+        (false, false) => {
+            let is_user = !is_placeholder(&user) || is_mixed(&user);
+            is_user && !user.contains(&b'/') && is_value(&secret) && !is_stock
+        }
+        (true, true) => false,
+    };
+    (start > end && holds).then(|| start..start + length)
 }
 
 /// Whether the word begins a name or a part of one: `dbPassword`, `MYSQLPASS`, `dbpassword`.
@@ -203,6 +215,13 @@ fn is_reference(text: &[u8], word: usize) -> bool {
     start > 0 && matches!(text[start - 1], b'$' | b'{' | b'%')
 }
 
+/// `--db-password`: whether the name is an option's.
+fn is_option(text: &[u8], word: usize) -> bool {
+    let floor = word.saturating_sub(40);
+    let start = floor + class::run_start(&text[floor..], word - floor, ALNUM | JOINER);
+    text[start..].starts_with(b"--")
+}
+
 /// The end of the name that goes on after the word: `_hash`, `Id`, `s`, `[0]`.
 fn name_end(text: &[u8], end: usize) -> Option<usize> {
     let mut place = end;
@@ -218,7 +237,13 @@ fn name_end(text: &[u8], end: usize) -> Option<usize> {
     }
     let suffix = &text[end..place];
     // `passing`, `keyboard`, `tokenizer`, `secretary`: the word goes on in lower case.
-    let goes_on = suffix.first().is_some_and(|byte| class::is(*byte, LOWER))
+    let continues =
+        |with: &[u8]| suffix.len() >= with.len() && suffix[..with.len()].eq_ignore_ascii_case(with);
+    let names_a_secret = [&b"key"[..], b"token", b"secret", b"code"]
+        .into_iter()
+        .any(continues);
+    let goes_on = !names_a_secret
+        && suffix.first().is_some_and(|byte| class::is(*byte, LOWER))
         && class::before(text, end, LOWER)
         && !suffix.starts_with(b"s")
         && !suffix.starts_with(b"e =")
@@ -240,13 +265,34 @@ fn link(text: &[u8], from: usize) -> Option<(usize, Link)> {
         }
         *place - start
     };
+    // An array's size: `char secret[32] =`.
+    if text.get(place) == Some(&b'[') {
+        let end = class::run_end(text, place + 1, DIGIT);
+        if text.get(end) == Some(&b']') {
+            place = end + 1;
+        }
+    }
     // What closes the name: quotes, brackets, markup, escapes.
     skip(&mut place, b"\"'`\\])*_", 4);
+    // `<add key="Password" value="..."/>`
+    let rest = &text[place..];
+    if place > from
+        && let Some(length) = [&b" value=\""[..], b" value='"]
+            .into_iter()
+            .find(|attribute| rest.starts_with(attribute))
+            .map(<[u8]>::len)
+    {
+        return Some((place + length - 1, Link::Loose));
+    }
     let blanks = skip(&mut place, b" \t", 12);
     if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
         place += length;
         skip(&mut place, b" \t:", 3);
         return Some((place, Link::Verb));
+    }
+    // R's assignment.
+    if text[place..].starts_with(b"<- ") {
+        return Some((place + 3, Link::Loose));
     }
     let marks = skip(&mut place, b"=:><!~", 3);
     if marks > 0 {
@@ -341,8 +387,11 @@ fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> 
         .iter()
         .take_while(|byte| !is_end(**byte))
         .count();
-    // A closing tag, or what HTML escapes in it.
-    let length = memmem::find(&text[place..place + length], b"</").unwrap_or(length);
+    // A tag after the value, or what HTML escapes in it.
+    let run = &text[place..place + length];
+    let length = memmem::find(run, b"</")
+        .or_else(|| memmem::find(run, b"<br"))
+        .unwrap_or(length);
     let end = trim(text, place, place + length);
     (end > place).then_some((place..end, false))
 }
@@ -363,51 +412,6 @@ fn trim(text: &[u8], start: usize, end: usize) -> usize {
         end -= 1;
     }
     end
-}
-
-fn accepts(value: &[u8], strength: Strength, link: Link, quoted: bool, suffix: &[u8]) -> bool {
-    if is_placeholder(value) || is_code(value, quoted) {
-        return false;
-    }
-    let says_other = names_something_else(suffix);
-    match strength {
-        Strength::Password => {
-            if says_other && !is_mixed(value) {
-                return false;
-            }
-            let has_blank = value.contains(&b' ');
-            match (link, quoted) {
-                (Link::Verb, true) => value.len() >= 3 && !is_message(value),
-                (_, true) => value.len() >= 3 && !(has_blank && is_prose(value)),
-                (Link::Tight, false) => value.len() >= 4 && !is_type(value),
-                (Link::Loose, false) => {
-                    value.len() >= 4
-                        && (is_mixed(value)
-                            || (value.len() >= 6 && !is_type(value) && !is_plain_word(value)))
-                }
-                (Link::Verb, false) => value.len() >= 4 && is_mixed(value),
-                (Link::Blank, false) => value.len() >= 6 && is_mixed(value) && has_kinds(value, 2),
-            }
-        }
-        Strength::Secret => {
-            let digits_only = value
-                .iter()
-                .all(|byte| class::is(*byte, DIGIT) || b".,- ".contains(byte));
-            let is_long_enough = match (link, quoted) {
-                (Link::Tight | Link::Loose, _) | (Link::Blank | Link::Verb, true) => {
-                    value.len() >= 8
-                }
-                (Link::Verb | Link::Blank, false) => value.len() >= 16,
-            };
-            // Long numbers are ids of tokens nearly everywhere but in quotes.
-            (!digits_only || (quoted && value.len() >= 16))
-                && is_long_enough
-                && !value.contains(&b' ')
-                && (link != Link::Blank || !value.contains(&b':'))
-                && (looks_random(value) || digits_only)
-                && (!says_other || (value.len() >= 20 && !is_uuid(value) && !is_path(value)))
-        }
-    }
 }
 
 #[cfg(test)]

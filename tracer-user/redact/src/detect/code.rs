@@ -125,6 +125,14 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
             .get(token.end)
             .is_some_and(|byte| *byte == b'_' || *byte == b'/')
             && class::at(text, token.end + 1, ALNUM));
+    if let Some(range) = uk_postcode(context.text, &token) {
+        return Some(Found {
+            range,
+            rule: "uk-postcode",
+            kind: PostalAddress,
+            certainty: Certainty::Shape,
+        });
+    }
     // The token alone, then with up to five groups to its right: longest first.
     let mut ends = [0; 6];
     let mut starts = token.start;
@@ -185,6 +193,37 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
         }
     }
     None
+}
+
+/// A postcode as the Royal Mail writes it, `SW1A 1AA`: with a blank, in capitals, in an area that
+/// there is. Sizes such as `M2 8GB` look like one.
+fn uk_postcode(text: &[u8], outward: &Range<usize>) -> Option<Range<usize>> {
+    const AREAS: &str = " AB AL B BA BB BD BH BL BN BR BS BT BX CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY E EC EH EN EX FK FY G GL GU GY HA HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY L LA LD LE LL LN LS LU M ME MK ML N NE NG NN NP NR NW OL OX PA PE PH PL PO PR RG RH RM S SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB W WA WC WD WF WN WR WS WV YO ZE ";
+    if &text[outward.clone()] == b"GIR0AA" {
+        return Some(outward.clone());
+    }
+    let inward = text.get(outward.end + 1..outward.end + 4)?;
+    let first = &text[outward.clone()];
+    let letters = first
+        .iter()
+        .take_while(|byte| byte.is_ascii_uppercase())
+        .count();
+    let rest = &first[letters..];
+    let area = std::str::from_utf8(&first[..letters]).ok()?;
+    let has_form = (1..=2).contains(&letters)
+        && matches!(rest, [b'0'..=b'9'] | [b'0'..=b'9', b'0'..=b'9' | b'A'..=b'Z'])
+        && text[outward.end] == b' '
+        && inward[0].is_ascii_digit()
+        && inward[1..]
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() && !b"CIKMOV".contains(byte))
+        && AREAS.contains(&format!(" {area} "));
+    let is_unit =
+        [&b"GB"[..], b"TB", b"PB", b"HZ", b"XL", b"EB", b"YR", b"HR"].contains(&&inward[1..]);
+    let is_joined = class::before(text, outward.start, ALNUM | HIGH)
+        || class::at(text, outward.end + 4, ALNUM | HIGH | class::JOINER)
+        || (outward.start > 0 && b"-_./#".contains(&text[outward.start - 1]));
+    (has_form && !is_unit && !is_joined).then(|| outward.start..outward.end + 4)
 }
 
 fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<&'static Code> {

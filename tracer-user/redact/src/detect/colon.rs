@@ -1,5 +1,7 @@
 //! Link-layer addresses and IP version 6: hexadecimal groups with colons (or dashes, or dots).
 
+use std::ops::Range;
+
 use super::class::{self, ALNUM};
 
 /// An address around the first colon of a run, and which of the two it is.
@@ -41,7 +43,11 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
     }
     let has_v4 = text[end..tail].iter().filter(|byte| **byte == b'.').count() == 3;
     let whole = &text[start..end];
-    if class::at(text, end, ALNUM) {
+    // `:: a remark` in a batch file.
+    let is_remark = whole == b"::"
+        && matches!(text.get(end), Some(b' '))
+        && (start == 0 || text[start - 1] == b'\n');
+    if class::at(text, end, ALNUM) || is_nobody(whole) || is_remark {
         return (None, resume);
     }
     if is_mac(whole) {
@@ -58,6 +64,13 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
     (None, resume)
 }
 
+/// No address at all, or that of everybody: zeroes, `ff:ff:ff:ff:ff:ff`.
+fn is_nobody(text: &[u8]) -> bool {
+    text.iter().filter(|byte| **byte == b'0').count() > 1
+        && text.iter().all(|byte| matches!(byte, b'0' | b':'))
+        || text.iter().all(|byte| matches!(byte, b'f' | b'F' | b':'))
+}
+
 fn is_mac(text: &[u8]) -> bool {
     let mut groups = 0;
     text.split(|byte| *byte == b':')
@@ -68,7 +81,8 @@ fn is_mac(text: &[u8]) -> bool {
 
 fn is_v6(text: &[u8], has_v4: bool) -> bool {
     let is_short = text.windows(2).any(|pair| pair == b"::");
-    if text.windows(3).any(|three| three == b":::") {
+    let shorts = text.windows(2).filter(|pair| *pair == b"::").count();
+    if shorts > 1 || text.windows(3).any(|three| three == b":::") {
         return false;
     }
     let groups = text
@@ -83,7 +97,7 @@ fn is_v6(text: &[u8], has_v4: bool) -> bool {
     match (is_short, count) {
         (false, 8) => true,
         (true, 0..=1) => text.len() <= 6,
-        (true, 2..=7) => is_hexadecimal || text.starts_with(b"::"),
+        (true, 2..=7) => is_hexadecimal || count > 3 || text.starts_with(b"::"),
         _ => false,
     }
 }
@@ -104,6 +118,16 @@ pub(crate) fn dashed_mac(text: &[u8], start: usize) -> Option<usize> {
         (fits && is_free).then_some(start + length)
     };
     is_shape(17, 2, b'-').or_else(|| is_shape(14, 4, b'.'))
+}
+
+/// The first dashed or dotted address behind a word for one: it may have no digit, at which the
+/// walk over a text would find it.
+pub(crate) fn lettered_mac(text: &[u8], from: usize) -> Option<Range<usize>> {
+    let starts = (from..text.len())
+        .filter(|place| text[*place].is_ascii_hexdigit() && !class::before(text, *place, ALNUM));
+    starts
+        .take(24)
+        .find_map(|start| dashed_mac(text, start).map(|end| start..end))
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn distinct(value: &[u8]) -> usize {
 
 /// What stands where a secret would: nothing, a variable, a template, a row of the same letter.
 pub(crate) fn is_placeholder(value: &[u8]) -> bool {
-    const WORDS: [&[u8]; 24] = [
+    const WORDS: [&[u8]; 26] = [
         b"none",
         b"null",
         b"nil",
@@ -80,13 +80,18 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
         b"[",
         b"$env",
         b"process.env",
+        b"#{",
+        b"\\$",
     ];
     let lower = value[..value.len().min(16)].to_ascii_lowercase();
+    let is_named = |classes: u8| {
+        value[1..]
+            .iter()
+            .all(|byte| class::is(*byte, classes) || *byte == b'_')
+    };
     let is_variable = value.first() == Some(&b'$')
         && value.len() > 1
-        && value[1..]
-            .iter()
-            .all(|byte| class::is(*byte, UPPER | DIGIT) || *byte == b'_');
+        && (is_named(UPPER | DIGIT) || (is_named(LOWER) && value.contains(&b'_')));
     let is_exact = matches!(
         lower.as_slice(),
         b"none" | b"null" | b"nil" | b"true" | b"false" | b"undefined"
@@ -103,8 +108,21 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
 
 /// A call, an index, an operator: the value comes from somewhere else.
 pub(crate) fn is_code(value: &[u8], quoted: bool) -> bool {
+    // Between two quotes may stand what joins two texts: `"password: " + read() + "."`.
+    let trimmed = value.trim_ascii();
+    let is_joint = matches!(trimmed.first(), Some(b'+' | b',' | b'.'))
+        && (matches!(
+            trimmed.last(),
+            Some(b'+' | b',' | b'.' | b'(' | b'[' | b'=')
+        ) || trimmed.get(1) == Some(&b'$'));
+    if is_joint && trimmed.len() > 1 {
+        return true;
+    }
     if quoted {
         return false;
+    }
+    if value.starts_with(b"(") && value[1..].iter().all(|byte| class::is(*byte, LETTER)) {
+        return true;
     }
     let is_call = value
         .iter()
@@ -265,8 +283,20 @@ pub(crate) fn is_type(value: &[u8]) -> bool {
 
 /// What programs say about passwords.
 pub(crate) fn is_message(value: &[u8]) -> bool {
-    const WORDS: [&[u8]; 9] = [
+    const WORDS: [&[u8]; 21] = [
         b"must",
+        b"type ",
+        b"choose",
+        b"forgot",
+        b"reset",
+        b"change",
+        b"confirm",
+        b"new ",
+        b"field",
+        b"should",
+        b"cannot",
+        b"can't",
+        b"password",
         b"not ",
         b"required",
         b"invalid",
@@ -280,6 +310,47 @@ pub(crate) fn is_message(value: &[u8]) -> bool {
     WORDS
         .iter()
         .any(|word| memmem::find(&lower, word).is_some())
+}
+
+/// `#add-password`, `FromEmailPassword`, `Password:`: the name of a password, where one would
+/// stand.
+pub(crate) fn names_a_password(value: &[u8]) -> bool {
+    let is_name = value
+        .iter()
+        .all(|byte| class::is(*byte, LETTER | JOINER) || b"#./:".contains(byte))
+        && (value.iter().any(|byte| !class::is(*byte, LETTER))
+            || value
+                .windows(2)
+                .any(|pair| class::is(pair[0], LOWER) && class::is(pair[1], UPPER)));
+    let lower = value[..value.len().min(64)].to_ascii_lowercase();
+    is_name && value.len() > 8 && memmem::find(&lower, b"password").is_some()
+}
+
+/// Twenty or more letters of both cases, mixed as in no name of a variable.
+pub(crate) fn is_shuffled(value: &[u8]) -> bool {
+    let count = |classes: u8| {
+        value
+            .iter()
+            .filter(|byte| class::is(**byte, classes))
+            .count()
+    };
+    value.len() >= 20
+        && count(LETTER) == value.len()
+        && count(UPPER) * 3 >= value.len()
+        && count(LOWER) * 3 >= value.len()
+}
+
+/// Sixteen or more capitals and digits: no word, and no name of a constant.
+pub(crate) fn is_plate(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| class::is(**byte, DIGIT)).count();
+    let turns = value
+        .windows(2)
+        .filter(|pair| class::is(pair[0], DIGIT) != class::is(pair[1], DIGIT))
+        .count();
+    (16..=64).contains(&value.len())
+        && value.iter().all(|byte| class::is(*byte, UPPER | DIGIT))
+        && digits >= 2
+        && turns >= 3
 }
 
 /// Several words of small letters.

@@ -14,10 +14,13 @@
 mod address;
 mod armour;
 mod assignment;
+mod bare;
+mod believe;
 mod checksum;
 mod class;
 mod code;
 mod colon;
+mod command;
 mod crypto;
 mod email;
 mod hit;
@@ -28,6 +31,7 @@ mod looks;
 mod number;
 mod own;
 mod pattern;
+mod place;
 mod resolve;
 mod scan;
 mod shadow;
@@ -36,7 +40,7 @@ mod url;
 mod vocabulary;
 mod words;
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 pub use self::{
     hit::Certainty,
@@ -90,6 +94,9 @@ pub struct Limits {
     pub max_depth: usize,
     /// How many findings there may be before they are joined.
     pub max_findings: usize,
+    /// How long it may take by the clock; none means as long as it takes, which is what a test or a
+    /// measurement wants. It is looked at between one walk over the text and the next.
+    pub max_time: Option<Duration>,
     /// Whether the text is one whole value (an argument, a field, a text that has ended), so that
     /// an identifier that is all there is may be taken for one.
     pub is_whole: bool,
@@ -101,6 +108,7 @@ impl Default for Limits {
             max_text: 16 << 20,
             max_depth: 4,
             max_findings: 1 << 20,
+            max_time: None,
             is_whole: true,
         }
     }
@@ -127,6 +135,12 @@ pub enum ScanError {
         length: usize,
         /// What is allowed.
         limit: usize,
+    },
+    /// It took longer than allowed.
+    #[error("the search took longer than {} ms", limit.as_millis())]
+    TooSlow {
+        /// What is allowed.
+        limit: Duration,
     },
     /// There is more to find than allowed.
     #[error("the text holds more than {limit} findings")]

@@ -3,12 +3,13 @@
 use super::{
     Detectors, Finding, Limits,
     checksum::{iban, luhn, verhoeff},
+    hit::{Certainty, Found},
     kind::{Group, Kind},
     number::identifier::IDENTIFIERS,
     pattern::Pattern,
     shadow::MARKS,
     tokens::{self, TOKENS},
-    words::{Role, Topic, Words},
+    words::{Context, Role, Topic, Words},
 };
 
 /// A rule of the policy's own.
@@ -207,7 +208,10 @@ pub(crate) fn compile(rules: Vec<OwnRule>) -> Result<Detectors, RuleError> {
         words,
         patterns: TOKENS
             .iter()
-            .map(|token| Pattern::new(token.pattern, 0))
+            .map(|token| {
+                let group = usize::from(token.pattern.contains("(?<value>"));
+                Pattern::new(token.pattern, group)
+            })
             .collect(),
         own,
         birth: Pattern::new(super::vocabulary::BIRTH_DATE, 0),
@@ -273,7 +277,9 @@ pub(crate) fn lint(detectors: &Detectors) -> Result<usize, Vec<RuleError>> {
         if let Err(source) = pattern.check() {
             errors.push(RuleError::Pattern { rule, source });
         } else if !finds(&text, &|finding| {
-            finding.kind == token.kind && finding.range.end + 2 == text.len()
+            let end = text.len() - 2;
+            let is_value = token.pattern.contains("(?<value>");
+            finding.kind == token.kind && (finding.range.end == end || is_value)
         }) {
             errors.push(RuleError::Example { rule, place: 1 });
         }
@@ -290,6 +296,55 @@ pub(crate) fn lint(detectors: &Detectors) -> Result<usize, Vec<RuleError>> {
     match errors.is_empty() {
         true => Ok(TOKENS.len() + IDENTIFIERS.len()),
         false => Err(errors),
+    }
+}
+
+/// Finds what the policy's own rules find in one text.
+pub(crate) fn find(
+    detectors: &Detectors,
+    context: &Context<'_>,
+    report: &mut dyn FnMut(Found, Option<(u16, Group)>),
+) {
+    let text = context.text;
+    let mut report_match = |place: usize, (start, end): (usize, usize)| {
+        let rule = &detectors.own[place];
+        if rule.accepts(&text[start..end]) {
+            let found = Found {
+                range: start..end,
+                rule: "own",
+                kind: Kind::Custom,
+                certainty: Certainty::Shape,
+            };
+            let own = u16::try_from(place).ok().map(|place| (place, rule.group));
+            report(found, own);
+        }
+    };
+    let mut search = |place: usize, from: usize, to: usize| {
+        let mut at = from;
+        while let Some((start, end)) = detectors.own[place].pattern.within(text, at, to) {
+            report_match(place, (start, end));
+            at = end.max(at + 1).max(start + 1);
+        }
+        at
+    };
+    for place in 0..detectors.own.len() {
+        if !detectors.own[place].has_words {
+            search(place, 0, text.len());
+        }
+    }
+    if detectors.own.is_empty() {
+        return;
+    }
+    // Windows around the same rule's words are searched once where they overlap.
+    let mut searched = vec![0; detectors.own.len()];
+    for hit in context.hits {
+        for role in context.words.roles(*hit) {
+            if let Role::Around(place) = role {
+                let place = usize::from(*place);
+                let from = hit.start.saturating_sub(256).max(searched[place]);
+                searched[place] = search(place, from, hit.end + 256).max(from);
+            }
+        }
     }
 }
 
@@ -319,6 +374,18 @@ fn built_in_words() -> Vec<(&'static str, Role)> {
                 .map(|word| (*word, Role::Topic(kind))),
         );
     }
+    words.extend(
+        super::place::ENDINGS
+            .iter()
+            .map(|word| (*word, Role::HostEnding)),
+    );
+    words.extend(super::place::ROOTS.iter().map(|word| (*word, Role::Path)));
+    words.extend(
+        super::place::BEFORE_PATHS
+            .iter()
+            .map(|word| (*word, Role::BeforePath)),
+    );
+    words.extend(super::command::names().map(|(word, place)| (word, Role::Program(place))));
     words.extend(MARKS.iter().map(|(word, mark)| (*word, Role::Mark(*mark))));
     words.extend(
         super::vocabulary::WORDS

@@ -1,18 +1,21 @@
 //! One text, one walk.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use super::{
-    Detectors, Finding, Limits, RuleId, ScanError, address, armour,
-    assignment::{self, Strength},
+    Detectors, Finding, Limits, RuleId, ScanError, address, armour, assignment, bare,
+    believe::Strength,
     class::{self, ALNUM, JOINER, LETTER, STOP, WORD},
     code, colon,
     colon::Colon,
-    crypto, email,
+    command, crypto, email,
     hit::{Certainty, Found, Hits},
     iban,
     kind::{Group, Kind},
-    number, resolve,
+    number, own, place, resolve,
     shadow::{self, Shadow},
     tokens::TOKENS,
     url,
@@ -27,6 +30,9 @@ pub(crate) fn scan(
     limits: &Limits,
     is_wanted: &dyn Fn(&Finding) -> bool,
 ) -> Result<Vec<Finding>, ScanError> {
+    let watch = Watch {
+        started: limits.max_time.map(|limit| (Instant::now(), limit)),
+    };
     let mut findings = Vec::new();
     let shadows = plain(detectors, text, limits.is_whole, &mut |found| {
         findings.push(found.finding(false));
@@ -36,8 +42,17 @@ pub(crate) fn scan(
             left: limits.max_depth,
             may_join: !is_joined,
         };
-        behind(detectors, &shadow, limits.is_whole, depth, &mut findings);
+        watch.check()?;
+        behind(
+            detectors,
+            &shadow,
+            limits.is_whole,
+            depth,
+            watch,
+            &mut findings,
+        )?;
     }
+    watch.check()?;
     if findings.len() > limits.max_findings {
         return Err(ScanError::TooMany {
             limit: limits.max_findings,
@@ -45,6 +60,23 @@ pub(crate) fn scan(
     }
     findings.retain(|finding| is_wanted(finding));
     Ok(resolve::resolve(findings))
+}
+
+/// When a search began and how long it may take.
+#[derive(Clone, Copy)]
+struct Watch {
+    started: Option<(Instant, Duration)>,
+}
+
+impl Watch {
+    fn check(self) -> Result<(), ScanError> {
+        match self.started {
+            Some((started, limit)) if started.elapsed() > limit => {
+                Err(ScanError::TooSlow { limit })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How much further a shadow's own shadows are followed.
@@ -61,8 +93,9 @@ fn behind(
     shadow: &Shadow,
     whole: bool,
     depth: Depth,
+    watch: Watch,
     findings: &mut Vec<Finding>,
-) {
+) -> Result<(), ScanError> {
     let mut first = findings.len();
     let whole = whole && shadow.is_complete;
     let inner = plain(detectors, &shadow.bytes, whole, &mut |found| {
@@ -74,7 +107,8 @@ fn behind(
                 left: depth.left - 1,
                 may_join: depth.may_join && !is_joined,
             };
-            behind(detectors, &inner, whole, depth, findings);
+            watch.check()?;
+            behind(detectors, &inner, whole, depth, watch, findings)?;
         }
     }
     // What was found in places that are no copy of the shadow's parent, led back to it.
@@ -89,6 +123,7 @@ fn behind(
             }
         }
     }
+    Ok(())
 }
 
 /// A match of one text, and the own rule that made it.
@@ -170,7 +205,9 @@ fn plain(
     for found in hits {
         report(Reported { found, own: None });
     }
-    own_rules(detectors, &context, report);
+    own::find(detectors, &context, &mut |found, own| {
+        report(Reported { found, own });
+    });
     let decoded = shadow::decoded(text, &words, &detectors.words);
     let joined = shadow::joined(text).map(|shadow| (shadow, true));
     decoded
@@ -192,22 +229,66 @@ fn word(
     for role in context.words.roles(hit) {
         match role {
             Role::Rule(place) => token(detectors, context, hit, usize::from(*place), hits),
-            Role::Password | Role::Secret if hit.start < *covered => {}
-            Role::Password | Role::Secret => {
-                let (strength, kind) = match role {
-                    Role::Password => (Strength::Password, Kind::Password),
-                    _ => (Strength::Secret, Kind::Secret),
+            Role::Password | Role::Secret | Role::Service if hit.start < *covered => {}
+            Role::Password | Role::Secret | Role::Service => {
+                let (strength, rule) = match role {
+                    Role::Password => (Strength::Password, "password"),
+                    Role::Secret => (Strength::Secret, "secret"),
+                    _ => (Strength::Service, "key-of-a-service"),
                 };
                 if let Some(range) = assignment::read(text, hit.start..hit.end, strength) {
                     *covered = range.end.max(*covered);
-                    let rule = kind.name();
-                    hits.push(Found {
-                        range,
-                        rule,
-                        kind,
-                        certainty: Certainty::Context,
-                    });
+                    let kind = match strength {
+                        Strength::Password => Kind::Password,
+                        Strength::Secret | Strength::Service => Kind::Secret,
+                    };
+                    if strength == Strength::Password
+                        && let Some(user) = command::user_beside(text, &range)
+                    {
+                        hits.push(said(user, "user-beside-password", Kind::BasicAuth));
+                    }
+                    hits.push(said(range, rule, kind));
                 }
+            }
+            Role::Program(_) | Role::Identified | Role::Credential if hit.start < *covered => {}
+            Role::Program(program) => {
+                let values = command::options(text, hit.end, *program);
+                *covered = values
+                    .iter()
+                    .fold(*covered, |covered, range| covered.max(range.end));
+                let found = |range| said(range, "command-line-password", Kind::BasicAuth);
+                hits.extend(values.into_iter().map(found));
+            }
+            Role::Identified => {
+                let range = command::identified(text, hit.end);
+                hits.extend(range.map(|range| said(range, "sql-password", Kind::Password)));
+            }
+            Role::Credential => {
+                let values = command::called_with(text, hit.end).into_iter();
+                hits.extend(values.map(|range| said(range, "credential-call", Kind::BasicAuth)));
+            }
+            Role::HostEnding => {
+                let range = place::host(text, hit.start, hit.end);
+                hits.extend(range.map(|range| shape(range, "host", Kind::Host)));
+            }
+            Role::HostName => {
+                let range = place::announced(text, hit.end).filter(|_| context.is_word(hit));
+                hits.extend(range.map(|range| said(range, "host", Kind::Host)));
+            }
+            Role::Path | Role::BeforePath => {
+                let start = hit.start + usize::from(*role == Role::BeforePath);
+                let is_known = place::is_root(&text[start..]);
+                let range = place::path(text, start, is_known);
+                hits.extend(range.map(|range| shape(range, "path", Kind::Path)));
+            }
+            Role::Mac => {
+                let end = text.len().min(hit.end + 64);
+                let range = colon::lettered_mac(&text[..end], hit.end);
+                hits.extend(range.map(|range| shape(range, "mac", Kind::MacAddress)));
+            }
+            Role::ArmourEnd => {
+                let range = armour::headless(text, hit.start);
+                hits.extend(range.map(|range| shape(range, "private-key", Kind::PrivateKey)));
             }
             Role::Scheme => {
                 let is_word = !class::before(text, hit.start, WORD | JOINER)
@@ -272,22 +353,17 @@ fn word(
 fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, hits: &mut Hits) {
     let text = context.text;
     let token = &TOKENS[place];
-    if class::at(text, hit.start, ALNUM) && class::before(text, hit.start, ALNUM) {
+    let Some(lead) = token.lead.start(text, hit.start) else {
         return;
-    }
+    };
     let Some((start, end)) = detectors.patterns[place].at(text, hit.start) else {
         return;
     };
     if is_monotone(&text[start..end]) {
         return;
     }
-    // What leads up to a suffix belongs to it: `14 characters.atlasv1.…`.
-    let start = match text[start] {
-        b'.' => class::run_start(text, start, ALNUM | JOINER),
-        // A bot's number.
-        b':' => class::run_start(text, start, class::DIGIT),
-        _ => start,
-    };
+    // What leads up to a word belongs to it: `14 characters.atlasv1.…`.
+    let start = if start == hit.start { lead } else { start };
     hits.push(Found {
         range: start..end,
         rule: token.name,
@@ -345,6 +421,16 @@ fn shapes(context: &Context<'_>, hits: &mut Hits) {
     }
 }
 
+/// What a word near it says.
+const fn said(range: Range<usize>, rule: &'static str, kind: Kind) -> Found {
+    Found {
+        range,
+        rule,
+        kind,
+        certainty: Certainty::Context,
+    }
+}
+
 const fn shape(range: Range<usize>, rule: &'static str, kind: Kind) -> Found {
     Found {
         range,
@@ -378,6 +464,11 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
         return end;
     }
     let starts_a_word = !class::before(text, start, WORD);
+    if let Some(found) = bare::read(text, &(start..end)) {
+        let next = found.range.end;
+        hits.push(found);
+        return next;
+    }
     if start == place
         && starts_a_word
         && let Some(range) = address::read(context, start..end)
@@ -439,48 +530,4 @@ fn opaque(text: &[u8], start: usize) -> Option<usize> {
             _ => byte.is_ascii_hexdigit(),
         });
     is_uuid.then_some(start + 36)
-}
-
-fn own_rules(detectors: &Detectors, context: &Context<'_>, report: &mut dyn FnMut(Reported)) {
-    let text = context.text;
-    let mut report_match = |place: usize, (start, end): (usize, usize)| {
-        let rule = &detectors.own[place];
-        if rule.accepts(&text[start..end]) {
-            let found = Found {
-                range: start..end,
-                rule: "own",
-                kind: Kind::Custom,
-                certainty: Certainty::Shape,
-            };
-            let own = u16::try_from(place).ok().map(|place| (place, rule.group));
-            report(Reported { found, own });
-        }
-    };
-    let mut search = |place: usize, from: usize, to: usize| {
-        let mut at = from;
-        while let Some((start, end)) = detectors.own[place].pattern.within(text, at, to) {
-            report_match(place, (start, end));
-            at = end.max(at + 1).max(start + 1);
-        }
-        at
-    };
-    for place in 0..detectors.own.len() {
-        if !detectors.own[place].has_words {
-            search(place, 0, text.len());
-        }
-    }
-    if detectors.own.is_empty() {
-        return;
-    }
-    // Windows around the same rule's words are searched once where they overlap.
-    let mut searched = vec![0; detectors.own.len()];
-    for hit in context.hits {
-        for role in context.words.roles(*hit) {
-            if let Role::Around(place) = role {
-                let place = usize::from(*place);
-                let from = hit.start.saturating_sub(256).max(searched[place]);
-                searched[place] = search(place, from, hit.end + 256).max(from);
-            }
-        }
-    }
 }

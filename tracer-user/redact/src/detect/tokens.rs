@@ -5,9 +5,12 @@
 //! written without values (`*n` stands for n letters and digits, `#n` digits, `%n` hexadecimal
 //! digits, `^n` capitals and digits), so that no scanner mistakes this file for a leak.
 
-use super::Kind::{
-    self, AiKey, BasicAuth, ChatToken, CloudKey, CryptoAddress, ForgeToken, Jwt, PasswordHash,
-    PaymentKey, PrivateKey, ServiceToken,
+use super::{
+    Kind::{
+        self, AiKey, BasicAuth, ChatToken, CloudKey, CryptoAddress, ForgeToken, Jwt, PasswordHash,
+        PaymentKey, PrivateKey, ServiceToken,
+    },
+    class::{self, ALNUM, BASE64, DIGIT, JOINER},
 };
 
 /// One shape of token.
@@ -16,8 +19,70 @@ pub(crate) struct Token {
     pub(crate) kind: Kind,
     /// What the pattern begins with; any of them, in either case.
     pub(crate) words: &'static [&'static str],
+    /// What is found is its group `value`, or all of it if there is none.
     pub(crate) pattern: &'static str,
     pub(crate) example: &'static str,
+    /// What leads up to the word and belongs to the token.
+    pub(crate) lead: Lead,
+}
+
+/// What stands before a token's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// Nothing: the word begins the token.
+    None,
+    /// A name: letters, digits, `-` and `_`, as many as there are.
+    Name,
+    /// A number, if there is one.
+    Number,
+    /// Hexadecimal digits, exactly this many.
+    Hex(usize),
+    /// Base64, at least this much.
+    Base64(usize),
+    /// Three characters and a digit.
+    Azure,
+}
+
+/// No lead is followed further back.
+const MAX_LEAD: usize = 256;
+
+impl Lead {
+    /// Where a token begins whose word is at `word`, if what leads up to it is as it should be.
+    pub(crate) fn start(self, text: &[u8], word: usize) -> Option<usize> {
+        let floor = word.saturating_sub(MAX_LEAD);
+        let run = |classes: u8| floor + class::run_start(&text[floor..], word - floor, classes);
+        match self {
+            Self::None => {
+                let is_inside = class::at(text, word, ALNUM) && class::before(text, word, ALNUM);
+                // A piece of base64 may begin like anything.
+                let is_blob = class::before(text, word, ALNUM | BASE64)
+                    && text[word - 1] == b'+'
+                    && class::before(text, word - 1, ALNUM);
+                (!is_inside && !is_blob).then_some(word)
+            }
+            Self::Name => Some(run(ALNUM | JOINER)),
+            Self::Number => Some(run(DIGIT)),
+            Self::Hex(count) => {
+                let start = word.checked_sub(count)?;
+                let is_hex = text[start..word].iter().all(u8::is_ascii_hexdigit);
+                (is_hex && !class::before(text, start, ALNUM)).then_some(start)
+            }
+            Self::Base64(least) => {
+                // Padding and the sign of an assignment stand before it, not in it.
+                let start = text[run(ALNUM | BASE64)..word]
+                    .iter()
+                    .rposition(|byte| *byte == b'=')
+                    .map_or(run(ALNUM | BASE64), |sign| run(ALNUM | BASE64) + sign + 1);
+                (word - start >= least).then_some(start)
+            }
+            Self::Azure => {
+                let start = word.checked_sub(4)?;
+                let is_part = |byte: &u8| class::is(*byte, ALNUM | JOINER) || b"~.".contains(byte);
+                (text[start..word].iter().all(is_part) && class::before(text, word, DIGIT))
+                    .then_some(start)
+            }
+        }
+    }
 }
 
 const fn token(
@@ -33,7 +98,12 @@ const fn token(
         words,
         pattern,
         example,
+        lead: Lead::None,
     }
+}
+
+const fn led(lead: Lead, token: Token) -> Token {
+    Token { lead, ..token }
 }
 
 /// Every known shape.
@@ -61,7 +131,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("planetscale-token", CloudKey, &["pscale_tkn_", "pscale_pw_", "pscale_oauth_"], r"pscale_(?:tkn|pw|oauth)_[0-9A-Za-z_.=-]{30,}", "pscale_tkn_*43"),
     token("supabase-key", CloudKey, &["sbp_", "sb_secret_", "sb_publishable_"], r"(?:sbp_[0-9a-f]{36,}|sb_(?:secret|publishable)_[0-9A-Za-z_-]{20,})", "sbp_%40"),
     token("databricks-token", CloudKey, &["dapi"], r"dapi[0-9a-h]{32}(?:-\d)?\b", "dapi%32"),
-    token("terraform-token", CloudKey, &[".atlasv1."], r"\.atlasv1\.[0-9A-Za-z_=-]{58,}", ".atlasv1.*67"),
+    led(Lead::Name, token("terraform-token", CloudKey, &[".atlasv1."], r"\.atlasv1\.[0-9A-Za-z_=-]{58,}", ".atlasv1.*67")),
     token("scaleway-key", CloudKey, &["SCW"], r"SCW[0-9A-Z]{17}\b", "SCW^17"),
     token("cloudflare-origin-ca", CloudKey, &["v1.0-"], r"v1\.0-[0-9a-f]{20,}-[0-9a-f]{100,}", "v1.0-%24-%146"),
     token("netlify-token", CloudKey, &["nfp_"], r"nfp_[0-9A-Za-z_]{36,}", "nfp_*36"),
@@ -69,7 +139,7 @@ pub(crate) static TOKENS: &[Token] = &[
     // Source forges and registries.
     token("github-token", ForgeToken, &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], r"gh[opsur]_[0-9A-Za-z]{30,255}", "ghp_*36"),
     token("github-fine-grained-token", ForgeToken, &["github_pat_"], r"github_pat_[0-9A-Za-z_]{22,255}", "github_pat_*22_*59"),
-    token("gitlab-token", ForgeToken, &["glpat-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "glffct-", "GR1348941"], r"(?:gl(?:pat|dt|rt|rtr|cbt|ptt|ft|imt|agent|oas|soat|ffct)-|GR1348941)[0-9A-Za-z_.=-]{20,}", "glpat-*20"),
+    token("gitlab-token", ForgeToken, &["glpat-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "glffct-", "glwt-", "GR1348941"], r"(?:gl(?:pat|dt|rt|rtr|cbt|ptt|ft|imt|agent|oas|soat|ffct|wt)-|GR1348941)[0-9A-Za-z_.=-]{20,}", "glpat-*20"),
     token("gitlab-session", ForgeToken, &["_gitlab_session="], r"_gitlab_session=[0-9a-z]{32}", "_gitlab_session=%32"),
     token("bitbucket-token", ForgeToken, &["BBDC-", "ATBB", "ATCTT3xFfG", "ATATT3xFfG"], r"(?:BBDC-[0-9A-Za-z+/@_-]{40,}|ATBB[0-9A-Za-z_=.-]{24,}|AT(?:CT|AT)T3xFfG[0-9A-Za-z+/=_-]{20,})", "ATBB*32"),
     token("npm-token", ForgeToken, &["npm_"], r"npm_[0-9A-Za-z]{30,}", "npm_*36"),
@@ -88,13 +158,13 @@ pub(crate) static TOKENS: &[Token] = &[
     token("slack-token", ChatToken, &["xoxb-", "xoxp-", "xoxa-", "xoxo-", "xoxs-", "xoxr-", "xoxe-", "xoxe.", "xoxd-", "xoxc-", "xapp-"], r"(?:xox[a-z][.-]|xapp-)(?:xox[a-z]-)?[0-9A-Za-z%-]*[0-9][0-9A-Za-z%+/-]{9,}", "xoxb-#12-#12-*24"),
     token("slack-webhook", ChatToken, &["hooks.slack.com/"], r"hooks\.slack\.com/(?:services|workflows|triggers)/[0-9A-Za-z+/_-]{20,}", "hooks.slack.com/services/T^8/B^8/*24"),
     token("discord-webhook", ChatToken, &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/\d{15,}/[0-9A-Za-z_-]{40,}", "discord.com/api/webhooks/#18/*68"),
-    token("teams-webhook", ChatToken, &["outlook.office.com/webhook/", ".webhook.office.com/"], r"(?:outlook\.office\.com/webhook|\.webhook\.office\.com)/[0-9A-Za-z@/_-]{36,}", "outlook.office.com/webhook/%8-%4-%4-%4-%12@%32/IncomingWebhook/%32"),
+    led(Lead::Name, token("teams-webhook", ChatToken, &["outlook.office.com/webhook/", ".webhook.office.com/"], r"(?:outlook\.office\.com/webhook|\.webhook\.office\.com)/[0-9A-Za-z@/_-]{36,}", "outlook.office.com/webhook/%8-%4-%4-%4-%12@%32/IncomingWebhook/%32")),
     token("zoom-jitsi-webhook", ChatToken, &["webhook/zapier", "hooks.zapier.com/"], r"hooks\.zapier\.com/hooks/catch/[0-9A-Za-z/]{10,}", "hooks.zapier.com/hooks/catch/#7/*7"),
-    token("telegram-bot-token", ChatToken, &[":AA"], r":AA[0-9A-Za-z_-]{32,36}", "#10:AA*33"),
+    led(Lead::Number, token("telegram-bot-token", ChatToken, &[":AA"], r":AA[0-9A-Za-z_-]{32,36}", "#10:AA*33")),
     // Payment.
     token("stripe-key", PaymentKey, &["sk_live_", "rk_live_", "pk_live_", "sk_test_", "rk_test_", "pk_test_", "sk_prod_", "pk_prod_", "ak_live_", "ak_test_"], r"[sprka]k_(?:live|test|prod)_[0-9A-Za-z]{10,}", "rk_live_*24"),
     token("stripe-webhook-secret", PaymentKey, &["whsec_"], r"whsec_[0-9A-Za-z+/=]{24,}", "whsec_*32"),
-    token("square-token", PaymentKey, &["sq0atp-", "sq0csp-", "sq0idp-", "EAAAE"], r"(?:sq0[a-z]{3}-[0-9A-Za-z_-]{22,}|EAAAE[0-9A-Za-z_-]{55,})", "sq0csp-*43"),
+    token("square-token", PaymentKey, &["sq0atp-", "sq0csp-", "sq0idp-", "EAAAE", "EAAAl"], r"(?:sq0[a-z]{3}-[0-9A-Za-z_-]{22,}|EAAA[El][0-9A-Za-z_-]{55,})", "sq0csp-*43"),
     token("braintree-token", PaymentKey, &["access_token$"], r"access_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}", "access_token$production$%16$%32"),
     token("shopify-token", PaymentKey, &["shpat_", "shpca_", "shppa_", "shpss_", "shpua_"], r"shp(?:at|ca|pa|ss|ua)_[0-9a-fA-F]{32}", "shpat_%32"),
     token("plaid-token", PaymentKey, &["access-sandbox-", "access-development-", "access-production-"], r"access-(?:sandbox|development|production)-[0-9a-f-]{36}", "access-sandbox-%8-%4-%4-%4-%12"),
@@ -109,14 +179,14 @@ pub(crate) static TOKENS: &[Token] = &[
     token("huggingface-token", AiKey, &["hf_", "api_org_"], r"(?:hf|api_org)_[0-9A-Za-z]{30,}", "hf_*34"),
     token("replicate-token", AiKey, &["r8_"], r"r8_[0-9A-Za-z]{32,}", "r8_*37"),
     token("groq-key", AiKey, &["gsk_", "xai-", "pplx-", "nvapi-", "tgp_v1_", "csk-", "fw_", "tvly-", "jina_", "pcsk_", "lsv2_pt_", "lsv2_sk_", "phc_", "phx_", "llx-", "LLM|", "ls__"], r"(?:gsk_|xai-|pplx-|nvapi-|tgp_v1_|csk-|fw_|tvly-|jina_|pcsk_|lsv2_(?:pt|sk)_|ph[cx]_|llx-|LLM\|\d+\||ls__)[0-9A-Za-z_-]{22,}", "gsk_*52"),
-    token("google-client-id", CloudKey, &[".apps.googleusercontent.com"], r"\.apps\.googleusercontent\.com", ".apps.googleusercontent.com"),
+    led(Lead::Name, token("google-client-id", CloudKey, &[".apps.googleusercontent.com"], r"\.apps\.googleusercontent\.com", ".apps.googleusercontent.com")),
     // Other services.
     token("sendgrid-key", ServiceToken, &["SG."], r"SG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}", "SG.*22.*43"),
     token("mailgun-key", ServiceToken, &["key-", "pubkey-"], r"(?:pub)?key-[0-9a-f]{32}\b", "key-%32"),
     token("brevo-key", ServiceToken, &["xkeysib-", "xsmtpsib-"], r"x(?:key|smtp)sib-[0-9a-f]{60,}-[0-9A-Za-z]{14,}", "xkeysib-%64-*16"),
     token("postman-key", ServiceToken, &["PMAK-"], r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}", "PMAK-%24-%34"),
     token("hubspot-token", ServiceToken, &["pat-na1-", "pat-na2-", "pat-eu1-", "pat-ap1-"], r"pat-(?:na|eu|ap)\d-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "pat-na1-%8-%4-%4-%4-%12"),
-    token("newrelic-key", ServiceToken, &["NRAK-", "NRJS-", "NRII-", "NRAL-", "NRRA-", "NRBR-"], r"NR(?:AK|JS|II|AL|RA|BR)-[0-9A-Za-z_-]{19,}", "NRAK-^27"),
+    token("newrelic-key", ServiceToken, &["NRAK-", "NRJS-", "NRII-", "NRIQ-", "NRSP-", "NRAA-", "NRAL-", "NRRA-", "NRBR-"], r"NR(?:AK|JS|II|IQ|SP|AA|AL|RA|BR)-[0-9A-Za-z_-]{19,}", "NRAK-^27"),
     token("newrelic-pixie-key", ServiceToken, &["px-dep-", "px-api-"], r"px-(?:dep|api)-[0-9a-f-]{36}", "px-dep-%8-%4-%4-%4-%12"),
     token("grafana-token", ServiceToken, &["glsa_", "glc_", "eyJrIjoi"], r"(?:glsa_[0-9A-Za-z]{32}_[0-9a-fA-F]{8}|glc_[0-9A-Za-z+/=_-]{32,}|eyJrIjoi[0-9A-Za-z+/=_-]{40,})", "glsa_*32_%8"),
     token("linear-figma-key", ServiceToken, &["lin_api_", "lin_oauth_", "figd_", "figo_"], r"(?:lin_(?:api|oauth)_|fig[do]_)[0-9A-Za-z_-]{32,}", "lin_api_*40"),
@@ -137,12 +207,58 @@ pub(crate) static TOKENS: &[Token] = &[
     token("teamwork-token", ServiceToken, &["tkn.v1_"], r"tkn\.v1_[0-9A-Za-z+/=_-]{40,}", "tkn.v1_*60"),
     token("wrike-token", ServiceToken, &["eyT"], r"eyT[0-9A-Za-z:_-]{60,}\.[0-9A-Za-z_-]{30,}", "eyT*100.*40"),
     token("arn", CloudKey, &["arn:aws"], r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?:\d{12})?:[0-9A-Za-z_/:.+@$-]+", "arn:aws:iam::#12:role/reader"),
+    // Clouds and what runs on them.
+    token("cloudflare-token", CloudKey, &["cfat_", "cfut_", "cfk_"], r"cf(?:at|ut|k)_[0-9A-Za-z_-]{40,}", "cfut_*48"),
+    led(Lead::Base64(24), token("azure-signed-key", CloudKey, &["JQQJ99"], r"JQQJ99[0-9A-Za-z+/]{8,}={0,2}", "*52JQQJ99*20==")),
+    led(Lead::Base64(28), token("azure-marked-key", CloudKey, &["+ASt", "+ABa", "+AMC", "+ARm", "AIoT", "AzCa", "AzFu", "AzSe", "APIM"], r"(?:\+(?:ASt|ABa|AMC|ARm)|AIoT|AzCa|AzFu|AzSe|APIM)[0-9A-Za-z+/]{5,10}(?:=|==)", "*32AzSe*8=")),
+    led(Lead::Azure, token("azure-client-secret", CloudKey, &["Q~"], r"Q~[0-9A-Za-z_~.-]{31,34}", "abc8Q~*32")),
+    token("aws-session-token", CloudKey, &["FwoG", "IQoJ"], r"(?:FwoG|IQoJ)[0-9A-Za-z+/=]{100,}", "IQoJ*200"),
+    token("exoscale-key", CloudKey, &["EXO"], r"EXO[0-9a-f]{24,}\b", "EXO%24"),
+    token("render-neon-key", CloudKey, &["rnd_", "napi_"], r"(?:rnd_[0-9A-Za-z]{28,}|napi_[0-9a-z]{50,})", "rnd_*32"),
+    token("cockroach-mongodb-key", CloudKey, &["CCDB1_", "mdb_sa_sk_"], r"(?:CCDB1_[0-9A-Za-z]{22}_[0-9A-Za-z]{40}|mdb_sa_sk_[0-9A-Za-z_-]{30,})", "CCDB1_*22_*40"),
+    token("swarm-token", CloudKey, &["SWMTKN-1-"], r"SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}", "SWMTKN-1-%50-%25"),
+    token("openshift-token", CloudKey, &["sha256~"], r"sha256~[0-9A-Za-z_-]{43}", "sha256~*43"),
+    token("google-recaptcha-key", CloudKey, &["6L"], r"6L[0-9A-Za-z_-]{6}AAAAA[0-9A-Za-z_-]{27}\b", "6L*6AAAAA*27"),
+    led(Lead::Name, token("google-fcm-key", CloudKey, &[":APA91b"], r":APA91b[0-9A-Za-z_-]{100,}", "*11:APA91b*134")),
+    token("baidu-cloud-key", CloudKey, &["bce-v3/"], r"bce-v3/ALTAK-[0-9A-Za-z]{10,}/[0-9a-f]{30,}", "bce-v3/ALTAK-*21/%40"),
+    // Chat, mail and social networks.
+    led(Lead::Hex(32), token("mailchimp-key", ServiceToken, &["-us1", "-us2", "-us3", "-us4", "-us5", "-us6", "-us7", "-us8", "-us9"], r"-us\d{1,2}\b", "%32-us12")),
+    token("resend-key", ServiceToken, &["re_"], r"re_[0-9A-Za-z]{6,10}_[0-9A-Za-z]{20,}", "re_*8_*24"),
+    token("onesignal-key", ServiceToken, &["os_v2_app_", "os_v2_org_"], r"os_v2_(?:app|org)_[a-z2-7]{60,}", "os_v2_app_abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrstuvwxyz234567abcdefghij"),
+    token("twitch-token", ChatToken, &["oauth:"], r"oauth:[0-9a-z]{30}\b", "oauth:%30"),
+    token("vk-token", ChatToken, &["vk1.a."], r"vk1\.a\.[0-9A-Za-z_-]{60,}", "vk1.a.*180"),
+    token("intercom-token", ChatToken, &["dG9r"], r"dG9r[0-9A-Za-z+/]{40,}={0,2}", "dG9r*56"),
+    led(Lead::Name, token("salesforce-session", ServiceToken, &["!AQ", "!AR"], r"!A[QR][0-9A-Za-z._]{60,}", "00D*12!AQ*90")),
+    token("salesforce-key", ServiceToken, &["3MVG9", "5Aep8"], r"(?:3MVG9|5Aep8)[0-9A-Za-z_.]{60,}", "3MVG9*80"),
+    token("wechat-app-id", ChatToken, &["wx"], r"wx[0-9a-f]{16}\b", "wx%16"),
+    token("akamai-token", CloudKey, &["akab-"], r"akab-[0-9a-z]{16}-[0-9a-z]{16}", "akab-%16-%16"),
+    led(Lead::Base64(30), token("newrelic-license-key", ServiceToken, &["NRAL"], r"NRAL\b", "%36NRAL")),
+    // Forges and builders.
+    token("buildkite-token", ForgeToken, &["bkua_", "bkct_"], r"bk[a-z]{2}_[0-9a-z]{32,}", "bkua_%40"),
+    token("harness-token", ForgeToken, &["pat.", "sat."], r"[ps]at\.[0-9A-Za-z_-]{22}\.[0-9a-f]{24}\.[0-9A-Za-z]{20}", "pat.*22.%24.*20"),
+    token("trello-token", ServiceToken, &["ATTA"], r"ATTA[0-9a-f]{60,}", "ATTA%72"),
+    token("dropbox-token", ServiceToken, &["sl."], r"sl\.(?:u\.)?[0-9A-Za-z_-]{60,}", "sl.*138"),
+    token("contentful-token", ServiceToken, &["CFPAT-"], r"CFPAT-[0-9A-Za-z_-]{40,}", "CFPAT-*43"),
+    token("honeycomb-axiom-key", ServiceToken, &["hcaik_", "hcbik_", "hcxik_", "hcamk_", "xaat-", "xapt-"], r"(?:hc[a-z]{3}_[0-9a-z]{30,}|xa[ap]t-[0-9a-f-]{36})", "hcaik_%58"),
+    token("tinybird-token", ServiceToken, &["p.eyJ"], r"p\.eyJ[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{20,}", "p.eyJ*80.*40"),
+    token("thingsboard-token", ServiceToken, &["api/v1/"], r"api/v1/(?<value>[0-9A-Za-z]{20})/(?:telemetry|attributes|rpc|claim)", "/api/v1/%20/telemetry"),
+    token("secret-token-uri", ServiceToken, &["secret-token:"], r"secret-token:[0-9A-Za-z._~%+/=:-]{8,}", "secret-token:*30"),
+    token("onfido-token", ServiceToken, &["api_live", "api_sandbox"], r"api_(?:live|sandbox)(?:_[a-z]{2})?\.[0-9A-Za-z_-]{11}\.[0-9A-Za-z_-]{32}", "api_live.*11.*32"),
+    // Payment.
+    token("lob-mollie-key", PaymentKey, &["live_", "test_"], r"(?:live|test)_(?:pub_)?[0-9A-Za-z]{30,40}\b", "live_%35"),
+    token("paypal-token", PaymentKey, &["A21AA"], r"A21AA[0-9A-Za-z_-]{60,}", "A21AA*92"),
+    token("paddle-polar-key", PaymentKey, &["pdl_live_apikey_", "pdl_sdbx_apikey_", "polar_pat_", "polar_oat_"], r"(?:pdl_(?:live|sdbx)_apikey_|polar_[po]at_)[0-9A-Za-z_]{20,}", "polar_pat_*40"),
+    // Model providers.
+    token("model-provider-key", AiKey, &["pa-", "ak-", "as-", "fc-", "rpa_", "esecret_", "BSA"], r"(?:pa-[0-9A-Za-z_-]{40,}|a[ks]-[0-9A-Za-z]{22}|fc-[0-9a-f]{32}|rpa_[0-9A-Z]{30,}|esecret_[0-9a-z]{20,}|BSA[0-9A-Za-z_-]{27,28})\b", "fc-%32"),
+    // Keys as JSON carries them (RFC 7518), and what Windows sends.
+    token("json-web-key", PrivateKey, &["\"d\"", "\"k\"", "\"p\"", "\"q\"", "\"dp\"", "\"dq\"", "\"qi\""], r#""(?:d|k|p|q|dp|dq|qi)"\s?:\s?"(?<value>[0-9A-Za-z_-]{20,})""#, "\"d\": \"*43\""),
+    token("ntlm-message", Jwt, &["TlRMTVNTUAA"], r"TlRMTVNTUAA[0-9A-Za-z+/]{20,}={0,2}", "TlRMTVNTUAADAAAA*80"),
+    token("age-recipient", CryptoAddress, &["age1"], r"age1[02-9ac-hj-np-z]{58}\b", "age1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdqqar0srrr7xfkvy5l643"),
     // Anything that is signed or wrapped.
     token("jwt", Jwt, &["eyJ"], r"eyJ[0-9A-Za-z_=-]{10,}\.(?:eyJ|[0-9A-Za-z_=-]{6})[0-9A-Za-z_=+/-]*(?:\.[0-9A-Za-z_=+/-]*){0,3}", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.*43"),
     token("base64-private-key", PrivateKey, &["LS0tLS1CRUdJTi"], r"LS0tLS1CRUdJTi[0-9A-Za-z+/=_-]{20,}", "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt*60"),
     token("putty-private-key", PrivateKey, &["PuTTY-User-Key-File-"], r"PuTTY-User-Key-File-\d:(?s:.){0,12000}?Private-MAC: [0-9a-f]+", "PuTTY-User-Key-File-2: ssh-rsa\nPrivate-MAC: %40"),
     token("elevenlabs-ticket-key", ServiceToken, &["sk_", "pk_", "odt_", "phr_", "phs_", "pha_", "NF-", "hawk.", "sgp_"], r"(?:sk_[0-9a-f]{32,}|[sp]k_\d{4,}_[0-9A-Z]{20,}|odt_[0-9A-Za-z]{30,}|ph[rsa]_[0-9A-Za-z]{30,}|NF-[0-9A-Za-z]{32}|hawk\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}|sgp_[0-9a-fA-F]{16}_local_[0-9a-fA-F]{40})\b", "odt_*36"),
-    token("truenas-key", ServiceToken, &["api_key\", \"params\": [\""], r#"api_key", "params": \["[0-9A-Za-z-]{40,}"#, "api_key\", \"params\": [\"8-*64"),
     // Hashes of passwords.
     token("bcrypt-hash", PasswordHash, &["$2a$", "$2b$", "$2y$", "$2x$"], r"\$2[abxy]\$\d\d\$[0-9A-Za-z./]{53}", "$2b$12$*53"),
     token("crypt-hash", PasswordHash, &["$1$", "$5$", "$6$", "$8$", "$9$", "$y$", "$apr1$", "$md5$", "$P$", "$H$"], r"\$(?:1|5|6|8|9|y|apr1|md5|P|H)\$(?:rounds=\d+\$)?[0-9A-Za-z./]{1,20}(?:\$[0-9A-Za-z./]{20,90})+", "$6$*16$*86"),

@@ -45,6 +45,26 @@ pub(crate) enum Role {
     Scheme,
     /// `-u`: a user and a password follow.
     User,
+    /// A service: what looks like nothing but a key is one of its keys.
+    Service,
+    /// A program that takes a password among its options, by its place in the table.
+    Program(u8),
+    /// `IDENTIFIED WITH`: a password or its hash follows.
+    Identified,
+    /// A call with a user and a password as arguments.
+    Credential,
+    /// What ends a host's name.
+    HostEnding,
+    /// What follows is a host's name.
+    HostName,
+    /// A path begins here.
+    Path,
+    /// A path may begin at the next byte.
+    BeforePath,
+    /// What follows may be a link-layer address without a digit.
+    Mac,
+    /// The end of an armoured key whose beginning may be missing.
+    ArmourEnd,
     /// `://`
     Url,
     /// `-----BEGIN`

@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use proptest::prelude::*;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -52,6 +52,34 @@ fn by_default_secrets_are_masked_where_text_leaves_and_content_does_not_leave() 
         assert_eq!(output, expected, "{field:?}");
     }
     assert_eq!(engine.tally().replaced["AI_KEY"], 3);
+}
+
+#[test]
+fn paths_are_kept_in_errors_and_masked_in_content() {
+    let text = || Content::text("cannot open /home/ann/m.gguf on db-1.corp.example.com");
+    let shown = |policy: &str, field| json(&engine(policy, CaptureLevel::Text), field, text());
+    let content = "[fields]\ntext = \"scan\"";
+    let kept = r#""cannot open /home/ann/m.gguf on [HOST]""#;
+    let masked = r#""cannot open [PATH] on [HOST]""#;
+    assert_eq!(shown("", Field::ErrorText), kept);
+    assert_eq!(shown(content, Field::ErrorText), kept);
+    assert_eq!(shown(content, Field::Text), masked);
+    assert_eq!(
+        shown("[actions]\npath = \"mask\"", Field::ErrorText),
+        masked
+    );
+    assert_eq!(shown("[fields]\npath = \"mask\"", Field::ErrorText), masked);
+}
+
+#[test]
+fn a_search_that_takes_too_long_takes_its_text_with_it_and_is_counted() {
+    let policy = "[fields]\ntext = \"scan\"";
+    let slow = engine(policy, CaptureLevel::Text).with_time_limit(Duration::ZERO);
+    let output = json(&slow, Field::Text, Content::text("a%20plain text"));
+    assert_eq!(output, r#"{"redacted":"failed"}"#);
+    assert_eq!(slow.tally().failed, 1);
+    let next = json(&slow, Field::Executable, Content::text("/bin/x"));
+    assert_eq!(next, "\"/bin/x\"", "what needs no search goes on");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    detect::{Detectors, Group, OwnRule, Validator},
+    detect::{Detectors, Group, Kind, OwnRule, Validator},
     field::Field,
 };
 
@@ -55,6 +55,8 @@ pub struct Scan {
     pub groups: Option<Vec<Group>>,
     /// What else does not leave.
     pub mode: Mode,
+    /// Whether it is content: a path in a prompt is somebody's, one in an argument is the host's.
+    pub(crate) is_content: bool,
 }
 
 /// What a scan does with words that no rule found.
@@ -218,6 +220,16 @@ impl Policy {
         let action = self.action_of(name);
         let action = action.or_else(|| self.action_of(group.name()));
         action.unwrap_or(Action::Mask)
+    }
+
+    /// Whether paths that a scan of this kind finds leave: where the field `path` is kept, the paths
+    /// of arguments, variables and errors are kept with it, unless the policy says what happens to
+    /// `path` or `places`.
+    pub(crate) fn keeps_paths(&self, scan: &Scan) -> bool {
+        !scan.is_content
+            && self.fields.path == Treatment::Act(Action::Keep)
+            && self.action_of(Kind::Path.name()).is_none()
+            && self.action_of(Group::Places.name()).is_none()
     }
 
     /// What the policy says of a kind, a rule or a group by name.

@@ -141,6 +141,9 @@ impl<'i> File<'i> {
                 return Err(unknown(line, "field", name, &known));
             };
             *place = self.treatment(value)?;
+            if let Treatment::Scan(scan) = place {
+                scan.is_content = name == Field::Text.name();
+            }
         }
         Ok(())
     }

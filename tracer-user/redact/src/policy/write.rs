@@ -34,8 +34,13 @@ impl fmt::Display for Treatment {
             Self::Scan(Scan {
                 groups: None,
                 mode: Mode::Plain,
+                is_content: _,
             }) => f.write_str("\"scan\""),
-            Self::Scan(Scan { groups, mode }) => {
+            Self::Scan(Scan {
+                groups,
+                mode,
+                is_content: _,
+            }) => {
                 f.write_str("{ action = \"scan\"")?;
                 if let Some(groups) = groups {
                     let groups = groups.iter().map(|group| group.name());

@@ -59,6 +59,8 @@ pub(crate) fn find(context: &Context<'_>, window: Window<'_>) -> Option<&'static
                 || identifier
                     .shapes
                     .iter()
+                    // Groups with blanks between them are a part of whatever goes on.
+                    .filter(|shape| window.is_whole_run() || !shape.contains(' '))
                     .any(|shape| window.has_shape(shape))
                 || context.is_about(start, end, &[Topic::Identifier(place), generic]);
             fits.then_some(identifier)
@@ -161,7 +163,7 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("lu-national-id", &[13], |d| luhn(&d[..12]) && verhoeff(&[&d[..11], &d[12..]].concat()) && is_date(&d[4..6], &d[6..8]), &[], &["matricule"], "1893120105732"),
     id("tw-ubn", &[8], |d| { let s: u32 = d.iter().zip([1_u32, 2, 1, 2, 1, 2, 4, 1]).map(|(x, w)| { let p = u32::from(*x) * w; p / 10 + p % 10 }).sum(); s.is_multiple_of(5) || (d[6] == 7 && (s + 1).is_multiple_of(5)) }, &[], &["統一編號"], "04595257"),
     of_kind(NationalId, false, id("ph-tin", &[9, 12], |d| check_11_plain(&d[..8], d[8]), &[], &["bir", "tin"], "000-123-456-001")),
-    of_kind(NationalId, false, id("any-identifier", &[6, 7, 8, 9, 10, 11, 12, 13, 14], |_| true, &[], &["national id", "identity card", "id card", "personal id", "voter id", "citizen id", "employee id", "patient id", "medical record", "mrn", "member id", "policy number", "nin", "bvn"], "12345678")),
+    of_kind(NationalId, false, id("any-identifier", &[6, 7, 8, 9, 10, 11, 12, 13, 14], |_| true, &[], &["national id", "identity card", "id card", "personal id", "voter id", "citizen id", "tax id", "tax number", "employee id", "patient id", "medical record", "mrn", "member id", "policy number", "nin", "bvn"], "12345678")),
     of_kind(BankAccount, false, id("any-account", &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], |_| true, &["2-2-2"], &["account number", "account no", "acct", "bank account", "sort code", "kontonummer", "iban", "bsb", "swift", "ifsc"], "945456787654")),
     of_kind(DrivingLicence, false, id("any-licence", &[7, 8, 9, 10, 11, 12, 13], |_| true, &[], &["driver license", "driver's license", "drivers license", "driving licence", "driver licence", "führerschein", "permis de conduire"], "123456789")),
     of_kind(Kind::Passport, false, id("any-passport", &[8, 9], |_| true, &[], &["passport", "pasaporte", "passeport", "reisepass", "passaporto", "travel document", "여권번호"], "912803456")),

@@ -178,6 +178,11 @@ impl<'r> Window<'r> {
         group + 1 == self.groups() && self.length(group) == length
     }
 
+    /// Whether no other group of digits stands beside it.
+    pub(crate) fn is_whole_run(self) -> bool {
+        self.separator_before() == 0 && self.separator_after() == 0
+    }
+
     /// Whether the same separator stands between all groups.
     pub(crate) fn is_uniform(self) -> bool {
         (0..self.groups() - 1).all(|group| self.separator(group) == self.separator(0))

@@ -1,6 +1,6 @@
 //! `\u0040`, `\x40`, `\n`, `%40`, `&#64;`, `&commat;`.
 
-use memchr::memchr3_iter;
+use memchr::{memchr_iter, memchr3_iter};
 
 use super::Changes;
 
@@ -20,6 +20,21 @@ pub(super) fn find(text: &[u8], changes: &mut Changes) {
             resume = place + length;
             let mut bytes = [0; 4];
             changes.push(place..resume, character.encode(&mut bytes));
+        }
+    }
+}
+
+/// Takes out what colours a terminal's text: `ESC [ 1 ; 31 m`.
+pub(super) fn colours(text: &[u8], changes: &mut Changes) {
+    for place in memchr_iter(0x1B, text) {
+        if text.get(place + 1) != Some(&b'[') {
+            continue;
+        }
+        let is_parameter = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b';' | b'?' | b':');
+        let rest = &text[place + 2..text.len().min(place + 34)];
+        let length = rest.iter().take_while(|byte| is_parameter(byte)).count();
+        if rest.get(length).is_some_and(u8::is_ascii_alphabetic) {
+            changes.push(place..place + length + 3, b"");
         }
     }
 }

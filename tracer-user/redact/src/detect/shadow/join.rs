@@ -100,11 +100,26 @@ fn begins_an_assignment(line: &[u8]) -> bool {
     let is_name = |byte: &&u8| class::is(**byte, ALNUM | JOINER) || **byte == b'.';
     let name = line.iter().take_while(is_name).count();
     let after = &line[name..];
+    // `secret key: …`, `export NAME=…`: two words before the sign.
+    let second = match after {
+        [b' ', rest @ ..] => rest.iter().take_while(is_name).count(),
+        _ => 0,
+    };
+    let after = match second {
+        0 => after,
+        second => {
+            let further = &after[second + 1..];
+            if !matches!(further, [b'=', ..] | [b':', ..]) {
+                return false;
+            }
+            further
+        }
+    };
     name > 1
         && match after {
             // `=` at a line's end is padding.
             [b'=', next, ..] => !matches!(next, b'=' | b'\n' | b'\r'),
-            [b':', next, ..] => class::is(*next, SPACE),
+            [b':', next, ..] => second > 0 || class::is(*next, SPACE),
             [b' ', b'=', ..] => true,
             _ => false,
         }

@@ -71,6 +71,7 @@ pub(crate) fn decoded(text: &[u8], hits: &[Hit], words: &Words) -> Option<Shadow
         fold::find(text, &mut changes);
     }
     escape::find(text, &mut changes);
+    escape::colours(text, &mut changes);
     mark::find(text, hits, words, &mut changes);
     blob::find(text, &mut changes);
     build(text, changes)
@@ -198,7 +199,11 @@ impl Shadow {
         // What was taken out just before the range may belong to it, but says nothing alone.
         let touches = self.pieces[first..=last]
             .iter()
-            .any(|piece| !piece.is_exact);
+            .any(|piece| !piece.is_exact)
+            // What was taken out just before it may have been glued to it.
+            || (first > 0
+                && !self.pieces[first - 1].is_exact
+                && self.pieces[first].start == range.start);
         if !touches {
             return None;
         }

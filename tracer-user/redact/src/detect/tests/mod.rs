@@ -57,6 +57,70 @@ fn what_a_model_runtime_prints_is_left_alone() {
     }
 }
 
+#[test]
+fn places_are_found_where_nothing_else_is_meant() {
+    assert_eq!(
+        found("open ~/models/q4.gguf on gpu-07.prod.internal:8080 or C:\\Users\\ann\\x.txt"),
+        [
+            ("path", "~/models/q4.gguf"),
+            ("host", "gpu-07.prod.internal:8080"),
+            ("path", "C:\\Users\\ann\\x.txt"),
+        ]
+    );
+    assert_eq!(
+        found("hostname: worker-3, cwd=/srv/llm/run"),
+        [("host", "worker-3"), ("path", "/srv/llm/run")]
+    );
+    for text in [
+        "POST /v1/chat/completions and/or 3/4",
+        "ggml_backend.cpu.info(x) of model.layers.0.attn",
+        "tokens/s 12.3, model.org is a field",
+    ] {
+        let values: Vec<_> = found(text);
+        assert!(values.len() <= 1, "{text}: {values:?}");
+    }
+}
+
+#[test]
+fn secrets_on_command_lines_and_in_statements_are_found() {
+    for (text, value) in [
+        ("run mysql -u root -ptr0ub4dor shop", "tr0ub4dor"),
+        ("tool --db-password swordfish --verbose", "swordfish"),
+        (
+            "curl -u \":d2LkV78zLx!t\" https://localhost",
+            ":d2LkV78zLx!t",
+        ),
+        (
+            "alter user x identified with sha256_password by 'Sq1pass'",
+            "Sq1pass",
+        ),
+        ("<add key=\"DbPassword\" value=\"Presti9!\"/>", "Presti9!"),
+        (
+            "chartmogul: a1b2c3d4e5f6g7h8i9j0k1l2",
+            "a1b2c3d4e5f6g7h8i9j0k1l2",
+        ),
+        (
+            "\u{1b}[31msk-615ef152bf865a131f88b23571dc4ee6\u{1b}[0m",
+            "sk-615ef152bf865a131f88b23571dc4ee6",
+        ),
+        ("office at SW1A 1AA, London", "SW1A 1AA"),
+        ("mac AA-BB-CC-DD-EE-FF", "AA-BB-CC-DD-EE-FF"),
+    ] {
+        let values: Vec<_> = found(text);
+        assert!(
+            values.iter().any(|(_, found)| *found == value),
+            "{text}: {values:?}"
+        );
+    }
+    for text in [
+        "an Apple M2 8GB board",
+        "run mysql -u root -p shop",
+        "zip -r a.zip b",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
+}
+
 fn own_rule() -> OwnRule {
     OwnRule {
         name: "customer".to_owned(),

@@ -1,0 +1,162 @@
+//! Tokens without a fixed beginning, known by their composition alone: how many characters of which
+//! kind stand between which marks. All are as their issuers document them.
+
+use std::ops::Range;
+
+use super::{
+    armour::{self, WIDTH},
+    class::{self, ALNUM, BASE64, DIGIT, JOINER, LETTER, LOWER, UPPER},
+    hit::{Certainty, Found},
+    kind::Kind::{self, ChatToken, PrivateKey, ServiceToken},
+};
+
+/// The token that the run of letters and digits at `run` is a part of, seen from its first digit.
+pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
+    let found = |range, rule, kind: Kind| Found {
+        range,
+        rule,
+        kind,
+        certainty: Certainty::Shape,
+    };
+    let length = run.len();
+    if length >= 10 {
+        if let Some(range) = armoured_line(text, run) {
+            return Some(found(range, "armoured-line", PrivateKey));
+        }
+        if length <= 32
+            && let Some(range) = discord_bot(text, run)
+        {
+            return Some(found(range, "discord-bot-token", ChatToken));
+        }
+    }
+    let next = *text.get(run.end)?;
+    if !matches!(next, b'-' | b'|') || class::before(text, run.start, ALNUM | JOINER) {
+        return None;
+    }
+    let is_number = text[run.clone()].iter().all(|byte| class::is(*byte, DIGIT));
+    let tail = run.end + 1..class::run_end(text, run.end + 1, ALNUM);
+    let is_mixed = |range: &Range<usize>| {
+        let has = |classes: u8| {
+            text[range.clone()]
+                .iter()
+                .any(|byte| class::is(*byte, classes))
+        };
+        has(DIGIT) && has(LOWER) && has(UPPER)
+    };
+    let is_free = !class::at(text, tail.end, JOINER);
+    match (next, is_number, length, tail.len()) {
+        // TrueNAS: the key's number and 64 characters.
+        (b'-', true, 1..=4, 64) if is_free && is_mixed(&tail) => {
+            Some(found(run.start..tail.end, "truenas-key", ServiceToken))
+        }
+        // Twitter's access token: the user's number and 40 characters.
+        (b'-', true, 5..=20, 40) if is_free && is_mixed(&tail) => Some(found(
+            run.start..tail.end,
+            "twitter-access-token",
+            ServiceToken,
+        )),
+        // Facebook's app token: the app's number and 27 characters.
+        (b'|', true, 13..=17, _) => {
+            let end = class::run_end(text, run.end + 1, ALNUM | JOINER);
+            (end - run.end == 28).then(|| found(run.start..end, "facebook-app-token", ServiceToken))
+        }
+        // Mailgun: 32, 8 and 8 hexadecimal digits.
+        (b'-', _, 32, 8) => {
+            let last = tail.end + 1..class::run_end(text, (tail.end + 1).min(text.len()), ALNUM);
+            let is_hex =
+                |range: &Range<usize>| text[range.clone()].iter().all(u8::is_ascii_hexdigit);
+            (text.get(tail.end) == Some(&b'-')
+                && last.len() == 8
+                && [run, &tail, &last].into_iter().all(is_hex))
+            .then(|| found(run.start..last.end, "mailgun-key", ServiceToken))
+        }
+        _ => None,
+    }
+}
+
+/// One line of an armoured key, whatever stands before and after it.
+fn armoured_line(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
+    let floor = run.start.saturating_sub(WIDTH);
+    let start = floor + class::run_start(&text[floor..], run.start - floor, ALNUM | BASE64);
+    let end = start
+        + text[start..]
+            .iter()
+            .take(WIDTH + 1)
+            .take_while(|byte| class::is(**byte, ALNUM | BASE64))
+            .count();
+    (armour::is_line(&text[start..end]) && !class::before(text, start, JOINER))
+        .then_some(start..end)
+}
+
+/// A bot's token: its number in base64, when it was made, and a signature.
+fn discord_bot(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
+    let is_part = |from: usize| class::run_end(text, from, ALNUM | JOINER);
+    let floor = run.start.saturating_sub(28);
+    let start = floor + class::run_start(&text[floor..], run.start - floor, ALNUM | JOINER);
+    let first = is_part(start);
+    // Base64 of a digit begins with one of these.
+    let begins = matches!(text[start], b'M' | b'N' | b'O');
+    if !begins || !(23..=28).contains(&(first - start)) || text.get(first) != Some(&b'.') {
+        return None;
+    }
+    let second = is_part(first + 1);
+    if !(6..=7).contains(&(second - first - 1)) || text.get(second) != Some(&b'.') {
+        return None;
+    }
+    let third = is_part(second + 1);
+    let has_letters = text[second + 1..third]
+        .iter()
+        .any(|byte| class::is(*byte, LETTER));
+    ((27..=45).contains(&(third - second - 1)) && has_letters).then_some(start..third)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Option<(&'static str, &str)> {
+        let text_bytes = text.as_bytes();
+        let digit = text_bytes.iter().position(u8::is_ascii_digit)?;
+        let start = class::run_start(text_bytes, digit, ALNUM);
+        let end = class::run_end(text_bytes, digit, ALNUM);
+        read(text_bytes, &(start..end)).map(|found| (found.rule, &text[found.range]))
+    }
+
+    #[test]
+    fn composition_says_what_a_token_is() {
+        let letters = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hJ6kM9nP2rS5uV8xY1aB4dE7gH0jK3mN6";
+        let take = |count: usize| &letters[..count];
+        for (text, rule) in [
+            (
+                format!("MTA{}.{}.{}", take(22), take(6), take(38)),
+                "discord-bot-token",
+            ),
+            (format!("8-{}", take(64)), "truenas-key"),
+            (format!("819797-{}", take(40)), "twitter-access-token"),
+            (
+                format!("1527194624358273|{}", take(27)),
+                "facebook-app-token",
+            ),
+            (
+                "0123456789abcdef0123456789abcdef-0a1b2c3d-4e5f6071".to_owned(),
+                "mailgun-key",
+            ),
+            (take(64).to_owned(), "armoured-line"),
+        ] {
+            assert_eq!(found(&text), Some((rule, text.as_str())), "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_and_versions_are_none() {
+        for text in [
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+            "1234-abc",
+            "12.04.1",
+            "2026-11-25",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+    }
+}

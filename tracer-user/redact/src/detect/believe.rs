@@ -1,0 +1,139 @@
+//! Whether a value is what its name calls it: a password may look like anything but what programs
+//! say about passwords, a key must look like one.
+
+use super::{
+    class::{self, ALNUM, DIGIT, JOINER},
+    looks::{
+        has_kinds, is_code, is_message, is_mixed, is_path, is_placeholder, is_plain_word, is_plate,
+        is_prose, is_shuffled, is_type, is_uuid, looks_random, names_a_password,
+        names_something_else,
+    },
+};
+
+/// What the name says of the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strength {
+    /// A password: it may look like anything.
+    Password,
+    /// A key, a token, a secret: those look like what they are.
+    Secret,
+    /// A service's name: only what looks like nothing but a key.
+    Service,
+}
+
+/// How the value is joined to the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// `=`, `:` and their kin, without blanks around.
+    Tight,
+    /// The same with blanks, a comma between arguments, a tag.
+    Loose,
+    /// `is`, `was`.
+    Verb,
+    /// Blanks only.
+    Blank,
+}
+
+/// The name's deciding word, and what follows it in the name.
+pub(crate) struct Name<'t> {
+    pub(crate) word: &'t [u8],
+    pub(crate) suffix: &'t [u8],
+}
+
+/// Whether the value is what the name calls it.
+pub(crate) fn accepts(
+    value: &[u8],
+    strength: Strength,
+    link: Link,
+    quoted: bool,
+    name: &Name<'_>,
+) -> bool {
+    if is_placeholder(value) || is_code(value, quoted) || names_a_password(value) {
+        return false;
+    }
+    match strength {
+        Strength::Password => is_password(value, link, quoted, name.suffix),
+        Strength::Secret => is_secret(value, link, quoted, name),
+        Strength::Service => is_key_of_a_service(value, link, name.suffix),
+    }
+}
+
+fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
+    if names_something_else(suffix) && !is_mixed(value) {
+        return false;
+    }
+    let has_blank = value.contains(&b' ');
+    match (link, quoted) {
+        (Link::Verb, true) => value.len() >= 3 && !is_message(value),
+        // Several words may be a pass phrase, or what a program says about one.
+        (Link::Tight | Link::Loose, true) if has_blank && is_prose(value) => {
+            suffix.is_empty() && value.len() >= 12 && !is_message(value)
+        }
+        (_, true) => value.len() >= 3 && !(has_blank && is_prose(value)),
+        (Link::Tight, false) => value.len() >= 4 && !is_type(value),
+        (Link::Loose, false) => {
+            value.len() >= 4
+                && (is_mixed(value)
+                    || (value.len() >= 6 && !is_type(value) && !is_plain_word(value)))
+        }
+        (Link::Verb, false) => value.len() >= 4 && is_mixed(value) && !is_path(value),
+        (Link::Blank, false) => {
+            value.len() >= 6 && is_mixed(value) && has_kinds(value, 2) && !is_path(value)
+        }
+    }
+}
+
+fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
+    let says_other = names_something_else(name.suffix);
+    let digits_only = value
+        .iter()
+        .all(|byte| class::is(*byte, DIGIT) || b".,- ".contains(byte));
+    let is_long_enough = match (link, quoted) {
+        (Link::Tight | Link::Loose, _) | (Link::Blank | Link::Verb, true) => value.len() >= 8,
+        (Link::Verb | Link::Blank, false) => value.len() >= 16,
+    };
+    // `secret: "development#product"` is what it says, whatever it looks like.
+    let is_plain_secret = quoted
+        && matches!(link, Link::Tight | Link::Loose)
+        && name.suffix.is_empty()
+        && name.word.to_ascii_lowercase().ends_with(b"secret")
+        && is_mixed(value)
+        && !is_path(value);
+    // Long numbers are ids of tokens nearly everywhere but in quotes.
+    let is_number = digits_only && (link == Link::Loose || value.len() < 24);
+    (!is_number || (quoted && value.len() >= 16))
+        && is_long_enough
+        && !value.contains(&b' ')
+        && (link != Link::Blank || !value.contains(&b':'))
+        && (looks_random(value)
+            || is_plate(value)
+            || is_shuffled(value)
+            || digits_only
+            || is_plain_secret)
+        && (!says_other
+            || (value.len() >= 20 && !is_uuid(value) && !is_path(value) && !is_digest(value)))
+}
+
+fn is_digest(value: &[u8]) -> bool {
+    let is_hex = |byte: &u8| class::is(*byte, DIGIT) || (b'a'..=b'f').contains(byte);
+    matches!(value.len(), 32 | 40 | 56 | 64 | 96 | 128) && value.iter().all(is_hex)
+}
+
+/// What follows a service's name: at least sixteen characters that nothing but a key looks like.
+/// A digest of forty lower-case hexadecimal digits is one only behind a sign.
+fn is_key_of_a_service(value: &[u8], link: Link, suffix: &[u8]) -> bool {
+    let is_joined = matches!(link, Link::Tight | Link::Loose);
+    let is_digest = value
+        .iter()
+        .all(|byte| class::is(*byte, DIGIT) || (b'a'..=b'f').contains(byte));
+    let is_token = value
+        .iter()
+        .all(|byte| class::is(*byte, ALNUM | JOINER) || b"+/=.".contains(byte));
+    value.len() >= 16
+        && is_token
+        && value.iter().any(|byte| class::is(*byte, DIGIT))
+        && (!is_digest || (is_joined && value.len() >= 32))
+        && (!is_uuid(value) || is_joined)
+        && (looks_random(value) || is_uuid(value))
+        && !names_something_else(suffix)
+}

@@ -1,0 +1,350 @@
+//! Secrets in the places that programs give them: options on a command line, SQL, connection
+//! strings, calls.
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::{
+    class::{self, ALNUM, SPACE},
+    looks::{is_code, is_placeholder},
+};
+
+/// How far a command's options are followed.
+const MAX: usize = 512;
+
+/// How a program takes a password.
+struct Program {
+    /// How it is called, with the blank behind it.
+    names: &'static [&'static str],
+    /// The option that the password follows.
+    option: &'static str,
+    takes: Takes,
+    /// The option that the user's name follows, which goes with the password.
+    user: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// The next word.
+    Next,
+    /// What is glued to it: after a blank stands something else.
+    Glued,
+    /// The first word that is no option.
+    Free,
+}
+
+const fn program(
+    names: &'static [&'static str],
+    option: &'static str,
+    takes: Takes,
+    user: &'static str,
+) -> Program {
+    Program {
+        names,
+        option,
+        takes,
+        user,
+    }
+}
+
+#[rustfmt::skip]
+static PROGRAMS: &[Program] = &[
+    program(&["mysql ", "mysqldump ", "mysqladmin ", "mysqlimport ", "mysqlcheck ", "mariadb ", "mariadb-dump ", "mycli "], "-p", Takes::Glued, "-u"),
+    program(&["psexec", "psexec64", "winexe ", "crackmapexec ", "netexec ", "smbmap ", "evil-winrm "], "-p", Takes::Next, "-u"),
+    program(&["mongo ", "mongosh ", "mongodump ", "mongorestore ", "mongoexport ", "mongoimport ", "docker login ", "podman login ", "skopeo login ", "helm registry login ", "oc login ", "cf login ", "rdesktop ", "nuxeo ", "arangosh ", "influx ", "cqlsh ", "kafka-configs "], "-p", Takes::Next, "-u"),
+    program(&["sqlcmd ", "bcp ", "osql ", "isql ", "ipmitool ", "vncpasswd "], "-P", Takes::Next, "-U"),
+    program(&["zip ", "unzip "], "-P", Takes::Next, ""),
+    program(&["7z ", "7za ", "7zz ", "rar ", "unrar "], "-p", Takes::Glued, ""),
+    program(&["redis-cli ", "snmpget ", "snmpwalk "], "-a", Takes::Next, ""),
+    program(&["ldapsearch ", "ldapadd ", "ldapmodify ", "ldappasswd ", "ldapwhoami ", "ldapdelete "], "-w", Takes::Next, "-D"),
+    program(&["sshpass "], "-p", Takes::Glued, ""),
+    program(&["convertto-securestring "], "", Takes::Free, ""),
+];
+
+/// Every name of a program that takes a password, and its place in the table.
+pub(crate) fn names() -> impl Iterator<Item = (&'static str, u8)> {
+    PROGRAMS.iter().enumerate().flat_map(|(place, program)| {
+        let place = u8::try_from(place).expect("the table is short");
+        program.names.iter().map(move |name| (*name, place))
+    })
+}
+
+/// The password, and the user before or after it, on the command line of the program whose name
+/// ends at `end`.
+pub(crate) fn options(text: &[u8], end: usize, program: u8) -> Vec<Range<usize>> {
+    let program = &PROGRAMS[usize::from(program)];
+    let limit = text.len().min(end + MAX);
+    let line = &text[..limit];
+    let mut place = end;
+    let (mut password, mut user) = (None, None);
+    while let Some(word) = next_word(line, place) {
+        let value = &text[word.clone()];
+        let option = program.option.as_bytes();
+        let is_free = |value: &[u8]| !value.is_empty() && value[0] != b'-';
+        place = word.end;
+        if program.takes == Takes::Free {
+            if is_free(value) {
+                password = Some(word);
+                break;
+            }
+        } else if value == option && (program.takes == Takes::Next || program.names == ["sshpass "])
+        {
+            password = next_word(line, place).filter(|next| is_free(&text[next.clone()]));
+        } else if program.takes == Takes::Glued
+            && value.len() > option.len()
+            && value.starts_with(option)
+            // `-port=3306` is another option.
+            && !value[option.len()..].starts_with(b"rot")
+            && !value[option.len()..].starts_with(b"ort")
+        {
+            password = Some(word.start + option.len()..word.end);
+        } else if !program.user.is_empty() && value == program.user.as_bytes() {
+            user = next_word(line, place).filter(|next| is_free(&text[next.clone()]));
+        }
+        if password.is_some() && user.is_some() {
+            break;
+        }
+    }
+    let password = password
+        .map(|range| unquoted(text, range))
+        .filter(|range| is_value(&text[range.clone()]));
+    match password {
+        Some(password) => {
+            let user = user
+                .map(|range| unquoted(text, range))
+                .filter(|range| is_user(&text[range.clone()]));
+            [Some(password), user].into_iter().flatten().collect()
+        }
+        None => Vec::new(),
+    }
+}
+
+/// A word of a shell's line: quotes hold blanks together, an operator or a line's end closes it.
+fn next_word(line: &[u8], from: usize) -> Option<Range<usize>> {
+    let mut start = from;
+    // A continued line goes on.
+    while let Some(byte) = line.get(start) {
+        let is_continued = *byte == b'\\' && line.get(start + 1) == Some(&b'\n');
+        match byte {
+            b' ' | b'\t' => start += 1,
+            _ if is_continued => start += 2,
+            _ => break,
+        }
+    }
+    let mut end = start;
+    let mut quote = None;
+    while let Some(byte) = line.get(end) {
+        match (quote, *byte) {
+            (_, b'\n') => break,
+            (Some(open), byte) if open == byte => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(*byte),
+            (None, byte) if class::is(byte, SPACE) || b"|;&<>".contains(&byte) => break,
+            (None, _) => {}
+        }
+        end += 1;
+    }
+    (end > start).then_some(start..end)
+}
+
+fn unquoted(text: &[u8], range: Range<usize>) -> Range<usize> {
+    let mut range = range;
+    while range.len() > 1 && b"\"'=\\".contains(&text[range.start]) {
+        range.start += 1;
+    }
+    while range.len() > 1 && b"\"',`)\\".contains(&text[range.end - 1]) {
+        range.end -= 1;
+    }
+    range
+}
+
+fn is_value(value: &[u8]) -> bool {
+    value.len() >= 3
+        && !is_placeholder(value)
+        && value[0] != b'$'
+        && !value.eq_ignore_ascii_case(b"password")
+        && !is_code(value, false)
+}
+
+fn is_user(value: &[u8]) -> bool {
+    let is_name = |byte: &u8| class::is(*byte, ALNUM) || b"_-.@\\^".contains(byte);
+    value.len() >= 2 && value.iter().all(is_name)
+}
+
+/// What follows `IDENTIFIED WITH plugin`: `BY 'password'` or `AS 'hash'`.
+pub(crate) fn identified(text: &[u8], end: usize) -> Option<Range<usize>> {
+    let rest = &text[end..text.len().min(end + 96)];
+    let lower = rest.to_ascii_lowercase();
+    let link = memmem::find(&lower, b" by ").or_else(|| memmem::find(&lower, b" as "))?;
+    let start = end + link + 4;
+    let quote = *text.get(start)?;
+    if quote != b'\'' && quote != b'"' {
+        return None;
+    }
+    let value = &text[start + 1..text.len().min(start + 257)];
+    let length = value.iter().position(|byte| *byte == quote)?;
+    (length >= 3 && !is_placeholder(&value[..length])).then(|| start + 1..start + 1 + length)
+}
+
+/// Both arguments of `NetworkCredential("user", "password")` and its kin, whose name ends at `end`.
+pub(crate) fn called_with(text: &[u8], end: usize) -> Vec<Range<usize>> {
+    let mut place = end;
+    let mut values = Vec::new();
+    for opening in [b'(', b','] {
+        let blanks = text[place..]
+            .iter()
+            .take(8)
+            .take_while(|b| class::is(**b, SPACE))
+            .count();
+        place += blanks;
+        if text.get(place) != Some(&opening) {
+            return Vec::new();
+        }
+        place += 1;
+        place += text[place..]
+            .iter()
+            .take(8)
+            .take_while(|b| class::is(**b, SPACE))
+            .count();
+        let Some(quote) = text.get(place).filter(|byte| b"\"'".contains(byte)) else {
+            return Vec::new();
+        };
+        let value = &text[place + 1..text.len().min(place + 257)];
+        let Some(length) = value.iter().position(|byte| byte == quote) else {
+            return Vec::new();
+        };
+        values.push(place + 1..place + 1 + length);
+        place += length + 2;
+    }
+    let is_real = values
+        .last()
+        .is_some_and(|range| is_value(&text[range.clone()]));
+    if is_real { values } else { Vec::new() }
+}
+
+/// Who the user is beside a password in a connection string: `User Id=ann;Password=…;`.
+pub(crate) fn user_beside(text: &[u8], password: &Range<usize>) -> Option<Range<usize>> {
+    const NAMES: [&[u8]; 6] = [
+        b"user id",
+        b"user name",
+        b"username",
+        b"userid",
+        b"user",
+        b"uid",
+    ];
+    const BEFORE: usize = 192;
+    const AFTER: usize = 96;
+    let from = password.start.saturating_sub(BEFORE);
+    let to = text.len().min(password.end + AFTER);
+    let is_outside = |byte: &u8| matches!(byte, b'\n' | b'"' | b'\'' | b'`');
+    let from = text[from..password.start]
+        .iter()
+        .rposition(is_outside)
+        .map_or(from, |place| from + place + 1);
+    let to = text[password.end..to]
+        .iter()
+        .position(is_outside)
+        .map_or(to, |place| password.end + place);
+    let entries = &text[from..to];
+    if !entries.contains(&b';') {
+        return None;
+    }
+    let mut place = from;
+    for entry in entries.split(|byte| *byte == b';') {
+        let start = place;
+        place += entry.len() + 1;
+        let blanks = entry
+            .iter()
+            .take_while(|byte| class::is(**byte, SPACE))
+            .count();
+        let Some(sign) = entry.iter().position(|byte| *byte == b'=') else {
+            continue;
+        };
+        let name = entry[blanks.min(sign)..sign]
+            .trim_ascii_end()
+            .to_ascii_lowercase();
+        let value = entry[sign + 1..].trim_ascii();
+        let begin =
+            start + sign + 1 + entry[sign + 1..].len() - entry[sign + 1..].trim_ascii_start().len();
+        if NAMES.contains(&name.as_slice()) && is_user(value) {
+            return Some(begin..begin + value.len());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Vec<&str> {
+        let (name, program) = names()
+            .find(|(name, _)| text.starts_with(name))
+            .expect("the case begins with a program");
+        options(text.as_bytes(), name.len(), program)
+            .into_iter()
+            .map(|range| &text[range])
+            .collect()
+    }
+
+    #[test]
+    fn passwords_stand_where_each_program_takes_them() {
+        assert_eq!(values("mysql -u root -ps3cr3t shop"), ["s3cr3t", "root"]);
+        assert_eq!(values("mysql -uroot -p'a b' shop"), ["a b"]);
+        assert_eq!(
+            values("psexec \\\\10.0.0.1 -u Administrator -p dev_admin cmd"),
+            ["dev_admin", "Administrator"]
+        );
+        assert_eq!(
+            values("docker login -u ann -p hunter2 r.example"),
+            ["hunter2", "ann"]
+        );
+        assert_eq!(values("redis-cli -h h -a Tr0ub4dor ping"), ["Tr0ub4dor"]);
+        assert_eq!(
+            values("sqlcmd -S srv -U sa \\\n -P 'Passw0rd!'"),
+            ["Passw0rd!", "sa"]
+        );
+        assert_eq!(values("sshpass -p hunter2 ssh h"), ["hunter2"]);
+    }
+
+    #[test]
+    fn without_a_password_nothing_is_found() {
+        for text in [
+            "mysql -u root -p shop",
+            "mysql --port=3306 -port 1",
+            "mysql -u root -p$PASSWORD",
+            "docker login -u ann -p $TOKEN",
+            "zip -r out.zip folder",
+            "psexec \\\\h -u User -p %nothing% cmd",
+        ] {
+            assert_eq!(values(text), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sql_and_calls_name_passwords() {
+        let text = "CREATE USER a IDENTIFIED WITH mysql_native_password BY 'SqLpa5s';";
+        let end = text.find(" mysql").expect("it is there");
+        assert_eq!(
+            identified(text.as_bytes(), end).map(|range| &text[range]),
+            Some("SqLpa5s")
+        );
+        let text = "NetworkCredential(\"ci\", \"AP7Ja\");";
+        let found: Vec<_> = called_with(text.as_bytes(), 17)
+            .into_iter()
+            .map(|range| &text[range])
+            .collect();
+        assert_eq!(found, ["ci", "AP7Ja"]);
+    }
+
+    #[test]
+    fn a_connection_string_has_a_user() {
+        let text = "Server=h;User Id=ann;Password=secret1;Database=d;";
+        let start = text.find("secret1").expect("it is there");
+        let found = user_beside(text.as_bytes(), &(start..start + 7));
+        assert_eq!(found.map(|range| &text[range]), Some("ann"));
+        let text = "password = \"secret1\"; user = 1";
+        assert_eq!(user_beside(text.as_bytes(), &(12..19)), None);
+    }
+}
