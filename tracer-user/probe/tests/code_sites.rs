@@ -217,7 +217,7 @@ fn a_call_that_ends_in_a_tail_jump_ends_at_the_exits_of_its_target() {
     let own = plan.exits.unwrap();
     assert_eq!(own.len(), 1);
     assert_eq!(own[0].kind, ExitKind::Return);
-    let [Continuation::Here { function, exits }] = &plan.continuations[..] else {
+    let [Continuation { function, exits }] = &plan.continuations[..] else {
         panic!("{:?}", plan.continuations)
     };
     assert_eq!(function.vaddr, library.vaddr("f"));
@@ -225,17 +225,36 @@ fn a_call_that_ends_in_a_tail_jump_ends_at_the_exits_of_its_target() {
 }
 
 #[test]
-fn a_tail_jump_to_another_image_names_its_symbol() {
+fn a_tail_jump_to_another_image_has_no_exit_on_any_path_and_names_its_symbol() {
+    let always =
+        "push %rbx\n.cfi_def_cfa_offset 16\n pop %rbx\n.cfi_def_cfa_offset 8\n jmp elsewhere@PLT";
+    let sometimes = "test %edi, %edi\n je 1f\n jmp elsewhere@PLT\n1: ret";
+    let through_a_pointer = "test %edi, %edi\n je 1f\n jmp *elsewhere@GOTPCREL(%rip)\n1: ret";
+    for body in [always, sometimes, through_a_pointer] {
+        let plan = Library::assemble(&function("f", body)).plan_of("f");
+        let Err(NoExit::LeavesImage { symbol, .. }) = &plan.exits else {
+            panic!("{body}: {:?}", plan.exits)
+        };
+        assert_eq!(symbol, "elsewhere");
+        assert!(plan.continuations.is_empty());
+    }
+}
+
+#[test]
+fn a_destructor_that_ends_in_freeing_memory_ends_at_that_jump() {
     let library = Library::assemble(&function(
         "f",
-        "push %rbx\n.cfi_def_cfa_offset 16\n pop %rbx\n.cfi_def_cfa_offset 8\n jmp elsewhere@PLT",
+        "push %rbx\n.cfi_def_cfa_offset 16\n test %edi, %edi\n je 1f\n pop %rbx\n\
+         .cfi_remember_state\n.cfi_def_cfa_offset 8\n jmp _ZdlPvm@PLT\n\
+         1: .cfi_restore_state\n pop %rbx\n.cfi_def_cfa_offset 8\n ret",
     ));
     let plan = library.plan_of("f");
-    assert!(plan.exits.unwrap().is_empty());
-    let [Continuation::Elsewhere { symbol, .. }] = &plan.continuations[..] else {
-        panic!("{:?}", plan.continuations)
-    };
-    assert_eq!(symbol, "elsewhere");
+    let exits = plan.exits.unwrap();
+    let kinds: Vec<_> = exits.iter().map(|exit| exit.kind).collect();
+    assert_eq!(kinds, [ExitKind::Deallocation, ExitKind::Return]);
+    assert!(exits[0].class.is_emulated());
+    assert_eq!(exits[0].frame_offset, 8);
+    assert!(plan.continuations.is_empty());
 }
 
 #[test]

@@ -2,18 +2,15 @@
 
 use std::{fs::File, path::Path};
 
-use tracer_abi::{Register, Site, SiteRole};
-use tracer_profile::{Argument, ExitWanted, Mode, Probe, Profile, SymbolPattern};
+use tracer_abi::{Register, Site, SiteRole, SpecFlags};
+use tracer_profile::{Argument, ExitWanted, Probe, Profile, SymbolPattern};
 
 use super::functions::Functions;
 use crate::{
     code::{
         Image, ImageError, Planner, Request, Symbol, SymbolKind,
         instruction::SiteClass,
-        site::{
-            self, Continuation, EntrySite, ExitPreference, ExitSite, ResultLocation, ResultUse,
-            SitePlan,
-        },
+        site::{self, EntrySite, ExitPreference, ExitSite, ResultLocation, ResultUse, SitePlan},
     },
     govern::Prices,
     observation::SiteCost,
@@ -231,7 +228,7 @@ pub(crate) fn plan(
         let place = place(probe);
         let planned = planned.map_err(|error| error.to_string()).and_then(|plan| {
             affordable(probe, &plan.entry, prices)?;
-            timed(probe, sites(probe, &plan))
+            useful(probe, sites(probe, &plan))
         });
         match planned {
             Err(reason) => refused.push((place, format!("{}: {reason}", symbol.name))),
@@ -298,15 +295,16 @@ fn affordable(probe: &Probe, entry: &EntrySite, prices: Prices) -> Result<(), St
     ))
 }
 
-/// A histogram that never sees a call's end would count none, and pay for each.
-fn timed(
+/// A probe that tells only the ends of calls, and sees none, would pay for each and tell nothing.
+fn useful(
     probe: &Probe,
     planned: (Vec<PlannedSite>, Option<String>),
 ) -> Result<(Vec<PlannedSite>, Option<String>), String> {
     let (sites, missing) = &planned;
     let has_exit = sites.iter().any(|site| site.role == SiteRole::Exit);
+    let tells_entry = probe.spec.flags & SpecFlags::EMIT_ENTRY != 0;
     match missing {
-        Some(reason) if probe.mode == Mode::Histogram && !has_exit => Err(reason.clone()),
+        Some(reason) if !has_exit && !tells_entry => Err(reason.clone()),
         Some(_) | None => Ok(planned),
     }
 }
@@ -327,19 +325,10 @@ fn sites(probe: &Probe, plan: &SitePlan) -> (Vec<PlannedSite>, Option<String>) {
     if probe.exit == ExitWanted::None {
         return (sites, None);
     }
-    let mut missing = plan.exits.as_ref().err().map(ToString::to_string);
+    let missing = plan.exits.as_ref().err().map(ToString::to_string);
     sites.extend(plan.exits.iter().flatten().map(exit_site));
-    for continuation in &plan.continuations {
-        match continuation {
-            Continuation::Here { exits, .. } => sites.extend(exits.iter().map(exit_site)),
-            Continuation::Elsewhere { from, symbol } => {
-                missing = Some(format!(
-                    "at {from:#x} it ends in {symbol} of another library; calls that end there are \
-                     not seen to end"
-                ));
-            }
-        }
-    }
+    let continued = plan.continuations.iter().flat_map(|next| &next.exits);
+    sites.extend(continued.map(exit_site));
     // Two paths of tail jumps can lead to one function.
     let mut seen = std::collections::HashSet::new();
     sites.retain(|site| seen.insert(site.offset));

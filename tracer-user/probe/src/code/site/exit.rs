@@ -1,15 +1,63 @@
 //! The exits: sites of which each returning call passes exactly one, after which it can only return.
 
+use tracer_abi::Register;
+
 use super::{
     ExitKind, ExitPreference, ExitSite, NoExit, Request, ResultLocation, ResultUse,
     end::{Carried, End},
 };
 use crate::code::{
     Image,
-    flow::{Body, Step},
+    flow::{Body, Decoded, Step, TailTarget},
     instruction::{Emulated, SiteClass},
     read::ReadAt,
 };
+
+/// Whether a function ends here in one that frees memory: what C++ makes of most destructors. Such a
+/// function returns nothing, and freeing is the last that it does, so that the jump is as good as its
+/// return.
+pub(super) fn is_deallocation(step: &Step) -> bool {
+    let Step::TailJump(TailTarget::Import(symbol)) = step else {
+        return false;
+    };
+    symbol == "free" || symbol.starts_with("_ZdlPv") || symbol.starts_with("_ZdaPv")
+}
+
+/// The exit at such a jump.
+pub(super) fn deallocation<R: ReadAt>(
+    image: &Image<R>,
+    decoded: &Decoded,
+    request: &Request,
+    is_entry: bool,
+) -> Result<ExitSite, NoExit> {
+    let vaddr = decoded.instruction.ip();
+    if is_entry {
+        return Err(NoExit::SharesEntry { at: vaddr });
+    }
+    let class = decoded.class.map_err(|refused| NoExit::Refused {
+        at: vaddr,
+        refused: refused.to_string(),
+    })?;
+    if !class.is_emulated() && request.exits == ExitPreference::Emulated {
+        return Err(NoExit::OnlyStepped { at: vaddr });
+    }
+    Ok(ExitSite {
+        file_offset: image.offset_of("exit site", vaddr)?,
+        vaddr,
+        class,
+        frame_offset: decoded
+            .frame_offset
+            .ok_or(NoExit::FrameUnknown { at: vaddr })?,
+        result: match request.result {
+            ResultUse::Required => ResultLocation::Register {
+                register: Register::Rax,
+                width: 8,
+            },
+            ResultUse::Unused => ResultLocation::Unused,
+        },
+        kind: ExitKind::Deallocation,
+    })
+}
 
 /// Chooses the exits in a body. Tail jumps are not exits: the call goes on in another function.
 pub(super) fn choose<R: ReadAt>(

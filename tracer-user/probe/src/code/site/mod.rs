@@ -112,22 +112,11 @@ pub struct SitePlan {
 /// A function that another one ends in by a tail jump: its exits end the other's call too, at the same
 /// frame address.
 #[derive(Clone, Debug)]
-pub enum Continuation {
-    /// In the same image.
-    Here {
-        /// The function.
-        function: FunctionId,
-        /// Where it ends.
-        exits: Vec<ExitSite>,
-    },
-    /// Bound by the loader to another image: find it there and call [`Planner::continuation`]. Until
-    /// that is done, calls that end there are not seen to end.
-    Elsewhere {
-        /// Address of the tail jump.
-        from: u64,
-        /// The symbol.
-        symbol: String,
-    },
+pub struct Continuation {
+    /// The function, in the same image.
+    pub function: FunctionId,
+    /// Where it ends.
+    pub exits: Vec<ExitSite>,
 }
 
 /// Where calls are seen to begin.
@@ -194,6 +183,8 @@ pub enum ExitKind {
     ColdReturn,
     /// An emulated instruction after which nothing can happen but the return.
     EmulatedBeforeReturn,
+    /// A jump to a function that frees memory and returns to the caller.
+    Deallocation,
 }
 
 /// Chooses sites in one image.
@@ -224,16 +215,6 @@ impl<'image, R: ReadAt> Planner<'image, R> {
         intruders::refuse(self.image, &mut plans);
         let [plan] = plans;
         plan
-    }
-
-    /// Chooses exits for a function that a function of another image ends in.
-    ///
-    /// # Errors
-    /// When not all of its returns are known.
-    pub fn continuation(&self, request: &Request) -> Result<Vec<Continuation>, NoExit> {
-        let mut gathered = Gathered::default();
-        self.follow(request, request.vaddr, request.size, &mut gathered)?;
-        Ok(gathered.continuations)
     }
 
     fn draft(&self, request: &Request) -> Result<SitePlan, PlanError> {
@@ -299,8 +280,8 @@ impl<'image, R: ReadAt> Planner<'image, R> {
         gathered: &mut Gathered,
     ) -> Result<Vec<ExitSite>, NoExit> {
         std::mem::replace(&mut body.whole, Ok(()))?;
-        let exits = exit::choose(self.image, &body, request, entry)?;
-        for decoded in &body.instructions {
+        let mut exits = exit::choose(self.image, &body, request, entry)?;
+        for (index, decoded) in body.instructions.iter().enumerate() {
             let (Step::TailJump(target) | Step::ConditionalTailJump(target)) = &decoded.step else {
                 continue;
             };
@@ -315,12 +296,15 @@ impl<'image, R: ReadAt> Planner<'image, R> {
                     Some(here) if here.kind == SymbolKind::Function => here.vaddr,
                     // The loader binds whatever the resolver at that address chooses.
                     Some(_) => return Err(NoExit::IndirectTailJump { at: from }),
+                    None if exit::is_deallocation(&decoded.step) => {
+                        let at_entry = Some(index) == entry;
+                        exits.push(exit::deallocation(self.image, decoded, request, at_entry)?);
+                        continue;
+                    }
+                    // Calls that leave so would stay open, and be told as left by an exception.
                     None => {
                         let symbol = symbol.clone();
-                        gathered
-                            .continuations
-                            .push(Continuation::Elsewhere { from, symbol });
-                        continue;
+                        return Err(NoExit::LeavesImage { at: from, symbol });
                     }
                 },
             };
@@ -331,6 +315,7 @@ impl<'image, R: ReadAt> Planner<'image, R> {
                     reason: Box::new(reason),
                 })?;
         }
+        exits.sort_by_key(|exit| exit.vaddr);
         Ok(exits)
     }
 
@@ -354,7 +339,7 @@ impl<'image, R: ReadAt> Planner<'image, R> {
         let exits = self.exits(request, body, None, gathered)?;
         gathered
             .continuations
-            .push(Continuation::Here { function, exits });
+            .push(Continuation { function, exits });
         Ok(())
     }
 

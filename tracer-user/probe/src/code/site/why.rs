@@ -112,6 +112,14 @@ pub enum NoExit {
         /// The jump.
         at: u64,
     },
+    /// It ends in a function of another image, where its calls' end is not looked for.
+    #[error("it ends in a jump to {symbol} of another library, at {at:#x}; probe another function")]
+    LeavesImage {
+        /// The jump.
+        at: u64,
+        /// The symbol that the loader binds there.
+        symbol: String,
+    },
     /// The function that it ends in has no exits.
     #[error(
         "it ends in a jump from {from:#x} to the function at {target:#x}, and that has no exits: {reason}"
