@@ -18,6 +18,7 @@ pub mod python;
 pub mod reference;
 pub mod report;
 pub mod server;
+pub mod torch;
 pub mod traced;
 pub mod tracer;
 pub mod workload;

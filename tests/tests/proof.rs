@@ -13,8 +13,8 @@ use tracer_tests::{
     cache::Cache,
     model::TINY,
     package::{
-        NODE_LLAMA_CPP, NUMPY, ONNX_RUNTIME, ONNX_RUNTIME_CET, Package, TOKENIZERS,
-        TOKENIZERS_LEGACY, XLLAMACPP,
+        CTRANSLATE2, NODE_LLAMA_CPP, NUMPY, ONNX_RUNTIME, ONNX_RUNTIME_CET, OPENVINO, PYYAML,
+        Package, TOKENIZERS, TOKENIZERS_LEGACY, XLLAMACPP,
     },
     proof::{Proof, prove},
     python::Library,
@@ -140,6 +140,28 @@ fn a_stripped_library_with_cet_is_seen_as_it_is() -> Result<()> {
         Library::Onnx,
         &[&ONNX_RUNTIME_CET, &NUMPY],
         "onnxruntime/capi/onnxruntime_pybind11_state.cpython-311-x86_64-linux-gnu.so",
+        20,
+    )
+}
+
+#[test]
+fn stripped_cxx_with_many_exports_is_seen_as_it_is() -> Result<()> {
+    requires_root!();
+    prove_in_python(
+        Library::OpenVino,
+        &[&OPENVINO, &NUMPY],
+        "openvino/libs/libopenvino.so.2641",
+        20,
+    )
+}
+
+#[test]
+fn cxx_with_a_table_of_all_its_functions_is_seen_as_it_is() -> Result<()> {
+    requires_root!();
+    prove_in_python(
+        Library::CTranslate2,
+        &[&CTRANSLATE2, &PYYAML, &NUMPY],
+        "ctranslate2.libs/libctranslate2-a7a60d30.so.4.8.5",
         20,
     )
 }

@@ -2,10 +2,10 @@
 //! `tracer trace --profile`, and what is read is what the process says that it passed. Needs root and
 //! BPF.
 
-use std::fs;
+use std::{env, fs};
 
 use anyhow::{Context, Result};
-use tracer_tests::{cache::Cache, calls::read_as_passed, python::Passing, requires_root};
+use tracer_tests::{cache::Cache, calls::read_as_passed, python::Passing, requires_root, torch};
 
 /// The profiles that the profile crate's own tests compile.
 const PROFILES: &str = concat!(
@@ -51,6 +51,17 @@ fn onnx_runtime_in_python_tells_names_and_errors_though_it_has_no_symbol() -> Re
 fn openvino_tells_paths_and_results_in_both_its_interfaces() -> Result<()> {
     requires_root!();
     reads(Passing::OpenVino, "openvino.toml")
+}
+
+/// Half a gigabyte to fetch, and a minute to compile.
+#[test]
+fn pytorch_tells_shapes_token_ids_and_paths() -> Result<()> {
+    requires_root!();
+    if env::var_os("TRACER_FULL").is_none() {
+        println!("not run: PyTorch takes half a gigabyte; TRACER_FULL=1 runs it");
+        return Ok(());
+    }
+    read_as_passed(torch::command(&Cache::open()?)?, &profile("torch.toml")?)
 }
 
 #[test]

@@ -1,0 +1,109 @@
+/* usage: torch MODEL
+
+   Runs a tiny model eagerly on the real libtorch_cpu, as PyTorch's Python does underneath, and says what it
+   passed: token ids to `embedding`, and the path of an archive to `PyTorchStreamReader`. */
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <exception>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/arange.h>
+#include <caffe2/serialize/inline_container.h>
+
+namespace {
+
+void report(const char *event, const std::string &rest)
+{
+	timespec now;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	std::printf("{\"ev\":\"%s\",\"tid\":%d,\"boot_ns\":%lld%s}\n", event, gettid(),
+		    static_cast<long long>(now.tv_sec) * 1000000000 + now.tv_nsec, rest.c_str());
+	std::fflush(stdout);
+}
+
+void wait_for(const char *what)
+{
+	report("waiting", std::string(",\"for\":\"") + what + "\"");
+	if (std::getchar() == EOF)
+		std::exit(72);
+}
+
+void called(const char *function, const std::string &values)
+{
+	report("call", std::string(",\"function\":\"") + function + "\",\"values\":{" + values + "}");
+}
+
+std::string list(const std::vector<int64_t> &numbers)
+{
+	std::string text = "[";
+	for (size_t index = 0; index < numbers.size(); index++)
+		text += (index ? "," : "") + std::to_string(numbers[index]);
+	return text + "]";
+}
+
+at::Tensor floats(int64_t rows, int64_t columns)
+{
+	return at::sin(at::arange(rows * columns, at::kFloat)).reshape({rows, columns});
+}
+
+/* One step of a language model: its last token's most likely successor. */
+int64_t step(const std::vector<int64_t> &ids, const at::Tensor &weight)
+{
+	std::vector<int64_t> copy = ids;
+	auto length = static_cast<int64_t>(copy.size());
+	at::Tensor indices = at::from_blob(copy.data(), {1, length}, at::kLong);
+	at::Tensor hidden = at::embedding(weight, indices).unsqueeze(1);
+	hidden = at::scaled_dot_product_attention(hidden, hidden, hidden, {}, 0.0, true);
+	at::Tensor logits = at::linear(hidden, weight).reshape({length, weight.size(0)});
+	return logits[length - 1].argmax().item<int64_t>();
+}
+
+void read(const std::string &path)
+{
+	try {
+		caffe2::serialize::PyTorchStreamReader reader(path);
+		reader.getRecord("weight");
+	} catch (const std::exception &) {
+	}
+	called("reader", "\"path\":\"" + path + "\"");
+}
+
+} // namespace
+
+int main(int count, char **arguments)
+{
+	if (count != 2)
+		return 64;
+	const std::string path = arguments[1];
+	const at::Tensor weight = floats(100, 16);
+	{
+		caffe2::serialize::PyTorchStreamWriter writer(path);
+		writer.writeRecord("weight", weight.data_ptr(), weight.nbytes());
+		writer.writeEndOfFile();
+	}
+	report("start", ",\"pid\":" + std::to_string(getpid()) + ",\"uid\":" + std::to_string(getuid()));
+	wait_for("call");
+	read("/nowhere/model.pt");
+	read(path);
+	std::vector<int64_t> ids = {7, 99, 3, 42};
+	for (int number = 0; number < 3; number++) {
+		const int64_t next = step(ids, weight);
+		const auto length = static_cast<int64_t>(ids.size());
+		called("embedding", "\"ranks\":2,\"dimensions\":" + list({1, length}) + ",\"elements\":" +
+					std::to_string(length) + ",\"element_type\":\"int64\",\"token_ids\":" + list(ids));
+		ids.push_back(next);
+	}
+	wait_for("end");
+	std::remove(path.c_str());
+	return 0;
+}
