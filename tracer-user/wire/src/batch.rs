@@ -22,7 +22,7 @@ const FULL: usize = 256 * 1024;
 const MAX_UNCOMPRESSED: usize = 1 << 20;
 /// The largest window that a batch needs to be unpacked, as a power of two: all of it.
 const WINDOW_LOG: u32 = 20;
-/// Fast: 2.5 GB/s on events, at 17 bytes for a decode step.
+/// The fastest: events repeat themselves so much that higher ones save nothing.
 const LEVEL: i32 = 1;
 
 /// Collects events of one session until they are a batch.
