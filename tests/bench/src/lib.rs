@@ -13,5 +13,6 @@ pub mod probe_cost;
 pub mod redaction;
 pub mod report;
 pub mod row;
+pub mod sealing;
 pub mod served;
 pub mod statistics;

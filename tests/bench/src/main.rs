@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use tracer_bench::{
     attach, drain, hashing, machine::Machine, pipeline, probe_cost, redaction, report::Report,
-    row::Row, served,
+    row::Row, sealing, served,
 };
 
 /// Measures every claim about speed.
@@ -38,6 +38,8 @@ enum Group {
     Redaction,
     /// How fast model files are hashed
     Hashing,
+    /// How fast events are sealed for a collector, and how small
+    Sealing,
     /// Tokens a second of llama.cpp, traced and untraced
     Served,
 }
@@ -102,6 +104,11 @@ fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
     if wanted(Group::Hashing) {
         rows.extend(hashing::measure(hashing::Extent {
             repetitions: if quick { 3 } else { 15 },
+        })?);
+    }
+    if wanted(Group::Sealing) {
+        rows.extend(sealing::measure(sealing::Extent {
+            repetitions: if quick { 3 } else { 11 },
         })?);
     }
     if wanted(Group::Served) {

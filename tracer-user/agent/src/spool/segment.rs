@@ -30,7 +30,8 @@ impl SegmentId {
         let mut streams = [Stream::Telemetry, Stream::Content].into_iter();
         let stream = streams.find(|one| one.to_string() == stream)?;
         let id = Self { number, stream };
-        (id.name() == name).then_some(id)
+        // The last number would leave none for the next segment.
+        (id.name() == name && number < u64::MAX).then_some(id)
     }
 }
 

@@ -136,6 +136,7 @@ fn a_file_of_another_name_is_left_alone() {
         "notes",
         "telemetry-1.segment",
         "telemetry-000000000000000G.segment",
+        "content-ffffffffffffffff.segment",
     ];
     for name in names {
         fs::write(folder.path().join(name), "mine").unwrap();
