@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
     cache::Cache,
+    debian,
     model::TINY,
     package::{
         CTRANSLATE2, NODE_LLAMA_CPP, NUMPY, ONNX_RUNTIME, ONNX_RUNTIME_CET, OPENVINO, PYYAML,
@@ -20,6 +21,7 @@ use tracer_tests::{
     python::Library,
     report::Event,
     requires_root,
+    server::Server,
     workload::{Place, Running, Runtime, Target},
 };
 
@@ -224,6 +226,29 @@ fn llama_cpp_is_seen_as_it_is() -> Result<()> {
         report(&library, &proof, least)?;
     }
     Ok(())
+}
+
+/// A distribution's build, stripped, in its own server.
+#[test]
+fn a_distributions_stripped_llama_cpp_is_seen_as_it_is() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    let libraries = debian::llama_cpp(&cache)?
+        .folder
+        .join("usr/lib/x86_64-linux-gnu");
+    let server = Server::start(&cache, TINY, &["--threads", "1", "--ctx-size", "512"])?;
+    let answer = || -> Result<Vec<i32>> { Ok(server.complete("What is a probe?", 6)?.tokens) };
+    let unwatched = answer()?;
+    for (name, least) in [("libllama.so.0", 100), ("libggml-base.so.0", 20)] {
+        let library = libraries.join(name).canonicalize()?;
+        let proof = prove(&library, most(), seed()?, || {
+            let watched = answer()?;
+            ensure!(watched == unwatched, "{watched:?} instead of {unwatched:?}");
+            Ok(())
+        })?;
+        report(&library, &proof, least)?;
+    }
+    server.stop().map(drop)
 }
 
 /// Exceptions, long jumps and panics through every kind of function: the target counts for itself.

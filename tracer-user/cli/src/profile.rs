@@ -107,9 +107,13 @@ fn check(arguments: &Check) -> Result<Outcome> {
     })
 }
 
-/// The built-in profile of a name, else the one in a file.
+/// The built-in profile of a name, those on request among them, else the one in a file.
 fn read(named: &Path) -> Result<Profile> {
-    let built_in = Catalogue::built_in().into_profiles();
+    let mut catalogue = Catalogue::built_in();
+    Catalogue::on_request().for_each(|name| {
+        catalogue.add_on_request(name);
+    });
+    let built_in = catalogue.into_profiles();
     if let Some(name) = named.to_str().filter(|_| !named.exists()) {
         let known: Vec<&str> = built_in.iter().map(|one| one.name.as_str()).collect();
         let known = known.join(", ");

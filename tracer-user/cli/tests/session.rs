@@ -370,6 +370,12 @@ fn a_profile_is_checked_against_a_library_without_attaching_anything() {
 #[test]
 fn built_in_profiles_are_listed_and_shown() {
     assert!(tracer!("profile", "list").out.contains("llama.cpp"));
+    assert!(
+        tracer!("profile", "show", "ggml")
+            .out
+            .contains("sched-compute")
+    );
+    assert_eq!(tracer!("profile", "check", "ggml").status, Some(0));
     let shown = tracer!("profile", "show", "llama").out;
     assert!(
         shown.contains("C string") || shown.contains("NUL-terminated text"),

@@ -38,11 +38,20 @@ impl Catalogue {
         Self { profiles }
     }
 
+    /// The names of the built-in profiles that are there on request.
+    pub fn on_request() -> impl Iterator<Item = &'static str> {
+        ON_REQUEST
+            .iter()
+            .filter_map(|(file, _)| file.strip_suffix(".toml"))
+    }
+
     /// Adds the built-in profile of this name that is there on request; false if there is none.
     pub fn add_on_request(&mut self, name: &str) -> bool {
-        let known = ON_REQUEST.iter();
-        let mut named = known.filter(|(file, _)| file.strip_suffix(".toml") == Some(name));
-        let Some((file, text)) = named.next() else {
+        let known = Self::on_request().zip(ON_REQUEST);
+        let named = known
+            .filter(|(known, _)| *known == name)
+            .map(|(_, all)| all);
+        let Some((file, text)) = named.last() else {
             return false;
         };
         self.add(read(file, text).expect("a test reads every built-in profile without error"));
@@ -69,7 +78,11 @@ impl Catalogue {
         self.add_text(&path.display().to_string(), &text)
     }
 
-    fn add_text(&mut self, file: &str, text: &str) -> Result<(), ProfileError> {
+    /// Adds a profile, or an extension of one; `file` is what messages call it.
+    ///
+    /// # Errors
+    /// If the text is neither, or extends a profile that does not exist.
+    pub fn add_text(&mut self, file: &str, text: &str) -> Result<(), ProfileError> {
         match read_extension(file, text)? {
             None => self.add(read(file, text)?),
             Some(Extension { extends, recipes }) => {

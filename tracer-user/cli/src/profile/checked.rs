@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
-use tracer_event::{Content, Redacted, call::Called};
+use tracer_event::{Content, Nanos, OperationHistogram, Redacted, call::Called};
 use tracer_probe::{
     observation::{AttachedProbe, ProbeId},
     survey::{Examination, Surveyed},
@@ -17,12 +18,16 @@ use crate::{
     arguments::meant::level_name,
     output::pretty::call,
     ps::listing::{Planned, hexadecimal, planned},
+    text::{counted, short_duration},
 };
 
-/// What was captured of a call, after redaction.
+/// The mode of a probe that makes no record a call.
+const HISTOGRAM: &str = "histogram";
+
+/// What was captured of a call, after redaction, or of all calls of a while.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(super) struct CapturedCall {
+pub(super) struct Captured {
     /// As the event has it.
     value: serde_json::Value,
     /// For people.
@@ -30,7 +35,7 @@ pub(super) struct CapturedCall {
     pub(super) shown: String,
 }
 
-impl CapturedCall {
+impl Captured {
     /// What is said of a call.
     ///
     /// # Errors
@@ -40,6 +45,44 @@ impl CapturedCall {
             value: serde_json::to_value(called)?,
             shown: call::summary(called),
         })
+    }
+
+    /// What is said of the latencies of a hot operation.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub(super) fn of_operation(calls: &OperationHistogram) -> serde_json::Result<Self> {
+        let time = |nanos: Option<Nanos>| match nanos {
+            Some(Nanos(nanos)) => short_duration(Duration::from_nanos(nanos)),
+            None => "unknown".to_owned(),
+        };
+        Ok(Self {
+            value: serde_json::to_value(calls)?,
+            shown: format!(
+                "{} in {}, mean {}, half below {}, 99 % below {}",
+                counted(calls.count, "call"),
+                time(Some(calls.to.since(calls.from))),
+                time(calls.mean()),
+                time(calls.percentile(50)),
+                time(calls.percentile(99)),
+            ),
+        })
+    }
+
+    /// Adds what the beginning of the same call told: its end does not repeat all of it.
+    pub(super) fn after(mut self, entry: Self) -> Self {
+        if entry.value["call"] != self.value["call"] {
+            return self;
+        }
+        if let (Some(values), serde_json::Value::Object(told)) =
+            (self.value["values"].as_object_mut(), &entry.value["values"])
+        {
+            for (name, value) in told {
+                values.entry(name).or_insert_with(|| value.clone());
+            }
+        }
+        self.shown = format!("{}; {}", entry.shown, self.shown);
+        self
     }
 }
 
@@ -88,7 +131,10 @@ pub(super) struct CheckedProbe {
     pub(super) reads: Vec<Read>,
     /// One call, if one was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) call: Option<CapturedCall>,
+    pub(super) call: Option<Captured>,
+    /// Of a histogram, the latencies of the calls that were seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) latencies: Option<Captured>,
 }
 
 /// Whether the probe can be attached.
@@ -167,11 +213,16 @@ impl Checked {
     }
 
     /// Puts captured calls beside their probes.
-    pub(super) fn take_calls(&mut self, mut calls: BTreeMap<String, CapturedCall>) {
+    pub(super) fn take_calls(&mut self, mut calls: BTreeMap<String, Captured>) {
         let libraries = self.libraries.iter_mut();
         for probe in libraries.flat_map(|library| &mut library.probes) {
             if matches!(probe.status, Status::Resolved(_)) {
-                probe.call = calls.remove(&probe.probe);
+                let captured = calls.remove(&probe.probe);
+                if probe.mode == HISTOGRAM {
+                    probe.latencies = captured;
+                } else {
+                    probe.call = captured;
+                }
             }
         }
     }
@@ -260,13 +311,14 @@ impl CheckedProbe {
             group: probe.group.clone(),
             mode: match probe.mode {
                 Mode::Event => "event",
-                Mode::Histogram => "histogram",
+                Mode::Histogram => HISTOGRAM,
             },
             expected_rate: probe.expected_rate,
             layout,
             status,
             reads: probe.readings.iter().map(Read::of).collect(),
             call: None,
+            latencies: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use tracer_probe::{Config, Selection, Supervisor, features::Host, time};
 use tracer_profile::{Mode, Profile, Signal};
 use tracer_redact::{Engine, Policy};
 
-use super::checked::{CapturedCall, Checked};
+use super::checked::{Captured, Checked};
 use crate::{
     arguments::{
         meant::{level_name, profile::Live},
@@ -42,7 +42,7 @@ pub(super) fn watch(
     profile: &Profile,
     checked: &Checked,
     live: &Live,
-) -> Result<BTreeMap<String, CapturedCall>> {
+) -> Result<BTreeMap<String, Captured>> {
     ceiling::permit(live.level)?;
     if let Some(obstacle) = Host::read().obstacle() {
         return Err(anyhow!(obstacle).context("cannot capture calls"));
@@ -82,7 +82,7 @@ fn capture(
     live: &Live,
     policy: Policy,
     stop: &StopRequest,
-) -> Result<BTreeMap<String, CapturedCall>> {
+) -> Result<BTreeMap<String, Captured>> {
     let deadline = time::BootNanos::now().after(live.duration);
     let config = Config {
         selection: Selection::Pids(vec![live.pid]),
@@ -132,13 +132,14 @@ fn with_plain_calls(profile: &Profile) -> Profile {
     profile
 }
 
-/// Keeps the first call of each probe, its end rather than its beginning.
+/// Keeps the first call of each probe, both of its ends where both are told, and the first window of
+/// each histogram.
 struct FirstCalls {
     profile: String,
     /// Probes of which nothing was seen yet, or only the beginning; those that tell their end.
     open: BTreeSet<String>,
     ending: BTreeSet<String>,
-    seen: BTreeMap<String, CapturedCall>,
+    seen: BTreeMap<String, Captured>,
 }
 
 impl FirstCalls {
@@ -147,11 +148,12 @@ impl FirstCalls {
         let ending = probes
             .filter(|probe| probe.spec.flags & SpecFlags::EMIT_EXIT != 0)
             .map(|probe| probe.name.clone());
-        let open = checked.attachable();
-        let open = open.filter(|probe| probe.mode == "event");
         Self {
             profile: profile.name.clone(),
-            open: open.map(|probe| probe.probe.clone()).collect(),
+            open: checked
+                .attachable()
+                .map(|probe| probe.probe.clone())
+                .collect(),
             ending: ending.collect(),
             seen: BTreeMap::new(),
         }
@@ -160,24 +162,39 @@ impl FirstCalls {
     fn are_complete(&self) -> bool {
         self.open.is_empty()
     }
+
+    /// The probe's name in its profile, if something of it is still waited for.
+    fn awaited(&self, probe: &Name) -> Option<String> {
+        let name = probe.as_str().strip_prefix(self.profile.as_str())?;
+        let name = name.strip_prefix('/')?;
+        self.open.contains(name).then(|| name.to_owned())
+    }
+
+    fn keep(&mut self, name: String, captured: Captured, is_whole: bool) {
+        if is_whole {
+            self.open.remove(&name);
+        }
+        let captured = match self.seen.remove(&name) {
+            Some(entry) => captured.after(entry),
+            None => captured,
+        };
+        self.seen.insert(name, captured);
+    }
 }
 
 impl Sink for FirstCalls {
     fn write(&mut self, event: &RedactedEvent) -> io::Result<()> {
-        let (Body::Called(called), Some(name)) = (&event.body, &event.probe) else {
-            return Ok(());
-        };
-        let name = name.as_str().strip_prefix(self.profile.as_str());
-        let Some(name) = name.and_then(|rest| rest.strip_prefix('/')) else {
-            return Ok(());
-        };
-        if !self.open.contains(name) {
-            return Ok(());
+        if let (Body::Called(called), Some(probe)) = (&event.body, &event.probe) {
+            let Some(name) = self.awaited(probe) else {
+                return Ok(());
+            };
+            let is_whole = called.at != CallPart::Entry || !self.ending.contains(&name);
+            self.keep(name, Captured::of(called)?, is_whole);
+        } else if let Body::OperationHistogram(calls) = &event.body
+            && let Some(name) = self.awaited(&calls.operation)
+        {
+            self.keep(name, Captured::of_operation(calls)?, true);
         }
-        if called.at != CallPart::Entry || !self.ending.contains(name) {
-            self.open.remove(name);
-        }
-        self.seen.insert(name.to_owned(), CapturedCall::of(called)?);
         Ok(())
     }
 

@@ -108,5 +108,8 @@ fn one(probe: &CheckedProbe, palette: Palette) -> String {
     if let Some(called) = &probe.call {
         line(Tone::Strong, "one call", &called.shown);
     }
+    if let Some(latencies) = &probe.latencies {
+        line(Tone::Strong, "calls", &latencies.shown);
+    }
     text
 }
