@@ -19,9 +19,7 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     if !starts_a_name(text, &word) {
         return None;
     }
-    if strength != Strength::Service
-        && let Some(range) = glued(text, word.end).or_else(|| compared(text, word.start))
-    {
+    if let Some(range) = glued(text, word.end).or_else(|| compared(text, word.start)) {
         return Some(range);
     }
     if strength != Strength::Password && is_public(text, word.start) {

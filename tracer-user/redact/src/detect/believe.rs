@@ -2,11 +2,11 @@
 //! say about passwords, a key must look like one.
 
 use super::{
-    class::{self, ALNUM, DIGIT, JOINER},
+    class::{self, DIGIT},
     looks::{
-        has_kinds, is_code, is_message, is_mixed, is_path, is_placeholder, is_plain_word, is_plate,
-        is_prose, is_shuffled, is_type, is_uuid, looks_random, names_a_password,
-        names_something_else,
+        has_kinds, is_code, is_digest, is_message, is_mixed, is_path, is_placeholder,
+        is_plain_word, is_plate, is_prose, is_shuffled, is_type, is_uuid, looks_random,
+        names_a_password, names_something_else,
     },
 };
 
@@ -17,8 +17,6 @@ pub(crate) enum Strength {
     Password,
     /// A key, a token, a secret: those look like what they are.
     Secret,
-    /// A service's name: only what looks like nothing but a key.
-    Service,
 }
 
 /// How the value is joined to the name.
@@ -54,7 +52,6 @@ pub(crate) fn accepts(
     match strength {
         Strength::Password => is_password(value, link, quoted, name.suffix),
         Strength::Secret => is_secret(value, link, quoted, name),
-        Strength::Service => is_key_of_a_service(value, link, name.suffix),
     }
 }
 
@@ -112,28 +109,4 @@ fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
             || is_plain_secret)
         && (!says_other
             || (value.len() >= 20 && !is_uuid(value) && !is_path(value) && !is_digest(value)))
-}
-
-fn is_digest(value: &[u8]) -> bool {
-    let is_hex = |byte: &u8| class::is(*byte, DIGIT) || (b'a'..=b'f').contains(byte);
-    matches!(value.len(), 32 | 40 | 56 | 64 | 96 | 128) && value.iter().all(is_hex)
-}
-
-/// What follows a service's name: at least sixteen characters that nothing but a key looks like.
-/// A digest of forty lower-case hexadecimal digits is one only behind a sign.
-fn is_key_of_a_service(value: &[u8], link: Link, suffix: &[u8]) -> bool {
-    let is_joined = matches!(link, Link::Tight | Link::Loose);
-    let is_digest = value
-        .iter()
-        .all(|byte| class::is(*byte, DIGIT) || (b'a'..=b'f').contains(byte));
-    let is_token = value
-        .iter()
-        .all(|byte| class::is(*byte, ALNUM | JOINER) || b"+/=.".contains(byte));
-    value.len() >= 16
-        && is_token
-        && value.iter().any(|byte| class::is(*byte, DIGIT))
-        && (!is_digest || (is_joined && value.len() >= 32))
-        && (!is_uuid(value) || is_joined)
-        && (looks_random(value) || is_uuid(value))
-        && !names_something_else(suffix)
 }

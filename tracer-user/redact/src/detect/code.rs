@@ -20,6 +20,8 @@ struct Code {
     kind: Kind,
     /// Letters as `A`, digits as `9`, either as `X`; alternatives are separated by `|`.
     shape: &'static str,
+    /// A bit for each length that a shape has: most codes are ruled out by it.
+    lengths: u32,
     holds: fn(&[u8]) -> bool,
     vouched_by: Vouch,
 }
@@ -46,9 +48,25 @@ const fn code(
         name,
         kind,
         shape,
+        lengths: lengths(shape),
         holds,
         vouched_by,
     }
+}
+
+const fn lengths(shapes: &str) -> u32 {
+    let bytes = shapes.as_bytes();
+    let (mut lengths, mut length, mut place) = (0, 0, 0);
+    while place <= bytes.len() {
+        if place == bytes.len() || bytes[place] == b'|' {
+            lengths |= 1 << length;
+            length = 0;
+        } else {
+            length += 1;
+        }
+        place += 1;
+    }
+    lengths
 }
 
 use Vouch::{Itself, Word, WordOrAlone};
@@ -248,7 +266,13 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
     }
     let has_letter = characters.iter().any(u8::is_ascii_uppercase);
     let is_alone = context.is_alone(range.start, range.end);
+    if !has_letter {
+        return None;
+    }
     CODES.iter().find(|code| {
+        if code.lengths >> count & 1 == 0 || !has_shape(characters, code.shape) {
+            return false;
+        }
         let topics: &[Topic] = match code.kind {
             Passport => &[Topic::Passport],
             DrivingLicence => &[Topic::Licence],
@@ -258,9 +282,7 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
             Kind::BankAccount => &[Topic::Bank],
             _ => &[Topic::Identity, Topic::Tax],
         };
-        has_letter
-            && has_shape(characters, code.shape)
-            && (code.holds)(characters)
+        (code.holds)(characters)
             && match code.vouched_by {
                 Itself => !separated || is_alone || raw.len() <= characters.len() + 5,
                 WordOrAlone => is_alone || context.is_about(range.start, range.end, topics),
@@ -269,19 +291,29 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
     })
 }
 
+/// Whether one of the shapes, which `|` separates, is that of the characters.
 fn has_shape(characters: &[u8], shapes: &str) -> bool {
-    shapes.split('|').any(|shape| {
-        shape.len() == characters.len()
-            && shape
-                .bytes()
-                .zip(characters)
-                .all(|(class, byte)| match class {
-                    b'A' => class::is(*byte, LETTER),
-                    b'9' => class::is(*byte, DIGIT),
-                    b'X' => class::is(*byte, ALNUM),
-                    other => other == *byte,
-                })
-    })
+    let mut rest = shapes.as_bytes();
+    loop {
+        let mut fits = true;
+        let mut place = 0;
+        while place < rest.len() && rest[place] != b'|' {
+            fits &= characters.get(place).is_some_and(|byte| match rest[place] {
+                b'A' => class::is(*byte, LETTER),
+                b'9' => class::is(*byte, DIGIT),
+                b'X' => class::is(*byte, ALNUM),
+                other => other == *byte,
+            });
+            place += 1;
+        }
+        if fits && place == characters.len() {
+            return true;
+        }
+        if place == rest.len() {
+            return false;
+        }
+        rest = &rest[place + 1..];
+    }
 }
 
 fn values(digits: &[u8]) -> Vec<u8> {

@@ -353,6 +353,12 @@ pub(crate) fn is_plate(value: &[u8]) -> bool {
         && turns >= 3
 }
 
+/// As long as a digest, in lower-case hexadecimal digits.
+pub(crate) fn is_digest(value: &[u8]) -> bool {
+    let is_hex = |byte: &u8| class::is(*byte, DIGIT) || (b'a'..=b'f').contains(byte);
+    matches!(value.len(), 32 | 40 | 56 | 64 | 96 | 128) && value.iter().all(is_hex)
+}
+
 /// Several words of small letters.
 pub(crate) fn is_prose(value: &[u8]) -> bool {
     value

@@ -34,6 +34,7 @@ mod pattern;
 mod place;
 mod resolve;
 mod scan;
+mod service;
 mod shadow;
 mod tokens;
 mod url;

@@ -15,7 +15,7 @@ use super::{
     hit::{Certainty, Found, Hits},
     iban,
     kind::{Group, Kind},
-    number, own, place, resolve,
+    number, own, place, resolve, service,
     shadow::{self, Shadow},
     tokens::TOKENS,
     url,
@@ -188,7 +188,8 @@ fn plain(
     whole: bool,
     report: &mut dyn FnMut(Reported),
 ) -> impl Iterator<Item = (Shadow, bool)> + use<> {
-    let mut words = Vec::new();
+    // A word in a dozen bytes is usual.
+    let mut words = Vec::with_capacity((text.len() / 12 + 4).min(4096));
     detectors.words.find(text, &mut words);
     let context = Context {
         text,
@@ -196,7 +197,7 @@ fn plain(
         words: &detectors.words,
         whole,
     };
-    let mut hits = Vec::new();
+    let mut hits = Vec::with_capacity(8);
     let mut covered = 0;
     for hit in &words {
         word(detectors, &context, *hit, &mut covered, &mut hits);
@@ -229,25 +230,20 @@ fn word(
     for role in context.words.roles(hit) {
         match role {
             Role::Rule(place) => token(detectors, context, hit, usize::from(*place), hits),
-            Role::Password | Role::Secret | Role::Service if hit.start < *covered => {}
-            Role::Password | Role::Secret | Role::Service => {
-                let (strength, rule) = match role {
-                    Role::Password => (Strength::Password, "password"),
-                    Role::Secret => (Strength::Secret, "secret"),
-                    _ => (Strength::Service, "key-of-a-service"),
+            Role::Password | Role::Secret if hit.start < *covered => {}
+            Role::Password | Role::Secret => {
+                let (strength, kind) = match role {
+                    Role::Password => (Strength::Password, Kind::Password),
+                    _ => (Strength::Secret, Kind::Secret),
                 };
                 if let Some(range) = assignment::read(text, hit.start..hit.end, strength) {
                     *covered = range.end.max(*covered);
-                    let kind = match strength {
-                        Strength::Password => Kind::Password,
-                        Strength::Secret | Strength::Service => Kind::Secret,
-                    };
                     if strength == Strength::Password
                         && let Some(user) = command::user_beside(text, &range)
                     {
                         hits.push(said(user, "user-beside-password", Kind::BasicAuth));
                     }
-                    hits.push(said(range, rule, kind));
+                    hits.push(said(range, kind.name(), kind));
                 }
             }
             Role::Program(_) | Role::Identified | Role::Credential if hit.start < *covered => {}
@@ -460,6 +456,11 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
     let start = floor + class::run_start(&text[floor..], place - floor, ALNUM);
     let end = class::run_end(text, place, ALNUM);
     let token = &text[start..end];
+    if let Some(range) = service::key(text, start, end) {
+        let next = range.end;
+        hits.push(said(range, "key-of-a-service", Kind::Secret));
+        return next;
+    }
     if let Some(end) = opaque(text, start) {
         return end;
     }

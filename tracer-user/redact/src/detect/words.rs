@@ -45,8 +45,6 @@ pub(crate) enum Role {
     Scheme,
     /// `-u`: a user and a password follow.
     User,
-    /// A service: what looks like nothing but a key is one of its keys.
-    Service,
     /// A program that takes a password among its options, by its place in the table.
     Program(u8),
     /// `IDENTIFIED WITH`: a password or its hash follows.
