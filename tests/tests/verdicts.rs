@@ -160,3 +160,35 @@ fn a_mapped_file_that_somebody_can_write_is_never_verified() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_verdict_is_taken_back_when_somebody_may_have_written() -> Result<()> {
+    requires_root!();
+    let bench = Bench::new()?;
+    let inode = fs::metadata(bench.model())?.ino();
+    let mut running = bench.loaded()?;
+    let list = bench.list().display().to_string();
+    let pid = running.pid().to_string();
+    let mut tracing = Tracing::start(&["--pid", &pid, "--verify-sha256sums", &list])?;
+    tracing.until_attached(running.pid())?;
+    running.go()?;
+    let says = |line: &Line, outcome| {
+        matches!(&line.body, Body::FileVerdict(verdict)
+            if verdict.inode.value().is_some_and(|found| found.inode == inode)
+                && verdict.outcome == outcome)
+    };
+    tracing.until(|line| says(line, VerdictOutcome::Verified))?;
+    let writer = OpenOptions::new().write(true).open(bench.model())?;
+    writer.write_all_at(b"x", 100)?;
+    drop(writer);
+    let line = tracing.until(|line| says(line, VerdictOutcome::Undetermined))?;
+    running.until_waiting()?;
+    running.go()?;
+    running.finish()?;
+    tracing.interrupt()?;
+    let Body::FileVerdict(verdict) = line.body else {
+        bail!("not what was waited for: {line:?}");
+    };
+    assert!(verdict.reason.as_str().contains("since"), "{verdict:?}");
+    Ok(())
+}

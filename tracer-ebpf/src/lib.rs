@@ -13,6 +13,8 @@
 
 #[path = "abi/control.rs"]
 mod control;
+#[path = "abi/file.rs"]
+pub mod file;
 #[path = "abi/kernel.rs"]
 mod kernel;
 #[path = "abi/loss.rs"]

@@ -5,7 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const OBJECTS: [&str; 2] = ["tracer-ebpf.x86_64.o", "tracer-ebpf.aarch64.o"];
+const OBJECTS: [&str; 4] = [
+    "tracer-ebpf.x86_64.o",
+    "tracer-ebpf.aarch64.o",
+    "tracer-files.x86_64.o",
+    "tracer-files.aarch64.o",
+];
 
 #[test]
 fn builds_in_two_folders_give_the_same_bytes_and_a_repeated_one_compiles_nothing() {
@@ -34,7 +39,7 @@ fn builds_in_two_folders_give_the_same_bytes_and_a_repeated_one_compiles_nothing
     let target_here = env::var_os("CARGO_TARGET_DIR").map_or(here.join("target"), |t| here.join(t));
     for object in OBJECTS {
         let read = |target: &Path| {
-            fs::read(target.join("bpf").join(object)).expect("build-ebpf writes both objects")
+            fs::read(target.join("bpf").join(object)).expect("build-ebpf writes every object")
         };
         let (one, other) = (read(&target_here), read(&target));
         assert!(!contains(&one, b".debug_info"), "{object} still has DWARF");

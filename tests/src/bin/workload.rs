@@ -125,6 +125,7 @@ fn guest_parts(cache: &Cache) -> Result<Vec<PathBuf>> {
         Target::Unwind.command(cache, &[])?,
         Target::Panic.command(cache, &[])?,
         Target::Paced.command(cache, &[])?,
+        Target::Accesses.command(cache, &[])?,
     ];
     // A command line names the program, the libraries and the model that it was made with.
     for command in &commands {

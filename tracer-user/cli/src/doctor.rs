@@ -1,6 +1,7 @@
 //! `tracer doctor`: what this kernel and host allow, what is missing, what that costs, and what to
 //! do about it.
 
+mod files;
 mod finding;
 
 use std::{
@@ -12,7 +13,10 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tracer_probe::features::{Features, measured_costs};
 
-use self::finding::{Finding, State, findings};
+use self::{
+    files::Files,
+    finding::{Finding, State, findings},
+};
 use crate::{
     arguments::typed::DocumentFormat,
     outcome::Outcome,
@@ -33,6 +37,9 @@ struct Report {
     site_cost_ns: SiteCosts,
     /// Feature by feature.
     findings: Vec<Finding>,
+    /// How model files are watched here, where anything works at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Files>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +91,7 @@ fn examine() -> Report {
         Verdict::Full
     };
     let costs = measured_costs().ok();
+    let files = obstacle.is_none().then(Files::examine);
     let nanoseconds = |cost: Duration| u64::try_from(cost.as_nanos()).ok();
     Report {
         kernel: features.host.kernel,
@@ -94,6 +102,7 @@ fn examine() -> Report {
             single_stepped: costs.and_then(|costs| nanoseconds(costs.stepped)),
         },
         findings,
+        files,
     }
 }
 
@@ -104,6 +113,7 @@ fn pretty(report: &Report, palette: Palette) -> String {
         obstacle,
         site_cost_ns,
         findings,
+        files,
     } = report;
     let mut text = palette.paint(Tone::Strong, &format!("kernel {}", printable(kernel)));
     text.push_str("\n\n");
@@ -144,6 +154,9 @@ fn pretty(report: &Report, palette: Palette) -> String {
             short_duration(Duration::from_nanos(emulated)),
             short_duration(Duration::from_nanos(stepped)),
         ));
+    }
+    if let Some(files) = files {
+        text.push_str(&files.pretty(palette));
     }
     let (tone, sentence) = match (verdict, obstacle) {
         (Verdict::Full, _) => (

@@ -6,6 +6,7 @@ mod arguments;
 mod consent;
 mod diff;
 mod doctor;
+mod files;
 mod integrity;
 mod manual;
 mod outcome;

@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     arguments::{Invocation, meant, typed::Typed},
-    diff, doctor, integrity, manual, policy, profile, ps, trace, trouble,
+    diff, doctor, files, integrity, manual, policy, profile, ps, trace, trouble,
 };
 
 /// How a command that did not go wrong ended.
@@ -58,6 +58,7 @@ fn carry_out(invocation: Invocation) -> Result<Outcome> {
         Invocation::Ps(ps) => ps::run(&ps),
         Invocation::Trace(trace) => trace::run(trace),
         Invocation::Diff(arguments) => diff::run(&arguments),
+        Invocation::Files(files) => files::run(files),
         Invocation::Profile(arguments) => profile::run(&arguments),
         Invocation::Verify(arguments) => integrity::verify::run(&arguments),
         Invocation::Sign(arguments) => integrity::sign::run(&arguments),

@@ -10,6 +10,7 @@ use crate::{
         Summary,
     },
     call::Called,
+    file::{FileAccess, FilesWatched},
     identity::{Label, Name},
     inference::{Request, RuntimeError, Step, Text, Tokens},
     integrity::FileVerdict,
@@ -98,6 +99,12 @@ pub enum Body<C> {
     /// A model's file was compared with what somebody vouched for.
     #[serde(rename = "integrity.verdict")]
     FileVerdict(Box<FileVerdict<C>>),
+    /// Somebody did something to a watched file.
+    #[serde(rename = "file.access")]
+    FileAccess(Box<FileAccess<C>>),
+    /// Files are watched from now on.
+    #[serde(rename = "file.watched")]
+    FilesWatched(Box<FilesWatched<C>>),
     /// Something was lost.
     #[serde(rename = "loss")]
     Loss(Loss),
@@ -189,6 +196,8 @@ impl<C> Body<C> {
             Self::Text(_) => "content.text",
             Self::OperationHistogram(_) => "op.histogram",
             Self::FileVerdict(_) => "integrity.verdict",
+            Self::FileAccess(_) => "file.access",
+            Self::FilesWatched(_) => "file.watched",
             Self::Loss(_) => "loss",
             Self::SessionStarted(_) => "session.started",
             Self::RuntimeFound(_) => "agent.runtime_found",
@@ -219,6 +228,8 @@ impl<C> Body<C> {
             Self::Text(body) => Body::Text(Box::new(body.map(change))),
             Self::OperationHistogram(body) => Body::OperationHistogram(body),
             Self::FileVerdict(body) => Body::FileVerdict(Box::new(body.map(change))),
+            Self::FileAccess(body) => Body::FileAccess(Box::new(body.map(change))),
+            Self::FilesWatched(body) => Body::FilesWatched(Box::new(body.map(change))),
             Self::Loss(body) => Body::Loss(body),
             Self::SessionStarted(body) => Body::SessionStarted(body),
             Self::RuntimeFound(body) => Body::RuntimeFound(Box::new(body.map(change))),

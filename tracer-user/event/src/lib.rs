@@ -14,6 +14,7 @@ pub mod agent;
 pub mod call;
 pub mod diff;
 mod event;
+pub mod file;
 mod identity;
 pub mod inference;
 pub mod integrity;

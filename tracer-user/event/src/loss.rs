@@ -35,6 +35,16 @@ pub enum LossReason {
     TableFull,
     /// Content that could not be searched for what may not leave; it was withheld.
     Unsearched,
+    /// The kernel's table of file accesses had no room.
+    FileTableFull,
+    /// The kernel's queue of notices about files had no room.
+    FileNoticesLost,
+    /// The ring of the file programs had no room: names are missing, accesses are not.
+    FileNamesLost,
+    /// A file lay deeper than is looked: whether it is watched is not known.
+    FileTooDeep,
+    /// More files than can be watched, or that could not be looked at.
+    FileUnwatched,
     /// The output refused an event.
     OutputFailed,
 }
@@ -58,6 +68,11 @@ impl LossReason {
             Self::UnknownProbe => "unknown_probe",
             Self::TableFull => "table_full",
             Self::Unsearched => "unsearched",
+            Self::FileTableFull => "file_table_full",
+            Self::FileNoticesLost => "file_notices_lost",
+            Self::FileNamesLost => "file_names_lost",
+            Self::FileTooDeep => "file_too_deep",
+            Self::FileUnwatched => "file_unwatched",
             Self::OutputFailed => "output_failed",
         }
     }
@@ -71,7 +86,10 @@ impl LossReason {
     /// Whether a whole record or event is missing, rather than a part of one.
     #[must_use]
     pub const fn loses_record(self) -> bool {
-        !matches!(self, Self::ReadFault | Self::Truncated | Self::Unsearched)
+        !matches!(
+            self,
+            Self::ReadFault | Self::Truncated | Self::Unsearched | Self::FileNamesLost
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     Body, BootNanos, BuildId, Cgroup, ContainerId, ContextId, Cpu, Device, Digest, Event, Grant,
     Inode, Known, Label, Level, Loss, LossReason, ModelId, Moment, Name, Nanos, OperationHistogram,
     Pid, Place, Position, RawEvent, RequestId, Schema, SequenceId, StartTicks, Tid, WallNanos,
-    agent, call, inference, integrity, model, process,
+    agent, call, file, inference, integrity, model, process,
 };
 
 /// What is found in every field that is searched by default, and stands in those that are dropped:
@@ -197,6 +197,32 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             level: Level::Shape,
             profiles: vec![Name::new("llama.cpp")],
             policy: Known::Known(Digest([0xab; 32])),
+        })),
+        Body::FilesWatched(Box::new(file::FilesWatched {
+            tier: Label::new("tracepoint"),
+            passed_over: vec![file::PassedOver {
+                tier: Label::new("lsm"),
+                reason: text("operation not permitted"),
+            }],
+            roots: vec![text("/models")],
+            files: 12,
+            folders: 3,
+            blind_spots: vec![Label::new("open_mode")],
+        })),
+        Body::FileAccess(Box::new(file::FileAccess {
+            act: file::FileAct::Read,
+            count: 12,
+            since: BootNanos(80_900_000_000),
+            inode: inode(131),
+            path: Known::Known(text("/models/tiny.gguf")),
+            other_path: None,
+            first_byte: Known::Known(0),
+            end_byte: Known::Known(17_002_496),
+            executable: Known::Known(text("/usr/bin/llama-server")),
+            executable_inode: Known::Known(inode(130)),
+            uid: Known::Known(1000),
+            parent: Known::Known(Pid(1)),
+            seen_by: Label::new("tracepoint"),
         })),
         Body::RuntimeFound(Box::new(agent::RuntimeFound {
             runtime: Name::new("llama.cpp"),

@@ -13,6 +13,7 @@ mod call;
 mod content;
 pub mod correlate;
 mod decode;
+mod files;
 #[cfg(test)]
 mod fixture;
 mod merge;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracer_event::{Body, BootNanos, Content, Cpu, ModelId, Name, Pid, Raw, Tid};
+use tracer_event::{Body, BootNanos, Content, Cpu, ModelId, Name, Pid, Place, Raw, Tid};
 use tracer_profile::TokenSet;
 
 use crate::{call::Call, correlate::SequenceChange, snapshot::Pieces};
@@ -23,6 +23,8 @@ pub struct Draft {
     pub model: Option<ModelId>,
     /// Whether what it tells of arrived late.
     pub late: bool,
+    /// Where it happened, if whoever saw it knows; else that is read from `/proc`.
+    pub place: Option<Place>,
     /// What happened.
     pub body: Body<Raw<Content>>,
 }
@@ -39,6 +41,7 @@ impl Draft {
             probe: Some(call.probe.name.clone()),
             model: None,
             late: call.late,
+            place: None,
             body,
         }
     }
@@ -54,6 +57,7 @@ impl Draft {
             probe: None,
             model: None,
             late: false,
+            place: None,
             body,
         }
     }
@@ -69,6 +73,7 @@ impl Draft {
             probe: None,
             model: None,
             late: false,
+            place: None,
             body,
         }
     }

@@ -10,10 +10,14 @@ use tracer_event::{
     Body, BootNanos, Content, Event, Grant, Known, Label, Loss, LossReason, Moment, Name, Pid,
     Place, Raw, Schema, WallNanos,
     agent::{RuntimeGone, SessionStarted, Silent, Summary},
+    file::FilesWatched,
     integrity::FileVerdict,
     process::{ProcessExited, ProcessOrigin},
 };
-use tracer_probe::observation::{self, Observation};
+use tracer_probe::{
+    files::FileEvent,
+    observation::{self, Observation},
+};
 use tracer_profile::Profile;
 use tracer_redact::{Engine, Field};
 
@@ -21,6 +25,7 @@ use crate::{
     content::{Texts, Told},
     correlate::Correlator,
     decode::{DecodeError, Decoder, ProbeSource},
+    files,
     merge::{Merge, Merged, What},
     output::{Change, Draft, Output, SetUpdate},
     process::Processes,
@@ -162,6 +167,19 @@ impl Pipeline {
         });
     }
 
+    /// Takes what a file sensor saw. It is written in its place in time.
+    pub fn push_file_event(&mut self, event: FileEvent) {
+        let draft = files::draft(event, &self.options.node);
+        self.told.push(draft);
+    }
+
+    /// Says what is watched from now on.
+    pub fn push_files_watched(&mut self, watched: FilesWatched<Raw<Content>>) {
+        let now = boot(tracer_probe::time::BootNanos::now());
+        let body = Body::FilesWatched(Box::new(watched));
+        self.told.push(Draft::of_agent(now, body));
+    }
+
     /// Whether something waits for the window to pass: the caller should come back to
     /// [`Pipeline::advance`] after [`Options::window`] even if nothing happens.
     #[must_use]
@@ -258,6 +276,7 @@ impl Pipeline {
             }
             self.write(sink)?;
         }
+        self.told.sort_by_key(|draft| draft.time);
         for draft in self.told.extract_if(.., |draft| draft.time <= watermark) {
             self.output.emit(draft);
         }
@@ -415,10 +434,11 @@ impl Pipeline {
             probe,
             model: _,
             late,
+            place,
             body,
         } = draft;
         let ended = matches!(body, Body::ProcessExited(_));
-        let place = self.processes.place(pid, tid, cpu);
+        let place = place.unwrap_or_else(|| self.processes.place(pid, tid, cpu));
         let event = Event {
             probe,
             late,

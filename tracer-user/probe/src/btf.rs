@@ -16,6 +16,7 @@ const DEEPEST: usize = 16;
 const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_FUNCTION: u32 = 12;
 
 /// The kernel's types.
 pub(crate) struct KernelTypes {
@@ -136,6 +137,21 @@ impl KernelTypes {
         Ok(bits / 8)
     }
 
+    /// Number of a function's type, by which programs name what they attach to.
+    pub(crate) fn function(&self, name: &str) -> Option<u32> {
+        let is_it = |&&at: &&u32| {
+            let at = at as usize;
+            let kind = word(&self.bytes, at + 4).map(|info| (info >> 24) & 0x1f);
+            let string = word(&self.bytes, at);
+            kind.is_ok_and(|kind| kind == KIND_FUNCTION)
+                && string.is_ok_and(|string| {
+                    name_at(&self.bytes, self.strings, string) == name.as_bytes()
+                })
+        };
+        let place = self.types.iter().skip(1).position(|at| is_it(&at))?;
+        u32::try_from(place + 1).ok()
+    }
+
     /// Bit offset of a member, if this type or an anonymous member of it has it.
     fn member(&self, id: u32, field: &[u8], depth: usize) -> Result<Option<u32>, TypesError> {
         let Some(&at) = self
@@ -221,6 +237,21 @@ mod tests {
         }
         let types = KernelTypes::of_running_kernel().expect("the kernel's own BTF is sound");
         for field in KERNEL_FIELDS {
+            let offset = types.field_offset(field.structure, field.field);
+            assert!(offset.is_ok_and(|offset| offset < 1 << 16), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_hook_and_its_function_are_found() {
+        if !Path::new(VMLINUX).exists() {
+            eprintln!("skipped a_hook_and_its_function_are_found: no {VMLINUX}");
+            return;
+        }
+        let types = KernelTypes::of_running_kernel().expect("the kernel's own BTF is sound");
+        assert!(types.function("security_file_open").is_some());
+        assert!(types.function("no_such_function").is_none());
+        for field in tracer_abi::file::FILE_FIELDS {
             let offset = types.field_offset(field.structure, field.field);
             assert!(offset.is_ok_and(|offset| offset < 1 << 16), "{field:?}");
         }

@@ -14,6 +14,7 @@ pub mod bench;
 mod btf;
 pub mod code;
 pub mod features;
+pub mod files;
 mod govern;
 mod histogram;
 mod inside;

@@ -7,7 +7,10 @@ use std::{
     sync::OnceLock,
 };
 
-use tracer_abi::{Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, Target};
+use tracer_abi::{
+    Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, Target,
+    file::{AccessKey, FileAccess, FileActor, FileKey},
+};
 
 use crate::sys::{bpf, cpus};
 
@@ -29,7 +32,7 @@ macro_rules! plain {
 plain!(
     u8, u32, u64, Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec
 );
-plain!(Target);
+plain!(Target, AccessKey, FileAccess, FileActor, FileKey);
 
 /// A map with keys of type `K` and values of type `V`; for a per-CPU map, one `V` for each CPU.
 pub(crate) struct Table<K, V> {
@@ -59,6 +62,36 @@ impl<K: Plain, V: Plain> Table<K, V> {
     pub(crate) fn remove(&self, key: K) -> io::Result<()> {
         // SAFETY: as for `put`.
         unsafe { bpf::delete(self.fd.as_fd(), bytes(&key)) }
+    }
+
+    /// Reads the value of a key, if it is there.
+    pub(crate) fn get(&self, key: K) -> io::Result<Option<V>> {
+        let mut buffer = vec![0_u8; size_of::<V>()];
+        // SAFETY: as for `put`.
+        match unsafe { bpf::look_up(self.fd.as_fd(), bytes(&key), &mut buffer) } {
+            // SAFETY: the buffer is as long as `V`, and every bit pattern is a `V`.
+            Ok(()) => Ok(Some(unsafe {
+                buffer.as_ptr().cast::<V>().read_unaligned()
+            })),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The keys that are there, at most `limit`; one that comes or goes meanwhile may be missed.
+    pub(crate) fn keys(&self, limit: usize) -> io::Result<Vec<K>> {
+        let mut keys: Vec<K> = Vec::new();
+        let mut next = vec![0_u8; size_of::<K>()];
+        for _ in 0..limit {
+            let after = keys.last().map(bytes);
+            // SAFETY: as for `put`; both are as long as `K`.
+            if unsafe { bpf::next_key(self.fd.as_fd(), after, &mut next) }?.is_none() {
+                break;
+            }
+            // SAFETY: the buffer is as long as `K`, and every bit pattern is a `K`.
+            keys.push(unsafe { next.as_ptr().cast::<K>().read_unaligned() });
+        }
+        Ok(keys)
     }
 
     /// Reads the values of a key of a per-CPU map, by CPU.

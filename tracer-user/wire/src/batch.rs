@@ -125,6 +125,8 @@ impl Stream {
             | Body::RuntimeError(_)
             | Body::OperationHistogram(_)
             | Body::FileVerdict(_)
+            | Body::FileAccess(_)
+            | Body::FilesWatched(_)
             | Body::Loss(_)
             | Body::SessionStarted(_)
             | Body::RuntimeFound(_)
@@ -252,6 +254,8 @@ impl BatchBuilder {
             | Body::Shed(_)
             | Body::Restored(_)
             | Body::Silent(_)
+            | Body::FileAccess(_)
+            | Body::FilesWatched(_)
             | Body::Summary(_) => None,
         };
         self.models

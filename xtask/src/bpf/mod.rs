@@ -26,6 +26,10 @@ use crate::workspace::Workspace;
 /// runs, aarch64 is compiled to keep it compiling.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
+/// The programs that follow calls, and those that watch files: an object each, so that nobody loads
+/// what he does not use.
+const BINARIES: [&str; 2] = ["tracer-ebpf", "tracer-files"];
+
 /// Separates flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: &str = "\x1f";
 
@@ -59,7 +63,7 @@ struct ObjectRecord {
     sha256: String,
 }
 
-/// Compiles both objects and their record, unless those in place are up to date.
+/// Compiles the objects and their record, unless those in place are up to date.
 pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.show_toolchain {
         return show_toolchain(workspace);
@@ -100,19 +104,28 @@ fn compile_all(workspace: &Workspace, toolchain: &Toolchain) -> Result<Vec<Objec
         let builds = ARCHITECTURES
             .map(|architecture| scope.spawn(|| compile(workspace, toolchain, architecture)));
         let linked = builds.map(|build| build.join().expect("no step of a build panics"));
-        ARCHITECTURES
-            .into_iter()
-            .zip(linked)
-            .map(|(architecture, linked)| keep(workspace, architecture, &linked?))
-            .collect()
+        let mut objects = Vec::new();
+        for (architecture, linked) in ARCHITECTURES.into_iter().zip(linked) {
+            let folder = linked?;
+            for binary in BINARIES {
+                objects.push(keep(workspace, architecture, &folder, binary)?);
+            }
+        }
+        Ok(objects)
     })
 }
 
-/// Puts the object that was linked for `architecture` in its place, without DWARF.
-fn keep(workspace: &Workspace, architecture: &str, linked: &Path) -> Result<ObjectRecord> {
-    let linked = fs::read(linked).with_context(|| format!("reading {}", linked.display()))?;
+/// Puts an object that was linked for `architecture` in its place, without DWARF.
+fn keep(
+    workspace: &Workspace,
+    architecture: &str,
+    folder: &Path,
+    binary: &str,
+) -> Result<ObjectRecord> {
+    let linked = folder.join(binary);
+    let linked = fs::read(&linked).with_context(|| format!("reading {}", linked.display()))?;
     let object = strip::dwarf(&linked)?;
-    let file = format!("tracer-ebpf.{architecture}.o");
+    let file = format!("{binary}.{architecture}.o");
     replace(&workspace.bpf().join(&file), &object)?;
     let sha256 = digest::of_bytes(&object);
     println!("{file}: {} bytes, sha256 {sha256}", object.len());
@@ -178,19 +191,13 @@ fn record_path(workspace: &Workspace) -> PathBuf {
     workspace.bpf().join("tracer-ebpf.json")
 }
 
-/// Runs cargo for one architecture and returns the linked object, DWARF and all.
+/// Runs cargo for one architecture and returns the folder of the linked objects, DWARF and all.
 fn compile(workspace: &Workspace, toolchain: &Toolchain, architecture: &str) -> Result<PathBuf> {
     let target = workspace.bpf().join("build").join(architecture);
     let mut command = cargo::command(workspace);
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "tracer-ebpf",
-            "--bin",
-            "tracer-ebpf",
-        ])
+        .args(["build", "--quiet", "--package", "tracer-ebpf"])
+        .args(BINARIES.into_iter().flat_map(|binary| ["--bin", binary]))
         .args(["--profile", "bpf", "--target", "bpfel-unknown-none"])
         .args(["-Z", "build-std=core", "--target-dir"])
         .arg(&target)
@@ -214,7 +221,7 @@ fn compile(workspace: &Workspace, toolchain: &Toolchain, architecture: &str) -> 
     }
     process::run(&mut command)
         .with_context(|| format!("compiling the BPF programs for {architecture}"))?;
-    Ok(target.join("bpfel-unknown-none/bpf/tracer-ebpf"))
+    Ok(target.join("bpfel-unknown-none/bpf"))
 }
 
 /// The compiler's flags, as `CARGO_ENCODED_RUSTFLAGS` wants them.

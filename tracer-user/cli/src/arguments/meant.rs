@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use tracer_abi::CaptureLevel;
-use tracer_probe::Selection;
+use tracer_probe::{Selection, files::Tier};
 
 use super::{
     quantity,
@@ -28,6 +28,7 @@ pub(crate) enum Invocation {
     Ps(Ps),
     Trace(Trace),
     Diff(Diff),
+    Files(Files),
     Profile(profile::Profile),
     Verify(integrity::Verify),
     Sign(integrity::Sign),
@@ -65,6 +66,18 @@ pub(crate) struct Trace {
     pub(crate) outputs: Vec<Output>,
     /// Only print these, and end.
     pub(crate) print_only: bool,
+}
+
+/// `tracer files`.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) watch: Vec<PathBuf>,
+    /// `None`: until it is stopped.
+    pub(crate) duration: Option<Duration>,
+    /// `None`: the best one that works.
+    pub(crate) tier: Option<Tier>,
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) outputs: Vec<Output>,
 }
 
 /// `tracer diff`.
@@ -118,6 +131,7 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         typed::Command::Ps(ps) => Invocation::Ps(resolve_ps(ps)?),
         typed::Command::Trace(trace) => Invocation::Trace(resolve_trace(trace)?),
         typed::Command::Diff(diff) => Invocation::Diff(resolve_diff(diff)?),
+        typed::Command::Files(files) => Invocation::Files(resolve_files(files)?),
         typed::Command::Profile(typed) => Invocation::Profile(profile::resolve(typed)?),
         typed::Command::Verify(verify) => Invocation::Verify(integrity::resolve_verify(verify)?),
         typed::Command::Sign(sign) => Invocation::Sign(integrity::resolve_sign(sign)),
@@ -200,6 +214,32 @@ fn resolve_trace(typed: typed::Trace) -> Result<Trace> {
         kernel_log,
         outputs: resolve_outputs(&output)?,
         print_only: print_config,
+    })
+}
+
+fn resolve_files(typed: typed::Files) -> Result<Files> {
+    let typed::Files {
+        watch,
+        duration,
+        tier,
+        policy,
+        output,
+    } = typed;
+    Ok(Files {
+        watch,
+        duration: duration
+            .as_deref()
+            .map(quantity::duration)
+            .transpose()
+            .context("--duration")?,
+        tier: tier.map(|tier| match tier {
+            typed::Tier::Lsm => Tier::Lsm,
+            typed::Tier::Fentry => Tier::Fentry,
+            typed::Tier::Kprobe => Tier::Kprobe,
+            typed::Tier::Tracepoint => Tier::Tracepoint,
+        }),
+        policy,
+        outputs: resolve_outputs(&output)?,
     })
 }
 

@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Ps(Ps),
     Trace(Trace),
     Diff(Diff),
+    Files(Files),
     Profile(Profile),
     Verify(Verify),
     Sign(Sign),
@@ -113,6 +114,47 @@ pub(crate) struct Trace {
     /// Print what these arguments mean, every default included, and end
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// Watch what happens to model files: who opens, maps, reads, writes, renames or deletes them
+///
+/// An inode counts, not a path: what is found in a watched folder is watched under every other name
+/// too, until it is gone. Nothing is stopped or delayed. `tracer doctor` says in which way files are
+/// seen here, and what that way cannot see.
+///
+/// Exit status: 0 something was done to a watched file, 1 nothing was, 2 error.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Folders whose files are watched, however deep; or single files
+    #[arg(long, value_name = "DIR", num_args = 1.., required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) watch: Vec<PathBuf>,
+    /// End after this time, for example 30s, 5m or 1h30m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) duration: Option<String>,
+    /// See files in this way, in place of the best one that works
+    #[arg(long, value_enum, value_name = "TIER")]
+    pub(crate) tier: Option<Tier>,
+    /// Redaction policy (TOML) in place of the built-in one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+    /// How to print, and where: pretty, json or ndjson, then :FILE unless it is standard output;
+    /// repeatable
+    #[arg(short, long, value_name = "FORMAT[:FILE]", action = ArgAction::Append,
+          default_values_t = [String::from("pretty")])]
+    pub(crate) output: Vec<String>,
+}
+
+/// Ways to see what happens to files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    /// BPF LSM
+    Lsm,
+    /// fentry on the functions that ask the security modules
+    Fentry,
+    /// kprobes on the same functions
+    Kprobe,
+    /// Tracepoints of the page cache, and fanotify
+    Tracepoint,
 }
 
 /// What the files of loaded models are compared with; one at a time.

@@ -14,6 +14,10 @@ pub(crate) struct Closing {
     models: u64,
     failed_loads: u64,
     unattached_probes: u64,
+    /// What was done to watched files.
+    accesses: u64,
+    /// Files that are watched, in a run that watches files.
+    watched: Option<u64>,
     /// Calls that histograms counted.
     operations: u64,
     began: Option<BootNanos>,
@@ -49,6 +53,8 @@ impl Closing {
                 lost.from = lost.from.min(loss.from);
                 lost.to = lost.to.max(loss.to);
             }
+            Body::FileAccess(access) => self.accesses += access.count,
+            Body::FilesWatched(watched) => self.watched = Some(watched.files),
             Body::OperationHistogram(window) => self.operations += window.count,
             Body::Summary(summary) => self.summary = Some((**summary).clone()),
             Body::ProcessSeen(_)
@@ -73,6 +79,11 @@ impl Closing {
         }
     }
 
+    /// Whether anything was done to a watched file.
+    pub(crate) fn has_accesses(&self) -> bool {
+        self.accesses > 0
+    }
+
     /// Whether anything is missing that nobody asked to leave out.
     pub(crate) fn is_incomplete(&self) -> bool {
         self.summary
@@ -85,6 +96,19 @@ impl Closing {
         let Some(summary) = &self.summary else {
             return "the run ended before it could be summed up\n".to_owned();
         };
+        if let Some(files) = self.watched {
+            let time = short_duration(std::time::Duration::from_nanos(summary.duration.0));
+            let accesses = match self.accesses {
+                1 => "1 access".to_owned(),
+                accesses => format!("{} accesses", count(accesses)),
+            };
+            return format!(
+                "watched {} for {time}: {accesses}, {}, {}\n",
+                counted(files, "file"),
+                counted(summary.events, "event"),
+                self.lost(summary)
+            );
+        }
         let mut parts = vec![counted(self.models, "model")];
         if self.failed_loads > 0 {
             parts.push(counted(self.failed_loads, "failed load"));
@@ -177,6 +201,11 @@ pub(crate) fn describe(reason: LossReason) -> &'static str {
         LossReason::UnknownProbe => "records of a probe that is not loaded",
         LossReason::TableFull => "models, contexts or requests that found no room in a table",
         LossReason::Unsearched => "texts that could not be searched, and were withheld",
+        LossReason::FileTableFull => "accesses to files that found no room in a table",
+        LossReason::FileNoticesLost => "times the kernel's queue of notices about files was full",
+        LossReason::FileNamesLost => "names of files that were just opened",
+        LossReason::FileTooDeep => "files that lay too deep to be looked at",
+        LossReason::FileUnwatched => "files that could not be watched",
         LossReason::OutputFailed => "events that an output refused",
     }
 }

@@ -2,6 +2,7 @@
 //! whatever went wrong in red. Steps are counted and not shown.
 
 pub(crate) mod call;
+mod file;
 mod model;
 mod operations;
 mod request;
@@ -120,6 +121,11 @@ impl Pretty {
             Body::Step(step) => self.step(event, step),
             Body::RuntimeError(error) => self.runtime_error(event, error),
             Body::FileVerdict(verdict) => self.verdict(event, verdict),
+            Body::FileAccess(access) => {
+                let heading = self.file_heading();
+                heading + &file::line(access, event, self.palette)
+            }
+            Body::FilesWatched(watched) => file::watched(watched, self.palette),
             Body::Tokens(tokens) => self.tokens(event, tokens),
             Body::Called(called) => self.called(event, called),
             Body::Text(text) => self.text(event, text),
@@ -154,6 +160,19 @@ impl Pretty {
             | Body::RuntimeGone(_)
             | Body::Summary(_) => String::new(),
         }
+    }
+
+    /// The heading of the table of accesses, now and then.
+    fn file_heading(&mut self) -> String {
+        let heading = match self.heading_holds {
+            0 => file::heading(self.palette),
+            _ => String::new(),
+        };
+        if self.heading_holds == 0 {
+            self.heading_holds = HEADING_EVERY;
+        }
+        self.heading_holds -= 1;
+        heading
     }
 
     /// Lines that wait for a pause, so that many small events become one line.
@@ -202,6 +221,13 @@ impl Pretty {
     }
 
     fn started(&mut self, started: &SessionStarted) -> String {
+        if started.profiles.is_empty() {
+            let text = format!(
+                "watching files on kernel {}; times are UTC; Ctrl-C ends\n",
+                started.kernel
+            );
+            return self.palette.paint(Tone::Faint, &text);
+        }
         let profiles: Vec<&str> = started.profiles.iter().map(|name| name.as_str()).collect();
         let text = format!(
             "tracing on kernel {}, profiles: {}; times are UTC; Ctrl-C ends\n",

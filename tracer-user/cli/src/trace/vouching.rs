@@ -1,14 +1,16 @@
 //! Verdicts on the files of loaded models: a thread hashes the very inode that the process maps and
 //! compares it with what somebody vouched for, while the tracing goes on.
 
+mod writers;
+
 use std::{
     num::NonZeroUsize,
     os::unix::ffi::OsStrExt as _,
     path::Path,
     process::Command,
-    sync::mpsc::{self, Receiver, SyncSender, TrySendError},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -25,11 +27,15 @@ use tracer_integrity::{
 };
 use tracer_probe::process::{FileId, MappedFile, file_mappings};
 
+use self::writers::Writers;
 use crate::{arguments::meant::integrity::Against, integrity};
 
 /// Files that wait to be hashed, at most. What comes beyond gets its verdict at once: nobody can
 /// tell.
 const WAITING: usize = 64;
+
+/// How often writers are looked for while nothing is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The thread that hashes, and what it has been asked for.
 pub(super) struct Vouching {
@@ -74,17 +80,11 @@ impl Vouching {
             known,
             source: source.clone(),
             leases: Leases::start(Command::new("/proc/self/exe").arg("lease-keeper")),
+            writers: Writers::default(),
         };
         thread::Builder::new()
             .name("vouching".into())
-            .spawn(move || {
-                for request in to_do {
-                    let verdict = hasher.verdict(&request);
-                    if done.send(Answer { request, verdict }).is_err() {
-                        return;
-                    }
-                }
-            })
+            .spawn(move || hasher.run(&to_do, &done))
             .context("start the thread that hashes model files")?;
         Ok(Self {
             source,
@@ -158,6 +158,15 @@ impl Vouching {
 }
 
 impl Request {
+    /// The file as the kernel knows it.
+    fn file(&self) -> FileId {
+        let Inode { device, inode } = self.inode;
+        FileId {
+            device: device.major << 20 | device.minor,
+            inode,
+        }
+    }
+
     fn undetermined(&self, source: &Name, reason: Label) -> FileVerdict<Raw<Content>> {
         FileVerdict {
             model: self.model,
@@ -187,17 +196,43 @@ struct Hasher {
     known: KnownFiles,
     source: Name,
     leases: Leases,
+    writers: Writers,
 }
 
 impl Hasher {
-    fn verdict(&self, request: &Request) -> FileVerdict<Raw<Content>> {
-        let undetermined = |why| request.undetermined(&self.source, Label::new(why));
+    /// Answers requests until nobody asks any more, and takes back what no longer holds.
+    fn run(mut self, to_do: &Receiver<Request>, done: &Sender<Answer>) {
+        // Here, and not where this was started: tracing need not wait for it.
+        self.writers = Writers::watch();
+        loop {
+            let answers = match to_do.recv_timeout(LOOK_EVERY) {
+                Ok(request) => {
+                    let verdict = self.verdict(&request);
+                    let answer = Answer { request, verdict };
+                    self.writers.remember(&answer);
+                    vec![answer]
+                }
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let taken_back = self.writers.look();
+            for answer in answers.into_iter().chain(taken_back) {
+                if done.send(answer).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn verdict(&mut self, request: &Request) -> FileVerdict<Raw<Content>> {
+        let source = self.source.clone();
+        let undetermined = |why| request.undetermined(&source, Label::new(why));
         let Some(mapped) = open(request) else {
             return undetermined("the process or its mapping is gone");
         };
         let path = Raw::new(Content::text(mapped.path().as_os_str().as_bytes()));
         let start = Instant::now();
-        let verdict = match self.compare(&mapped) {
+        let verdict = match self.compare(&mapped, request.file()) {
             Ok(found) => FileVerdict {
                 size: Known::Known(found.size),
                 digest: found.digest.into(),
@@ -216,7 +251,7 @@ impl Hasher {
         }
     }
 
-    fn compare(&self, mapped: &MappedFile) -> Result<Found, &'static str> {
+    fn compare(&mut self, mapped: &MappedFile, file: FileId) -> Result<Found, &'static str> {
         let by_name;
         let candidates = match &self.known {
             KnownFiles::Listed(expected) => expected.files(),
@@ -227,7 +262,12 @@ impl Hasher {
             }
         };
         let first = candidates.first().ok_or("nothing is listed")?;
+        if let Some(hashed) = self.writers.known(file) {
+            return Ok(Found::of(&hashed, candidates));
+        }
+        self.writers.begins(mapped, file);
         let hashed = self.hash(mapped, first)?;
+        let hashed = self.writers.ends(Hashed { file, ..hashed });
         Ok(Found::of(&hashed, candidates))
     }
 
@@ -296,11 +336,7 @@ impl Found {
 
 /// The very file that the process maps, by inode; its path may lead elsewhere by now.
 fn open(request: &Request) -> Option<MappedFile> {
-    let Inode { device, inode } = request.inode;
-    let wanted = FileId {
-        device: device.major << 20 | device.minor,
-        inode,
-    };
+    let wanted = request.file();
     let mappings = file_mappings(request.pid.0).ok()?;
     let mapping = mappings.iter().find(|mapping| mapping.file == wanted)?;
     MappedFile::open(request.pid.0, mapping).ok()

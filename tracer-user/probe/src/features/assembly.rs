@@ -148,6 +148,7 @@ pub(crate) fn load(
         kind,
         attach,
         flags,
+        target: 0,
         license: c"GPL",
         instructions,
         types: None,

@@ -27,9 +27,10 @@ use crate::{
 };
 
 pub(crate) use diagnostics::Diagnostics;
+pub(crate) use object::FILES_OBJECT;
 use object::OBJECT;
-pub(crate) use programs::CallPrograms;
-use programs::{Lifecycle, Relocated};
+use programs::Lifecycle;
+pub(crate) use programs::{CallPrograms, Form, Relocated};
 pub use verified::{Purpose, Verified};
 
 /// Why the kernel half could not be loaded.
@@ -188,7 +189,7 @@ impl KernelHalf {
         let diagnostics = log.map(|_| Diagnostics::open(&mut loaded)).transpose()?;
 
         let ring_count = (cpu_count as u32).min(MAX_RINGS);
-        let object = Relocated::new(&maps)?;
+        let object = Relocated::new(OBJECT, &maps)?;
         let calls = CallPrograms::load(&object, globals.sleepable, means, multi)?;
         let lifecycle = Lifecycle::attach(&object)?;
         let more = more(&object)?;
@@ -250,7 +251,7 @@ pub(crate) struct Maps(Vec<(String, OwnedFd)>);
 
 impl Maps {
     /// The maps alone: programs are loaded by `programs`.
-    fn of(loaded: &aya::Ebpf) -> Result<Self, LoadError> {
+    pub(crate) fn of(loaded: &aya::Ebpf) -> Result<Self, LoadError> {
         let mut maps = Vec::new();
         for (name, map) in loaded.maps() {
             let fd = map_fd(map)
@@ -269,7 +270,8 @@ impl Maps {
         self.0.iter().map(|(name, fd)| (name.as_str(), fd))
     }
 
-    fn remove(&mut self, name: &str) -> Result<OwnedFd, LoadError> {
+    /// Takes out a map.
+    pub(crate) fn remove(&mut self, name: &str) -> Result<OwnedFd, LoadError> {
         let index = self.0.iter().position(|(known, _)| known == name);
         let index = index.ok_or_else(|| LoadError::Object(format!("it has no map {name}")))?;
         Ok(self.0.swap_remove(index).1)
@@ -306,6 +308,7 @@ fn map_fd(map: &Map) -> Option<io::Result<OwnedFd>> {
     let (Map::Array(data)
     | Map::ArrayOfMaps(data)
     | Map::HashMap(data)
+    | Map::LruHashMap(data)
     | Map::PerCpuArray(data)
     | Map::RingBuf(data)
     | Map::Unsupported(data)) = map
@@ -363,7 +366,7 @@ fn raise_file_limit() -> io::Result<()> {
 }
 
 /// aya's message may hold a whole verifier log.
-fn maps_error(error: &aya::EbpfError) -> LoadError {
+pub(crate) fn maps_error(error: &aya::EbpfError) -> LoadError {
     let mut message = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

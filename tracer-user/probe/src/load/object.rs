@@ -4,11 +4,18 @@
 #[repr(C, align(16))]
 struct Aligned<B: ?Sized>(B);
 
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
+static CALLS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/",
     env!("TRACER_BPF_OBJECT")
 )));
+static FILES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/",
+    env!("TRACER_FILES_OBJECT")
+)));
 
-/// The object, as `cargo xtask build-ebpf` wrote it.
-pub(super) static OBJECT: &[u8] = &ALIGNED.0;
+/// The programs that follow calls, as `cargo xtask build-ebpf` wrote them.
+pub(super) static OBJECT: &[u8] = &CALLS.0;
+/// The programs that watch files.
+pub(crate) static FILES_OBJECT: &[u8] = &FILES.0;

@@ -10,7 +10,7 @@ use std::{
 
 use aya_obj::{Object, ProgramSection};
 
-use super::{LoadError, Maps, OBJECT, Purpose, Verified};
+use super::{LoadError, Maps, Purpose, Verified};
 use crate::{
     features::{self, MultiTrial},
     observation::Means,
@@ -111,19 +111,32 @@ impl Lifecycle {
     }
 }
 
+/// How a program is loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    /// `BPF_PROG_TYPE_…`.
+    pub(crate) kind: u32,
+    /// Expected attach type.
+    pub(crate) attach: u32,
+    /// Flags, such as [`bpf::SLEEPABLE`].
+    pub(crate) flags: u32,
+    /// The kernel function that it is for, by its number in the kernel's BTF, or 0.
+    pub(crate) target: u32,
+}
+
 /// The object with the descriptors of the maps in its instructions.
-pub(super) struct Relocated {
+pub(crate) struct Relocated {
     object: Object,
     /// Its type information, in the kernel.
     types: Option<OwnedFd>,
 }
 
 impl Relocated {
-    pub(super) fn new(maps: &Maps) -> Result<Self, LoadError> {
+    pub(crate) fn new(object: &[u8], maps: &Maps) -> Result<Self, LoadError> {
         let unfit = |what: &str, error: &dyn std::fmt::Display| {
             LoadError::Object(format!("{what}: {error}"))
         };
-        let mut object = Object::parse(OBJECT).map_err(|error| unfit("it is damaged", &error))?;
+        let mut object = Object::parse(object).map_err(|error| unfit("it is damaged", &error))?;
         let types = match aya::features().btf() {
             None => None,
             Some(known) => object
@@ -161,7 +174,20 @@ impl Relocated {
         attach: u32,
         flags: u32,
     ) -> Result<OwnedFd, LoadError> {
-        self.with_program(name, kind, attach, flags, bpf::load_program)
+        self.load_form(
+            name,
+            Form {
+                kind,
+                attach,
+                flags,
+                target: 0,
+            },
+        )
+    }
+
+    /// Loads a program in any form.
+    pub(crate) fn load_form(&self, name: &str, form: Form) -> Result<OwnedFd, LoadError> {
+        self.with_program(name, form, bpf::load_program)
     }
 
     /// Loads each program in the way in which it would be attached here, and says what that took.
@@ -191,7 +217,13 @@ impl Relocated {
                     )));
                 }
             };
-            let log = self.with_program(name, kind, attach, flags, bpf::verifier_statistics)?;
+            let form = Form {
+                kind,
+                attach,
+                flags,
+                target: 0,
+            };
+            let log = self.with_program(name, form, bpf::verifier_statistics)?;
             verified.push(Verified::parse(name, purpose, &log).ok_or_else(|| {
                 LoadError::Verifier {
                     program: name.clone(),
@@ -206,9 +238,7 @@ impl Relocated {
     fn with_program<T>(
         &self,
         name: &str,
-        kind: u32,
-        attach: u32,
-        flags: u32,
+        form: Form,
         load: impl FnOnce(&Program<'_>) -> Result<T, (io::Error, String)>,
     ) -> Result<T, LoadError> {
         let missing = || LoadError::Object(format!("it has no program {name}"));
@@ -228,15 +258,26 @@ impl Relocated {
             function_size: function.func_info_rec_size,
         });
         debug_assert!(matches!(
-            (&program.section, kind),
-            (ProgramSection::UProbe { .. }, bpf::PROGRAM_KPROBE)
+            (&program.section, form.kind),
+            (
+                ProgramSection::UProbe { .. } | ProgramSection::KProbe,
+                bpf::PROGRAM_KPROBE
+            ) | (ProgramSection::FEntry { .. }, bpf::PROGRAM_TRACING)
+                | (ProgramSection::Lsm { .. }, bpf::PROGRAM_LSM)
                 | (ProgramSection::RawTracePoint, bpf::PROGRAM_RAW_TRACEPOINT)
         ));
+        let Form {
+            kind,
+            attach,
+            flags,
+            target,
+        } = form;
         load(&Program {
             name,
             kind,
             attach,
             flags,
+            target,
             license: &license,
             instructions: &instructions,
             types: types.filter(|types| !types.functions.is_empty()),

@@ -31,6 +31,8 @@ pub struct Mapping {
     pub path: PathBuf,
     /// The file has been removed or replaced since.
     pub deleted: bool,
+    /// A store through the mapping changes the file.
+    pub may_write_file: bool,
 }
 
 /// The executable mappings of files of a process.
@@ -122,6 +124,8 @@ fn parse_line(line: &[u8]) -> Option<(Mapping, bool)> {
         },
         path: Path::new(OsStr::from_bytes(path)).to_owned(),
         deleted,
+        may_write_file: permissions.as_bytes().get(1) == Some(&b'w')
+            && permissions.as_bytes().get(3) == Some(&b's'),
     };
     Some((mapping, permissions.as_bytes().get(2) == Some(&b'x')))
 }
@@ -138,7 +142,7 @@ mod tests {
     fn a_line_of_maps_is_read() {
         let line = b"7f0000001000-7f0000003000 r-xp 00001000 fd:02 12345678901  /lib/a b (deleted)";
         let (mapping, executable) = parse_line(line).expect("a whole line");
-        assert!(executable && mapping.deleted);
+        assert!(executable && mapping.deleted && !mapping.may_write_file);
         assert_eq!(mapping.start, 0x7f00_0000_1000);
         assert_eq!(mapping.offset, 0x1000);
         assert_eq!(

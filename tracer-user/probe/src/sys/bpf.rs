@@ -13,6 +13,7 @@ const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
+const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 const BTF_LOAD: libc::c_int = 18;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
@@ -27,6 +28,14 @@ pub(crate) const MAP_RING: u32 = 27;
 pub(crate) const PROGRAM_KPROBE: u32 = 2;
 /// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
 pub(crate) const PROGRAM_RAW_TRACEPOINT: u32 = 17;
+/// `BPF_PROG_TYPE_TRACING`.
+pub(crate) const PROGRAM_TRACING: u32 = 26;
+/// `BPF_PROG_TYPE_LSM`.
+pub(crate) const PROGRAM_LSM: u32 = 29;
+/// `BPF_TRACE_FENTRY`.
+pub(crate) const ATTACH_FENTRY: u32 = 24;
+/// `BPF_LSM_MAC`.
+pub(crate) const ATTACH_LSM: u32 = 27;
 /// `BPF_PERF_EVENT`.
 const ATTACH_PERF_EVENT: u32 = 41;
 /// `BPF_TRACE_UPROBE_MULTI`.
@@ -53,6 +62,9 @@ pub(crate) struct Program<'a> {
     pub(crate) kind: u32,
     pub(crate) attach: u32,
     pub(crate) flags: u32,
+    /// The kernel function that the program belongs to, by its number in the kernel's BTF; 0 where
+    /// that is decided when it is attached.
+    pub(crate) target: u32,
     pub(crate) license: &'a CStr,
     pub(crate) instructions: &'a [Instruction],
     /// Types of the program's own functions, which it needs if it hands one to a helper.
@@ -201,6 +213,32 @@ pub(crate) unsafe fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
     }
 }
 
+/// The key behind `key`, or the first one; `None` behind the last. A key that was removed meanwhile
+/// starts anew: callers bound how often they ask.
+///
+/// # Safety
+/// `key` and `next` must be as long as the map's keys.
+pub(crate) unsafe fn next_key(
+    map: BorrowedFd<'_>,
+    key: Option<&[u8]>,
+    next: &mut [u8],
+) -> io::Result<Option<()>> {
+    let attributes = Element {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: key.map_or(0, |key| key.as_ptr() as u64),
+        value: next.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the caller vouches for the lengths; both buffers outlive the call. `next_key` stands
+    // in the place of `value`.
+    match unsafe { bpf(MAP_GET_NEXT_KEY, &attributes) } {
+        Ok(_) => Ok(Some(())),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Loads type information.
 pub(crate) fn load_types(btf: &[u8]) -> io::Result<OwnedFd> {
     #[repr(C)]
@@ -319,6 +357,7 @@ fn load_program_with_log(
         kind,
         attach,
         flags,
+        target,
         license,
         instructions,
         types,
@@ -362,7 +401,7 @@ fn load_program_with_log(
         line_size: 0,
         lines: 0,
         line_count: 0,
-        attach_btf_id: 0,
+        attach_btf_id: *target,
     };
     // SAFETY: the attributes are those of BPF_PROG_LOAD; instructions, licence and log outlive
     // the call and have the lengths given.
@@ -443,17 +482,27 @@ pub(crate) fn link_perf_event(
     unsafe { bpf_fd(LINK_CREATE, &attributes) }
 }
 
+/// Attaches a program to the kernel function or LSM hook that it was loaded for; closing the
+/// descriptor detaches it.
+pub(crate) fn attach_to_target(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    raw_tracepoint(program, None)
+}
+
 /// Attaches a raw tracepoint program; closing the descriptor detaches it.
 pub(crate) fn open_raw_tracepoint(program: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let name = CString::new(name).map_err(io::Error::other)?;
+    raw_tracepoint(program, Some(&name))
+}
+
+fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attributes {
         name: u64,
         program: u32,
         padding: u32,
     }
-    let name = CString::new(name).map_err(io::Error::other)?;
     let attributes = Attributes {
-        name: name.as_ptr() as u64,
+        name: name.map_or(0, |name| name.as_ptr() as u64),
         program: program.as_raw_fd().cast_unsigned(),
         padding: 0,
     };

@@ -4,6 +4,7 @@ pub(crate) mod apart;
 pub(crate) mod bpf;
 pub(crate) mod cpus;
 pub(crate) mod epoll;
+pub(crate) mod fanotify;
 pub(crate) mod memory;
 pub mod model_file;
 pub(crate) mod perf;

@@ -114,7 +114,7 @@ impl Sideband {
 /// all. It counts nothing until a program is linked to it.
 pub(crate) fn open_uprobe(path: &CStr, offset: u64, pid: Option<u32>) -> io::Result<OwnedFd> {
     let attributes = Attributes {
-        kind: uprobe_type()?,
+        kind: source_type("uprobe")?,
         config1: path.as_ptr() as u64,
         config2: offset,
         ..Attributes::default()
@@ -128,10 +128,24 @@ pub(crate) fn open_uprobe(path: &CStr, offset: u64, pid: Option<u32>) -> io::Res
     unsafe { open(&attributes, pid, cpu) }
 }
 
-/// Number that the kernel gave the uprobe event source.
-fn uprobe_type() -> io::Result<u32> {
-    let path = "/sys/bus/event_source/devices/uprobe/type";
-    let text = fs::read_to_string(path)?;
+/// Makes a perf event of the entry of a kernel function, for all processes.
+///
+/// # Errors
+/// `ENOENT` from a kernel built without kprobes.
+pub(crate) fn open_kprobe(function: &CStr) -> io::Result<OwnedFd> {
+    let attributes = Attributes {
+        kind: source_type("kprobe")?,
+        config1: function.as_ptr() as u64,
+        ..Attributes::default()
+    };
+    // SAFETY: `config1` points to the function's name, which lives through the call.
+    unsafe { open(&attributes, -1, 0) }
+}
+
+/// Number that the kernel gave an event source.
+fn source_type(source: &str) -> io::Result<u32> {
+    let path = format!("/sys/bus/event_source/devices/{source}/type");
+    let text = fs::read_to_string(&path)?;
     text.trim()
         .parse()
         .map_err(|_| io::Error::other(format!("{path} holds {text:?}")))

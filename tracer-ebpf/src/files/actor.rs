@@ -1,0 +1,72 @@
+//! Who it was: the running thread's process, with what names it for good.
+//!
+//! Work that a process hands to the kernel runs on threads of that same process (`create_io_thread`
+//! in kernel/fork.c, 5.12): io_uring's workers and its polling thread are told as the submitter.
+
+use aya_ebpf::{
+    btf_maps::LruHashMap,
+    helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
+    macros::{btf_map, raw_tracepoint},
+    programs::RawTracePointContext,
+};
+use tracer_abi::file::{FileActor, MAX_EXITED};
+
+use crate::kernel::{
+    O_FILE_INODE, O_INODE_NUMBER, O_INODE_SUPER_BLOCK, O_MM_EXE_FILE, O_SIGNAL_LIVE,
+    O_SUPER_BLOCK_DEVICE, O_TASK_GROUP_LEADER, O_TASK_MM, O_TASK_REAL_PARENT, O_TASK_SIGNAL,
+    O_TASK_START_BOOTTIME, O_TASK_TGID, Object,
+};
+
+/// Processes that ended: fanotify names a process by its pid alone, which nobody answers to any more
+/// when its event is read.
+#[btf_map]
+static EXITED: LruHashMap<u32, FileActor, { MAX_EXITED as usize }> = LruHashMap::new();
+
+/// The running process.
+#[inline(always)]
+pub(crate) fn pid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// When the running process started, in nanoseconds since boot.
+#[inline(always)]
+pub(crate) fn started() -> u64 {
+    Object::current()
+        .follow(&O_TASK_GROUP_LEADER)
+        .read(&O_TASK_START_BOOTTIME)
+}
+
+/// The running process.
+#[inline(always)]
+pub(crate) fn current(started: u64) -> FileActor {
+    let task = Object::current();
+    let exe = task
+        .follow(&O_TASK_MM)
+        .follow(&O_MM_EXE_FILE)
+        .follow(&O_FILE_INODE);
+    let exe_device = exe.follow(&O_INODE_SUPER_BLOCK).read(&O_SUPER_BLOCK_DEVICE);
+    FileActor {
+        started,
+        // SAFETY: the helper takes no argument.
+        cgroup: unsafe { bpf_get_current_cgroup_id() },
+        exe_inode: exe.read(&O_INODE_NUMBER),
+        exe_device,
+        uid: bpf_get_current_uid_gid() as u32,
+        parent: task.follow(&O_TASK_REAL_PARENT).read(&O_TASK_TGID),
+        tid: bpf_get_current_pid_tgid() as u32,
+    }
+}
+
+/// `sched_process_exit`: the last thread of a process is ending. Its memory is still there:
+/// `do_exit` in kernel/exit.c lets go of it later.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub(crate) fn file_process_exit(_: RawTracePointContext) -> i32 {
+    let live: u32 = Object::current()
+        .follow(&O_TASK_SIGNAL)
+        .read(&O_SIGNAL_LIVE);
+    if live == 0 {
+        let actor = current(started());
+        let _ = EXITED.insert(pid(), actor, 0);
+    }
+    0
+}

@@ -1,0 +1,168 @@
+//! The security hooks of files, in three forms with the same bodies: LSM, fentry and kprobe.
+//!
+//! They see every way to open, read, write and map, also io_uring's, and every way in which a
+//! descriptor changes hands. An observing LSM program returns what it was given: the answer of
+//! whoever was asked before.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    macros::{fentry, kprobe, lsm},
+    programs::{FEntryContext, LsmContext, ProbeContext},
+};
+use tracer_abi::file::FileAct;
+
+use crate::{
+    access::{self, Detail},
+    kernel::{O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_PATH_DENTRY, Object},
+    watched,
+};
+
+/// `FMODE_WRITE` of include/linux/fs.h.
+const MODE_WRITE: u32 = 1 << 1;
+/// `MAY_WRITE` and `MAY_READ` of include/linux/fs.h.
+const MAY_WRITE: u32 = 1 << 1;
+const MAY_READ: u32 = 1 << 2;
+/// `MAP_TYPE` and `MAP_SHARED`, `MAP_SHARED_VALIDATE` of include/uapi/linux/mman.h.
+const MAP_TYPE: u64 = 0xf;
+const MAP_SHARED: u64 = 1;
+const MAP_SHARED_VALIDATE: u64 = 3;
+
+#[lsm(hook = "file_open")]
+pub(crate) fn lsm_file_open(ctx: LsmContext) -> i32 {
+    opened(Object(ctx.arg(0)));
+    ctx.arg(1)
+}
+
+#[lsm(hook = "file_permission")]
+pub(crate) fn lsm_file_permission(ctx: LsmContext) -> i32 {
+    used(Object(ctx.arg(0)), ctx.arg(1));
+    ctx.arg(2)
+}
+
+#[lsm(hook = "mmap_file")]
+pub(crate) fn lsm_mmap_file(ctx: LsmContext) -> i32 {
+    mapped(Object(ctx.arg(0)), ctx.arg(3));
+    ctx.arg(4)
+}
+
+#[lsm(hook = "file_receive")]
+pub(crate) fn lsm_file_receive(ctx: LsmContext) -> i32 {
+    received(Object(ctx.arg(0)));
+    ctx.arg(1)
+}
+
+#[fentry(function = "security_file_open")]
+pub(crate) fn fentry_file_open(ctx: FEntryContext) -> i32 {
+    opened(Object(ctx.arg(0)))
+}
+
+#[fentry(function = "security_file_permission")]
+pub(crate) fn fentry_file_permission(ctx: FEntryContext) -> i32 {
+    used(Object(ctx.arg(0)), ctx.arg(1))
+}
+
+#[fentry(function = "security_mmap_file")]
+pub(crate) fn fentry_mmap_file(ctx: FEntryContext) -> i32 {
+    mapped(Object(ctx.arg(0)), ctx.arg(2))
+}
+
+#[fentry(function = "security_file_receive")]
+pub(crate) fn fentry_file_receive(ctx: FEntryContext) -> i32 {
+    received(Object(ctx.arg(0)))
+}
+
+#[kprobe]
+pub(crate) fn kprobe_file_open(ctx: ProbeContext) -> i32 {
+    opened(argument(&ctx))
+}
+
+#[kprobe]
+pub(crate) fn kprobe_file_permission(ctx: ProbeContext) -> i32 {
+    used(argument(&ctx), ctx.arg(1).unwrap_or_default())
+}
+
+#[kprobe]
+pub(crate) fn kprobe_mmap_file(ctx: ProbeContext) -> i32 {
+    mapped(argument(&ctx), ctx.arg(2).unwrap_or_default())
+}
+
+#[kprobe]
+pub(crate) fn kprobe_file_receive(ctx: ProbeContext) -> i32 {
+    received(argument(&ctx))
+}
+
+/// The first argument.
+#[inline(always)]
+fn argument(ctx: &ProbeContext) -> Object {
+    ctx.arg::<*const c_void>(0).map_or(Object::NONE, Object)
+}
+
+#[inline(always)]
+fn opened(file: Object) -> i32 {
+    let inode = file.follow(&O_FILE_INODE);
+    let key = watched::key(inode);
+    let dentry = file.field(&O_FILE_PATH).follow(&O_PATH_DENTRY);
+    if watched::is_or_becomes(&key, inode, dentry) {
+        let act = if may_write(file) {
+            FileAct::OpenWritable
+        } else {
+            FileAct::Open
+        };
+        let detail = Detail {
+            dentry,
+            ..Detail::NONE
+        };
+        access::note(&key, act, detail);
+    }
+    0
+}
+
+#[inline(always)]
+fn used(file: Object, mask: u32) -> i32 {
+    let key = watched::key(file.follow(&O_FILE_INODE));
+    if watched::contains(&key) {
+        if mask & MAY_WRITE != 0 {
+            access::note(&key, FileAct::Write, Detail::NONE);
+        } else if mask & MAY_READ != 0 {
+            access::note(&key, FileAct::Read, Detail::NONE);
+        }
+    }
+    0
+}
+
+/// `file` is null where memory without a file is mapped, whatever the verifier believes of this
+/// argument: it is only ever read by copying.
+#[inline(always)]
+fn mapped(file: Object, flags: u64) -> i32 {
+    let inode = file.follow(&O_FILE_INODE);
+    if inode.is_none() {
+        return 0;
+    }
+    let key = watched::key(inode);
+    if watched::contains(&key) {
+        // Without PROT_WRITE now, mprotect may add it later: the descriptor decides.
+        let shared = matches!(flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
+        let act = if shared && may_write(file) {
+            FileAct::MapWritable
+        } else {
+            FileAct::Map
+        };
+        access::note(&key, act, Detail::NONE);
+    }
+    0
+}
+
+#[inline(always)]
+fn received(file: Object) -> i32 {
+    let key = watched::key(file.follow(&O_FILE_INODE));
+    if watched::contains(&key) {
+        access::note(&key, FileAct::Receive, Detail::NONE);
+    }
+    0
+}
+
+#[inline(always)]
+fn may_write(file: Object) -> bool {
+    file.read::<u32>(&O_FILE_MODE) & MODE_WRITE != 0
+}

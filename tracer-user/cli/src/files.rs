@@ -1,0 +1,176 @@
+//! `tracer files`: watches model files, and tells who does what to them.
+
+use std::{io, os::unix::ffi::OsStrExt as _, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use tracer_abi::CaptureLevel;
+use tracer_event::{
+    BootNanos, Content, Label, Name, Raw,
+    file::{FilesWatched, PassedOver},
+};
+use tracer_pipeline::{Options, Pipeline, PipelineError};
+use tracer_probe::{features::Host, files::FileSensor, time};
+use tracer_redact::{Engine, Policy};
+
+use crate::{
+    arguments::meant,
+    outcome::Outcome,
+    output::{outputs::Outputs, progress::Progress},
+    profiles::Numbered,
+    signals::StopRequest,
+    trace::{
+        run::{kernel_text, run_key},
+        settings::read_policy,
+    },
+};
+
+/// How long nothing may happen before signals and the deadline are looked at again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Watches until a signal or the duration's end.
+///
+/// # Errors
+/// If the host does not allow it, a folder cannot be watched, or events could not be written.
+pub(crate) fn run(arguments: meant::Files) -> Result<Outcome> {
+    let policy = match &arguments.policy {
+        Some(path) => read_policy(path)?,
+        None => Policy::default(),
+    };
+    if let Some(obstacle) = Host::read().obstacle() {
+        return Err(anyhow!(obstacle).context("cannot watch files"));
+    }
+    let outputs = Outputs::open(&arguments.outputs, false)?;
+    let stop = StopRequest::listen()?;
+    let mut run = Run::start(&arguments, policy, outputs)?;
+    let began = time::BootNanos::now();
+    let deadline = arguments.duration.map(|duration| began.after(duration));
+    while !stop.is_made() && deadline.is_none_or(|deadline| time::BootNanos::now() < deadline) {
+        let left = deadline.map_or(PAUSE, |end| end.since(time::BootNanos::now()));
+        match run.go_on(left.min(PAUSE)) {
+            // Whoever read the events has seen enough.
+            Err(error) if is_closed(&error) => break,
+            done => done?,
+        }
+    }
+    run.finish()
+}
+
+struct Run {
+    sensor: FileSensor,
+    pipeline: Pipeline,
+    outputs: Outputs,
+    /// There are none: what is watched here is files.
+    probes: Numbered,
+}
+
+impl Run {
+    fn start(arguments: &meant::Files, policy: Policy, outputs: Outputs) -> Result<Self> {
+        let progress = Progress::of("looking at the watched folders");
+        let mut sensor = FileSensor::start(arguments.tier).context("cannot watch files")?;
+        for root in &arguments.watch {
+            sensor
+                .watch(root)
+                .with_context(|| format!("cannot watch {}", root.display()))?;
+        }
+        drop(progress);
+        let engine = Engine::new(policy, CaptureLevel::Shape, run_key()?)?;
+        let probes = Numbered(Arc::from(Vec::new()));
+        let options = Options {
+            node: Name::new(&kernel_text("/proc/sys/kernel/hostname")),
+            grant: Name::new("local"),
+            version: Label::new(env!("CARGO_PKG_VERSION")),
+            kernel: Name::new(&kernel_text("/proc/sys/kernel/osrelease")),
+            profiles: Arc::clone(&probes.0),
+            window: Options::WINDOW,
+            limit: Options::LIMIT,
+        };
+        let mut pipeline = Pipeline::new(options, engine);
+        pipeline.push_files_watched(watched(&sensor, &arguments.watch));
+        sensor.find_users();
+        Ok(Self {
+            sensor,
+            pipeline,
+            outputs,
+            probes,
+        })
+    }
+
+    fn go_on(&mut self, timeout: Duration) -> Result<()> {
+        let timeout = if self.pipeline.holds_back() {
+            timeout.min(Options::WINDOW)
+        } else {
+            timeout
+        };
+        self.take(timeout)
+    }
+
+    fn take(&mut self, timeout: Duration) -> Result<()> {
+        for event in self.sensor.next(timeout).context("read what happened")? {
+            self.pipeline.push_file_event(event);
+        }
+        let read = BootNanos(time::BootNanos::now().0);
+        self.pipeline
+            .advance(read, &self.probes, &mut self.outputs)?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Outcome> {
+        for event in self.sensor.sync().context("read what happened")? {
+            self.pipeline.push_file_event(event);
+        }
+        let Self {
+            sensor,
+            pipeline,
+            mut outputs,
+            probes,
+        } = self;
+        drop(sensor);
+        match pipeline.finish(&probes, &mut outputs) {
+            // Whoever read the events has seen enough.
+            Err(PipelineError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            }
+            finished => drop(finished?),
+        }
+        let outcome = if outputs.closing().has_accesses() {
+            Outcome::Something
+        } else {
+            Outcome::Nothing
+        };
+        outputs.finish()?;
+        Ok(outcome)
+    }
+}
+
+fn is_closed(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<PipelineError>(),
+        Some(PipelineError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe
+    )
+}
+
+fn watched(sensor: &FileSensor, roots: &[PathBuf]) -> FilesWatched<Raw<Content>> {
+    let coverage = sensor.coverage();
+    let watching = sensor.watching();
+    FilesWatched {
+        tier: Label::new(coverage.tier.name()),
+        passed_over: sensor
+            .passed_over()
+            .iter()
+            .map(|(tier, why)| PassedOver {
+                tier: Label::new(tier.name()),
+                reason: Raw::new(Content::text(why.as_str())),
+            })
+            .collect(),
+        roots: roots
+            .iter()
+            .map(|root| Raw::new(Content::text(root.as_os_str().as_bytes())))
+            .collect(),
+        files: watching.files as u64,
+        folders: watching.folders as u64,
+        blind_spots: coverage
+            .blind_spots()
+            .into_iter()
+            .map(|spot| Label::new(spot.name()))
+            .collect(),
+    }
+}

@@ -1,0 +1,299 @@
+//! What fanotify tells, beside the programs: names and attributes everywhere, and in the last tier
+//! also opens, and reads and writes that no tracepoint saw.
+
+use std::io;
+
+use tracer_abi::file::FileAct;
+
+use super::{
+    Act, FileAccess, FileEvent, FileLost, FileSensor, Lost, SeenBy, tier::Tier, watch::Means,
+};
+use crate::{process::FileId, sys::fanotify::Notice, time::BootNanos};
+
+/// Buffers of notices that are taken before everything else has its turn again.
+const MOST_READS: usize = 64;
+
+/// What folders and files are marked with.
+pub(super) fn masks(tier: Tier) -> (u64, u64) {
+    let of_files =
+        libc::FAN_MODIFY | libc::FAN_ATTRIB | libc::FAN_CLOSE_WRITE | libc::FAN_DELETE_SELF;
+    let uses = match tier {
+        Tier::Lsm | Tier::Fentry | Tier::Kprobe => 0,
+        Tier::Tracepoint => libc::FAN_OPEN | libc::FAN_ACCESS,
+    };
+    let of_folders = libc::FAN_CREATE
+        | libc::FAN_DELETE
+        | libc::FAN_RENAME
+        | libc::FAN_MOVED_TO
+        | libc::FAN_ONDIR
+        | libc::FAN_EVENT_ON_CHILD;
+    // A new file is told through its folder until it has a mark of its own.
+    (of_folders | of_files | uses, of_files | uses)
+}
+
+/// What happened to names is told before what happened to the file.
+const ORDER: [u64; 9] = [
+    libc::FAN_CREATE,
+    libc::FAN_RENAME,
+    libc::FAN_MOVED_TO,
+    libc::FAN_DELETE,
+    libc::FAN_OPEN,
+    libc::FAN_ACCESS,
+    libc::FAN_MODIFY,
+    libc::FAN_ATTRIB,
+    libc::FAN_CLOSE_WRITE,
+];
+
+impl FileSensor {
+    pub(super) fn take_notices(&mut self) -> io::Result<()> {
+        for _ in 0..MOST_READS {
+            let Some(fanotify) = &mut self.fanotify else {
+                return Ok(());
+            };
+            let notices = fanotify.read()?;
+            if notices.is_empty() {
+                return Ok(());
+            }
+            for notice in notices {
+                self.notice(&notice);
+            }
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let now = BootNanos::now();
+        if notice.mask & libc::FAN_Q_OVERFLOW != 0 {
+            self.ready.push(FileEvent::Lost(FileLost {
+                what: Lost::Notices,
+                count: 1,
+                since: now,
+                until: now,
+            }));
+            return;
+        }
+        let on_folder = notice.mask & libc::FAN_ONDIR != 0;
+        let own = notice.pid == std::process::id();
+        for bit in ORDER {
+            if notice.mask & bit == 0 {
+                continue;
+            }
+            match bit {
+                libc::FAN_CREATE | libc::FAN_MOVED_TO => self.came(notice, bit, now),
+                libc::FAN_RENAME => self.renamed(notice, now),
+                libc::FAN_DELETE => self.unlinked(notice, now),
+                // Listing a folder is no access to a file.
+                _ if on_folder || own => {}
+                libc::FAN_OPEN => self.used(notice, Act::OpenedSomehow, None, now),
+                libc::FAN_ACCESS => self.used(notice, Act::Read, Some(FileAct::Read), now),
+                libc::FAN_MODIFY => self.modified(notice, now),
+                libc::FAN_ATTRIB => self.attributes(notice, now),
+                _ => self.used(notice, Act::ClosedForWriting, None, now),
+            }
+        }
+        if notice.mask & libc::FAN_DELETE_SELF != 0
+            && let Some(file) = self.object(notice)
+        {
+            if self.watch.file(file).is_some() {
+                self.tell(notice, file, Act::Deleted, now);
+            }
+            self.watch.gone(&self.loaded.tables, file);
+        }
+    }
+
+    /// The watched file or folder that a notice is about.
+    fn object(&self, notice: &Notice) -> Option<FileId> {
+        self.watch.by_handle(notice.object.as_ref()?)
+    }
+
+    fn tell(&mut self, notice: &Notice, file: FileId, act: Act, time: BootNanos) {
+        let path = self.watch.file(file).and_then(|file| file.path.clone());
+        let other = None;
+        self.tell_with(
+            notice,
+            FileAccess {
+                time,
+                since: time,
+                actor: None,
+                file,
+                path,
+                other,
+                act,
+                count: 1,
+                extent: None,
+                seen_by: SeenBy::Fanotify,
+            },
+        );
+    }
+
+    fn tell_with(&mut self, notice: &Notice, access: FileAccess) {
+        let actor = self.who.named(notice.pid, &self.loaded.tables.exited);
+        let access = FileAccess { actor, ..access };
+        self.ready.push(FileEvent::Access(Box::new(access)));
+    }
+
+    /// Something is in a folder that was not: made, linked or moved there.
+    fn came(&mut self, notice: &Notice, bit: u64, now: BootNanos) {
+        let Some(entry) = &notice.entry else { return };
+        let means = Means {
+            tables: &self.loaded.tables,
+            fanotify: self.fanotify.as_ref(),
+        };
+        // What is gone again by now was told or not by its other notices.
+        let came = self.watch.came(&means, entry);
+        for file in self.watch.take_fresh() {
+            self.found_new(file, now);
+        }
+        let Ok(Some((file, path, known))) = came else {
+            return;
+        };
+        // A move inside the watched folders has its own notice.
+        if bit == libc::FAN_MOVED_TO && known {
+            return;
+        }
+        let links = self.watch.file(file).map_or(1, |file| file.links);
+        let act = match (bit, known || links > 1) {
+            (libc::FAN_MOVED_TO, _) => Act::Renamed,
+            (_, true) => Act::Linked,
+            (_, false) => Act::Created,
+        };
+        let known_path = self.watch.file(file).and_then(|file| file.path.clone());
+        let other = (known_path.as_ref() != Some(&path)).then_some(path);
+        self.tell_with(
+            notice,
+            FileAccess {
+                time: now,
+                since: now,
+                actor: None,
+                file,
+                path: known_path,
+                other,
+                act,
+                count: 1,
+                extent: None,
+                seen_by: SeenBy::Fanotify,
+            },
+        );
+    }
+
+    /// A file that came with its folder; who made it is not known.
+    fn found_new(&mut self, file: FileId, time: BootNanos) {
+        let path = self.watch.file(file).and_then(|file| file.path.clone());
+        self.ready.push(FileEvent::Access(Box::new(FileAccess {
+            time,
+            since: time,
+            actor: None,
+            file,
+            path,
+            other: None,
+            act: Act::Created,
+            count: 1,
+            extent: None,
+            seen_by: SeenBy::Scan,
+        })));
+    }
+
+    fn renamed(&mut self, notice: &Notice, now: BootNanos) {
+        let Some(file) = self.object(notice) else {
+            return;
+        };
+        let old = notice.old.as_ref().and_then(|old| self.watch.path_of(old));
+        let new = notice.new.as_ref().and_then(|new| self.watch.path_of(new));
+        if let Some(new) = &new {
+            self.watch.renamed(file, new);
+        } else {
+            self.watch.lost_its_path(file);
+        }
+        if self.watch.is_folder(file) {
+            return;
+        }
+        let access = FileAccess {
+            time: now,
+            since: now,
+            actor: None,
+            file,
+            // Out of the watched folders: the inode is watched on, and where it is is not known.
+            path: new,
+            other: old,
+            act: Act::Renamed,
+            count: 1,
+            extent: None,
+            seen_by: SeenBy::Fanotify,
+        };
+        self.tell_with(notice, access);
+    }
+
+    fn unlinked(&mut self, notice: &Notice, now: BootNanos) {
+        let Some(file) = self.object(notice) else {
+            return;
+        };
+        if self.watch.is_folder(file) {
+            return;
+        }
+        let path = notice.entry.as_ref().and_then(|at| self.watch.path_of(at));
+        self.tell_with(
+            notice,
+            FileAccess {
+                time: now,
+                since: now,
+                actor: None,
+                file,
+                path,
+                other: None,
+                act: Act::Unlinked,
+                count: 1,
+                extent: None,
+                seen_by: SeenBy::Fanotify,
+            },
+        );
+    }
+
+    /// An open, read or close; unless the programs have told it.
+    fn used(&mut self, notice: &Notice, act: Act, counted: Option<FileAct>, now: BootNanos) {
+        let Some(file) = self.object(notice) else {
+            return;
+        };
+        if self.watch.file(file).is_none()
+            || counted.is_some_and(|counted| self.has_told(notice.pid, file, counted))
+        {
+            return;
+        }
+        self.tell(notice, file, act, now);
+    }
+
+    fn modified(&mut self, notice: &Notice, now: BootNanos) {
+        let Some(file) = self.object(notice) else {
+            return;
+        };
+        if self.watch.file(file).is_none() {
+            return;
+        }
+        if let Some((before, after)) = self.watch.refresh(file)
+            && after.size < before.size
+        {
+            return self.tell(notice, file, Act::Truncated, now);
+        }
+        if !self.has_told(notice.pid, file, FileAct::Write) {
+            self.tell(notice, file, Act::Written, now);
+        }
+    }
+
+    fn attributes(&mut self, notice: &Notice, now: BootNanos) {
+        let Some(file) = self.object(notice) else {
+            return;
+        };
+        if self.watch.file(file).is_none() {
+            return;
+        }
+        // The number of names is an attribute too: a name outside of the watched folders has come or
+        // gone. One inside has a notice of its own.
+        let act = match self.watch.refresh(file) {
+            Some((before, after)) if after.links > before.links => Act::Linked,
+            Some((before, after)) if after.links < before.links => Act::Unlinked,
+            Some(_) => Act::AttributesChanged,
+            None if self.watch.lost_its_path(file) => return,
+            None => Act::AttributesChanged,
+        };
+        self.tell(notice, file, act, now);
+    }
+}
