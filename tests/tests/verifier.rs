@@ -27,8 +27,6 @@ type Counts = BTreeMap<String, u32>;
 
 const SNAPSHOT: &str = include_str!("../verifier.json");
 const SNAPSHOT_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/verifier.json");
-/// Written by `cargo xtask build-ebpf` beside the object that `tracer-probe` embeds.
-const BUILT_WITH: &str = include_str!("../../target/bpf/tracer-ebpf.json");
 
 /// A tenth of what the kernel allows a program.
 const CEILING: u32 = 100_000;
@@ -146,7 +144,8 @@ fn toolchain() -> Result<String> {
         rustc,
         llvm,
         bpf_linker,
-    } = serde_json::from_str(BUILT_WITH).context("reading what the object was built with")?;
+    } = serde_json::from_str(verifier::BUILT_WITH)
+        .context("reading what the object was built with")?;
     Ok(format!(
         "rustc {rustc}, LLVM {llvm}, bpf-linker {bpf_linker}"
     ))

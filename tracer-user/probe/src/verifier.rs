@@ -3,6 +3,9 @@
 use crate::load::{KernelHalf, LoadError};
 pub use crate::load::{Purpose, Verified};
 
+/// What the object in this library was built with: JSON, as `cargo xtask build-ebpf` wrote it.
+pub const BUILT_WITH: &str = include_str!(concat!(env!("OUT_DIR"), "/tracer-ebpf.json"));
+
 /// Rings that nothing is written to.
 const RING_BYTES: usize = 1 << 20;
 

@@ -4,16 +4,10 @@
 #[repr(C, align(16))]
 struct Aligned<B: ?Sized>(B);
 
-static CALLS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/",
-    env!("TRACER_BPF_OBJECT")
-)));
-static FILES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/",
-    env!("TRACER_FILES_OBJECT")
-)));
+static CALLS: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/tracer-ebpf.o")));
+static FILES: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/tracer-files.o")));
 
 /// The programs that follow calls, as `cargo xtask build-ebpf` wrote them.
 pub(super) static OBJECT: &[u8] = &CALLS.0;
