@@ -94,6 +94,19 @@ pub fn libcxx(cache: &Cache) -> Result<PathBuf> {
 }
 
 /// What a merged-/usr system has before its first package, and where the kernel's file systems go.
+/// Makes a minimal Debian system in `root`, as an installer would: the current stable release, with
+/// nothing but its essential packages.
+///
+/// # Errors
+/// When debootstrap is not there, or the machine's apt knows no Debian mirror.
+pub fn fresh_root(root: &Path) -> Result<()> {
+    run(Command::new("debootstrap")
+        .args(["--variant=minbase", "stable"])
+        .arg(root)
+        .arg(mirror()?))
+    .context("a fresh Debian root is made with debootstrap: `apt-get install debootstrap`")
+}
+
 fn prepare_root(root: &Path) -> Result<()> {
     for folder in [
         "usr/bin",

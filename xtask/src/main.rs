@@ -1,11 +1,12 @@
-//! The project's own build steps: `build-ebpf` compiles the kernel half, `vm` runs tests on other
-//! kernels, `fuzz` feeds the parsers, `bench` measures, `eval` judges, `test` runs every suite.
+//! The project's own build steps: `build-ebpf` compiles the kernel half, `dist` makes a release, `vm` runs
+//! tests on other kernels, `fuzz` feeds the parsers, `bench` measures, `eval` judges, `test` runs every suite.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod bpf;
 mod cargo;
 mod digest;
+mod dist;
 mod eval;
 mod fuzz;
 mod process;
@@ -33,6 +34,8 @@ enum Step {
     Bench(bench::Options),
     /// Compile the BPF programs into target/bpf
     BuildEbpf(bpf::Options),
+    /// Build what users install
+    Dist(dist::Options),
     /// Judge what cannot be tested by a single case
     Eval(eval::Options),
     /// Fuzz everything that reads bytes from outside
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = Workspace::locate().and_then(|workspace| match step {
         Step::Bench(options) => bench::run(&workspace, &options),
         Step::BuildEbpf(options) => bpf::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
+        Step::Dist(options) => dist::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Step::Eval(options) => eval::run(&workspace, &options),
         Step::Fuzz(options) => fuzz::run(&workspace, &options),
         Step::Test(options) => test::run(&workspace, &options),

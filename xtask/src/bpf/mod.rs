@@ -34,7 +34,7 @@ const BINARIES: [&str; 2] = ["tracer-ebpf", "tracer-files"];
 const FLAG_SEPARATOR: &str = "\x1f";
 
 /// What `build-ebpf` can be asked.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Options {
     /// Build even when nothing has changed
     #[arg(long)]

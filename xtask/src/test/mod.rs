@@ -46,7 +46,7 @@ struct Ended {
 
 /// Runs the suites and returns this program's exit status: 0 passed, 1 something failed.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let chosen = chosen(&options.suites)?;
+    let chosen = chosen(options)?;
     let nextest = process::read(Command::new("cargo").args(["nextest", "--version"])).is_ok();
     let runner = Runner {
         workspace,
@@ -75,11 +75,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     })
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Suite>> {
-    if names.is_empty() {
-        return Ok(SUITES.iter().collect());
+fn chosen(options: &Options) -> Result<Vec<&'static Suite>> {
+    if options.suites.is_empty() {
+        let chosen = SUITES.iter().filter(|suite| options.full || !suite.is_long);
+        return Ok(chosen.collect());
     }
-    names
+    options
+        .suites
         .iter()
         .map(|name| {
             SUITES
@@ -171,9 +173,11 @@ impl Runner<'_> {
                 command.current_dir(&self.workspace.root);
                 command
             }
-            Step::Prepare(_) | Step::Check(_) | Step::Tests { .. } | Step::DocumentationTests => {
-                cargo::command(self.workspace)
-            }
+            Step::Prepare(_)
+            | Step::Check(_)
+            | Step::Tests { .. }
+            | Step::LongTests(_)
+            | Step::DocumentationTests => cargo::command(self.workspace),
         };
         command.args(step.arguments(self.nextest, self.full));
         // Tests whose length is a matter of patience read it.
@@ -192,7 +196,10 @@ impl Runner<'_> {
         let is_whole = match step {
             Step::Check(_) => true,
             Step::Xtask(..) => counted == Totals::default(),
-            Step::Prepare(_) | Step::Tests { .. } | Step::DocumentationTests => false,
+            Step::Prepare(_)
+            | Step::Tests { .. }
+            | Step::LongTests(_)
+            | Step::DocumentationTests => false,
         };
         if is_whole && succeeded {
             counted.passed += 1;

@@ -7,6 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
+    /// Whether it runs under `--full` and where it is named, and not in CI.
+    pub(crate) is_long: bool,
     /// What CI grants it.
     pub(crate) share: Duration,
     pub(crate) steps: &'static [Step],
@@ -25,6 +27,9 @@ pub(crate) enum Step {
         /// Whether each test has the machine to itself: those that trace, and count what they see.
         alone: bool,
     },
+    /// As [`Step::Tests`] with the machine to themselves: those that are marked as ignored because
+    /// they take many minutes.
+    LongTests(&'static [&'static str]),
     /// The examples in the documentation, among them those that must not compile.
     DocumentationTests,
     /// Another step of this program; the second list is for `--full`.
@@ -39,6 +44,7 @@ const fn minutes(count: u64) -> Duration {
 pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "build",
+        is_long: false,
         share: minutes(12),
         steps: &[
             Step::Xtask(&["build-ebpf"], &["build-ebpf"]),
@@ -69,6 +75,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "unit",
+        is_long: false,
         share: minutes(8),
         steps: &[
             Step::Tests {
@@ -82,6 +89,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "host",
+        is_long: false,
         share: minutes(10),
         steps: &[Step::Tests {
             selection: &[
@@ -98,6 +106,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "runtimes",
+        is_long: false,
         share: minutes(8),
         steps: &[
             Step::Prepare(&["build", "--package", "tracer-cli"]),
@@ -109,6 +118,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "vm",
+        is_long: false,
         share: minutes(12),
         steps: &[Step::Xtask(
             &["vm", "--kernel", "all"],
@@ -116,7 +126,19 @@ pub(crate) const SUITES: &[Suite] = &[
         )],
     },
     Suite {
+        name: "release",
+        is_long: true,
+        share: minutes(30),
+        steps: &[Step::LongTests(&[
+            "--package",
+            "tracer-tests",
+            "--test",
+            "release",
+        ])],
+    },
+    Suite {
         name: "bench",
+        is_long: false,
         share: minutes(4),
         steps: &[Step::Xtask(&["bench", "--quick"], &["bench"])],
     },
@@ -129,28 +151,42 @@ impl Step {
             Self::Prepare(arguments) | Self::Check(arguments) => arguments.to_vec(),
             Self::Xtask(short, long) => if full { long } else { short }.to_vec(),
             Self::DocumentationTests => vec!["test", "--workspace", "--doc"],
-            Self::Tests { selection, alone } => {
-                let (head, tail): (&[_], &[_]) = match (nextest, alone) {
-                    (true, true) => (&["nextest", "run"], &["--test-threads", "1"]),
-                    (true, false) => (&["nextest", "run"], &[]),
-                    (false, true) => (&["test"], &["--", "--show-output", "--test-threads", "1"]),
-                    (false, false) => (&["test"], &["--", "--show-output"]),
+            Self::Tests {
+                selection,
+                alone: true,
+            } => tests(nextest, selection, ["--test-threads", "1"].as_slice()),
+            Self::Tests {
+                selection,
+                alone: false,
+            } => tests(nextest, selection, &[]),
+            Self::LongTests(selection) => {
+                let only: &[_] = match nextest {
+                    true => &["--run-ignored", "only", "--test-threads", "1"],
+                    false => &["--ignored", "--test-threads", "1"],
                 };
-                // Skips are announced in the output of tests that pass.
-                let shown: &[_] = match nextest {
-                    true => &[
-                        "--no-fail-fast",
-                        "--success-output",
-                        "final",
-                        "--no-tests",
-                        "pass",
-                    ],
-                    false => &["--no-fail-fast"],
-                };
-                [head, selection, shown, tail].concat()
+                tests(nextest, selection, only)
             }
         }
     }
+}
+
+/// Arguments of cargo that run the selected tests, with `tail` for the runner.
+fn tests(nextest: bool, selection: &[&'static str], tail: &[&'static str]) -> Vec<&'static str> {
+    // Skips are announced in the output of tests that pass.
+    let (head, shown): (&[_], &[_]) = match nextest {
+        true => (
+            &["nextest", "run"],
+            &[
+                "--no-fail-fast",
+                "--success-output",
+                "final",
+                "--no-tests",
+                "pass",
+            ],
+        ),
+        false => (&["test"], &["--no-fail-fast", "--", "--show-output"]),
+    };
+    [head, selection, shown, tail].concat()
 }
 
 /// Whether skips are failures and shares are limits, as in CI.

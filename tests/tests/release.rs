@@ -1,0 +1,193 @@
+//! What users install: the same bytes from every folder, and at work in a fresh Debian root without
+//! the source tree. Needs root, BPF and debootstrap, and compiles two releases.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use tracer_event::Body;
+use tracer_tests::{
+    cache::Cache,
+    debian,
+    model::TINY,
+    package::run,
+    requires_root,
+    tracer::Line,
+    workload::{Place, Running, Runtime},
+};
+
+/// Any fixed time will do, as long as both builds are given it.
+const EPOCH: &str = "1790000000";
+
+#[test]
+#[ignore = "compiles two releases and installs one in a fresh Debian root: several minutes"]
+fn a_release_is_the_same_from_every_folder_and_works_in_a_fresh_debian_root() -> Result<()> {
+    requires_root!();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let scratch = tempfile::tempdir()?;
+    let copy = scratch.path().join("another/depth/tracer");
+    copy_sources(&here, &copy)?;
+    let one = release(&here, &scratch.path().join("one"))?;
+    let other = release(&copy, &scratch.path().join("other"))?;
+    let names: Vec<_> = one.iter().filter_map(|path| path.file_name()).collect();
+    ensure!(names.len() == 4, "a release has four files: {names:?}");
+    for (one, other) in one.iter().zip(&other) {
+        assert!(
+            fs::read(one)? == fs::read(other)?,
+            "{} differs between two folders",
+            one.display()
+        );
+    }
+
+    let root = FreshRoot::make(scratch.path().join("root"))?;
+    let (package, tarball) = (with(&one, ".deb")?, with(&one, ".tar.gz")?);
+    let before = root.files()?;
+    fs::copy(package, root.folder.join("tracer.deb"))?;
+    root.run(&["dpkg", "--install", "/tracer.deb"])?;
+    traces(&root, "/usr/bin/tracer")?;
+    root.run(&["dpkg", "--purge", "tracer"])?;
+    assert_eq!(root.files()?, before, "nothing stays behind");
+
+    run(Command::new("tar")
+        .arg("--extract")
+        .arg("--file")
+        .arg(tarball)
+        .arg("--directory")
+        .arg(root.folder.join("opt")))?;
+    let unpacked = with(&list(&root.folder.join("opt"))?, "-linux")?.to_owned();
+    let inside = Path::new("/opt").join(unpacked.file_name().context("it has a name")?);
+    traces(&root, &inside.join("bin/tracer").display().to_string())
+}
+
+/// The installed program follows a real generation that runs outside of the root.
+fn traces(root: &FreshRoot, program: &str) -> Result<()> {
+    let steps = ["--n", "16", "load", "context", "wait", "generate"];
+    let command = Runtime::NodeLlamaCpp.command(&Cache::open()?, TINY, &steps)?;
+    let mut running = Running::start(command, Place::Host)?;
+    running.until_waiting()?;
+    let mut tracer = root.command(&[program, "trace", "--pid", &running.pid().to_string()]);
+    let mut tracer = tracer.args(["--output", "ndjson:/events"]).spawn()?;
+    let events = root.folder.join("events");
+    while !fs::read_to_string(&events)
+        .unwrap_or_default()
+        .contains("agent.attached")
+    {
+        ensure!(tracer.try_wait()?.is_none(), "{program} ended early");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    running.go()?;
+    running.finish()?;
+    ensure!(tracer.wait()?.success(), "{program} failed");
+    let lines = fs::read_to_string(&events)?;
+    let lines: Vec<Line> = lines
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let count =
+        |wanted: fn(&Body<_>) -> bool| lines.iter().filter(|line| wanted(&line.body)).count();
+    assert_eq!(count(|body| matches!(body, Body::ModelLoaded(_))), 1);
+    assert_eq!(count(|body| matches!(body, Body::Request(_))), 1);
+    fs::remove_file(&events).context("cannot remove the events")
+}
+
+/// A Debian system with nothing but its essential packages, which sees the host's processes.
+struct FreshRoot {
+    folder: PathBuf,
+}
+
+impl FreshRoot {
+    fn make(folder: PathBuf) -> Result<Self> {
+        debian::fresh_root(&folder)?;
+        let root = Self { folder };
+        for (kind, place) in [("proc", "proc"), ("sysfs", "sys")] {
+            run(Command::new("mount")
+                .args(["-t", kind, kind])
+                .arg(root.folder.join(place)))?;
+        }
+        Ok(root)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("chroot");
+        command
+            .arg(&self.folder)
+            .args(words)
+            .env("PATH", "/usr/sbin:/usr/bin");
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Result<()> {
+        run(&mut self.command(words))
+    }
+
+    /// Everything below /usr and /etc.
+    fn files(&self) -> Result<BTreeSet<String>> {
+        let output = self.command(&["find", "/usr", "/etc"]).output()?;
+        ensure!(output.status.success(), "find failed");
+        let text = String::from_utf8(output.stdout).context("Debian's names are ASCII")?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+}
+
+impl Drop for FreshRoot {
+    fn drop(&mut self) {
+        for place in ["proc", "sys"] {
+            // Where it fails nothing was mounted.
+            let _ = Command::new("umount").arg(self.folder.join(place)).status();
+        }
+    }
+}
+
+/// The files of a release of the sources in `root`, in the order of their names.
+fn release(root: &Path, out: &Path) -> Result<Vec<PathBuf>> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo)
+        .current_dir(root)
+        .args(["xtask", "dist", "--out"])
+        .arg(out)
+        .env_remove("CARGO_TARGET_DIR")
+        .env("SOURCE_DATE_EPOCH", EPOCH))?;
+    list(out)
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn with<'a>(paths: &'a [PathBuf], ending: &str) -> Result<&'a Path> {
+    let found = paths
+        .iter()
+        .find(|path| path.to_string_lossy().ends_with(ending));
+    found
+        .map(PathBuf::as_path)
+        .with_context(|| format!("no file ends with {ending}: {paths:?}"))
+}
+
+/// Copies what git knows: no build results.
+fn copy_sources(from: &Path, to: &Path) -> Result<()> {
+    let listed: TempDir = tempfile::tempdir()?;
+    let archive = listed.path().join("sources.tar");
+    fs::create_dir_all(to)?;
+    run(Command::new("sh")
+        .current_dir(from)
+        .args([
+            "-c",
+            "git ls-files -z | tar --create --null --files-from=- --file \"$0\"",
+        ])
+        .arg(&archive))?;
+    run(Command::new("tar")
+        .arg("--extract")
+        .arg("--file")
+        .arg(&archive)
+        .arg("--directory")
+        .arg(to))
+}
