@@ -95,3 +95,14 @@ fn what_a_field_reads_is_said_in_plain_words() {
         "2-byte unsigned integer at rdx (argument 3), + 160 behind the pointer there"
     );
 }
+
+/// A seed that is refused at its first line would lead the fuzzer nowhere.
+#[test]
+fn what_the_fuzzer_begins_with_is_read() {
+    let folder = Path::new(FOLDER).join("../../../../tests/fuzz/seeds/profile");
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be read").path();
+        let added = Catalogue::built_in().add_file(&path);
+        added.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
