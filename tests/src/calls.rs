@@ -7,7 +7,7 @@ use serde_json::Value;
 use tracer_event::{Body, Recorded, call::Called};
 
 use crate::{
-    report::Event,
+    report::{Counts, Event},
     tracer::{Trace, Tracing},
     workload::{Place, Running},
 };
@@ -18,7 +18,8 @@ pub type Call = (String, BTreeMap<String, Value>);
 /// Lets text leave: the targets hold no secret.
 const POLICY: &str = "[fields]\ntext = \"keep\"\n";
 
-/// Runs the command traced at level `text` and compares.
+/// Runs the command traced at level `text` and compares: each call's values, and how often each
+/// function ran that the target counts.
 ///
 /// # Errors
 /// Names the first value that was read differently from what the target passed.
@@ -87,11 +88,33 @@ pub fn run(command: Command, profile: &str, level: &str) -> Result<(Vec<Call>, V
     let pid = running.pid();
     let lines = running.finish()?;
     let trace = tracing.interrupt()?;
+    for line in &lines {
+        if let Event::Counts { functions, .. } = &line.event {
+            ensure_counted(functions, &trace)?;
+        }
+    }
     let passed = lines.into_iter().filter_map(|line| match line.event {
         Event::Call { function, values } => Some((function, values)),
         _ => None,
     });
     Ok((passed.collect(), traced(&trace, pid)?))
+}
+
+/// Checks that the histogram of each function holds all of its calls.
+fn ensure_counted(functions: &BTreeMap<String, Counts>, trace: &Trace) -> Result<()> {
+    let operations = trace.operations()?;
+    for (function, counts) in functions {
+        let is_it = |name: &str| name.rsplit('/').next() == Some(function);
+        let histogram = operations.iter().find(|(name, _)| is_it(name));
+        let (_, histogram) = histogram.with_context(|| format!("no histogram of {function}"))?;
+        ensure!(
+            histogram.count == counts.returned,
+            "{function} returned {} times, and {} were counted",
+            counts.returned,
+            histogram.count
+        );
+    }
+    Ok(())
 }
 
 /// A call that is told at its entry and at its return is one.

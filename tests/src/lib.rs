@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod calls;
+pub mod candle;
 pub mod comparison;
 pub mod compile;
 pub mod debian;

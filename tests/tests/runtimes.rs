@@ -5,13 +5,26 @@
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use tracer_tests::{cache::Cache, calls::read_as_passed, python::Passing, requires_root, torch};
+use tracer_tests::{
+    cache::Cache, calls::read_as_passed, candle, python::Passing, requires_root, torch,
+};
 
 /// The profiles that the profile crate's own tests compile.
 const PROFILES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../tracer-user/profile/tests/runtimes"
 );
+
+/// Minutes to compile.
+#[test]
+fn candle_tells_the_tensors_that_it_loads_and_counts_its_layers() -> Result<()> {
+    requires_root!();
+    if env::var_os("TRACER_FULL").is_none() {
+        println!("not run: candle takes minutes to compile; TRACER_FULL=1 runs it");
+        return Ok(());
+    }
+    read_as_passed(candle::command(&Cache::open()?)?, &profile("candle.toml")?)
+}
 
 #[test]
 fn ctranslate2_tells_its_prompts_and_steps() -> Result<()> {
