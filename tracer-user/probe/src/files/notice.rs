@@ -152,10 +152,11 @@ impl FileSensor {
             return;
         }
         let links = self.watch.file(file).map_or(1, |file| file.links);
-        let act = match (bit, known || links > 1) {
-            (libc::FAN_MOVED_TO, _) => Act::Renamed,
-            (_, true) => Act::Linked,
-            (_, false) => Act::Created,
+        // Known or not: the programs may have told its first open before.
+        let act = match bit {
+            libc::FAN_MOVED_TO => Act::Renamed,
+            _ if links > 1 => Act::Linked,
+            _ => Act::Created,
         };
         let known_path = self.watch.file(file).and_then(|file| file.path.clone());
         let other = (known_path.as_ref() != Some(&path)).then_some(path);
