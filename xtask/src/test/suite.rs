@@ -24,6 +24,10 @@ pub(crate) enum Step {
     /// The tests that these arguments select, with cargo-nextest where it is installed.
     Tests {
         selection: &'static [&'static str],
+        /// What chooses the same among the integration tests of the whole workspace, in the words of
+        /// cargo-nextest's filters. The build suite has compiled those; a selection of packages would
+        /// compile what they depend on once more, with fewer features.
+        filter: Option<&'static str>,
         /// Whether each test has the machine to itself: those that trace, and count what they see.
         alone: bool,
     },
@@ -69,6 +73,7 @@ pub(crate) const SUITES: &[Suite] = &[
             ]),
             Step::Tests {
                 selection: &["--package", "xtask", "--test", "reproducible"],
+                filter: Some("binary(reproducible)"),
                 alone: true,
             },
         ],
@@ -80,6 +85,7 @@ pub(crate) const SUITES: &[Suite] = &[
         steps: &[
             Step::Tests {
                 selection: &["--workspace", "--lib", "--bins"],
+                filter: None,
                 alone: false,
             },
             Step::DocumentationTests,
@@ -101,6 +107,7 @@ pub(crate) const SUITES: &[Suite] = &[
                 "--test",
                 "*",
             ],
+            filter: Some("not (package(tracer-tests) or package(xtask))"),
             alone: true,
         }],
     },
@@ -109,9 +116,10 @@ pub(crate) const SUITES: &[Suite] = &[
         is_long: false,
         share: minutes(8),
         steps: &[
-            Step::Prepare(&["build", "--package", "tracer-cli"]),
+            Step::Prepare(&["build", "--workspace", "--all-targets"]),
             Step::Tests {
                 selection: &["--package", "tracer-tests", "--test", "*"],
+                filter: Some("package(tracer-tests)"),
                 alone: true,
             },
         ],
@@ -153,12 +161,21 @@ impl Step {
             Self::DocumentationTests => vec!["test", "--workspace", "--doc"],
             Self::Tests {
                 selection,
-                alone: true,
-            } => tests(nextest, selection, ["--test-threads", "1"].as_slice()),
-            Self::Tests {
-                selection,
-                alone: false,
-            } => tests(nextest, selection, &[]),
+                filter,
+                alone,
+            } => {
+                let tail: &[_] = match alone {
+                    true => &["--test-threads", "1"],
+                    false => &[],
+                };
+                match filter {
+                    Some(filter) if nextest => {
+                        let selection = ["--workspace", "--test", "*", "--filterset", filter];
+                        tests(nextest, &selection, tail)
+                    }
+                    Some(_) | None => tests(nextest, selection, tail),
+                }
+            }
             Self::LongTests(selection) => {
                 let only: &[_] = match nextest {
                     true => &["--run-ignored", "only", "--test-threads", "1"],
