@@ -24,13 +24,16 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Account {
     entries: HashMap<AccessKey, Entry>,
+    /// When the programs last told of each act, by process and file: fanotify knows no start time.
+    told: HashMap<(u32, FileId), Told>,
     losses: HashMap<FileLoss, u64>,
     looked: Option<BootNanos>,
 }
 
+type Told = [Option<Instant>; FileAct::COUNT];
+
 struct Entry {
     counts: [u64; FileAct::COUNT],
-    told: [Option<Instant>; FileAct::COUNT],
     since: u64,
     changed: Instant,
 }
@@ -62,11 +65,14 @@ impl Account {
         let instant = Instant::now();
         let entry = self.entries.entry(key).or_insert(Entry {
             counts: [0; FileAct::COUNT],
-            told: [None; FileAct::COUNT],
             since: now.first,
             changed: instant,
         });
         let since = entry.since;
+        let file = FileId {
+            device: key.device,
+            inode: key.inode,
+        };
         for act in FileAct::ALL {
             let index = act as usize;
             // Read while programs add: never less than before.
@@ -75,17 +81,14 @@ impl Account {
                 continue;
             }
             entry.counts[index] += count;
-            entry.told[index] = Some(instant);
+            self.told.entry((key.pid, file)).or_default()[index] = Some(instant);
             entry.changed = instant;
             entry.since = now.newest;
             let has_pages = matches!(act, FileAct::Read | FileAct::PageIn);
             done.push(Done {
                 pid: key.pid,
                 actor: now.actor,
-                file: FileId {
-                    device: key.device,
-                    inode: key.inode,
-                },
+                file,
                 act,
                 count,
                 since: BootNanos(since),
@@ -116,16 +119,17 @@ impl Account {
             table.remove(key)?;
             self.entries.remove(&key);
         }
+        self.told
+            .retain(|_, told| told.iter().flatten().copied().any(is_recent));
         Ok(())
     }
 
     /// Whether the programs told of such an act of this process a moment ago.
     pub(super) fn has_told(&self, pid: u32, file: FileId, act: FileAct) -> bool {
-        self.entries.iter().any(|(key, entry)| {
-            key.pid == pid
-                && (key.device, key.inode) == (file.device, file.inode)
-                && entry.told[act as usize].is_some_and(|when| when.elapsed() < REMEMBERED)
-        })
+        self.told
+            .get(&(pid, file))
+            .and_then(|told| told[act as usize])
+            .is_some_and(is_recent)
     }
 
     /// What was lost since the last look.
@@ -159,6 +163,10 @@ impl Account {
         }
         Ok(lost)
     }
+}
+
+fn is_recent(told: Instant) -> bool {
+    told.elapsed() < REMEMBERED
 }
 
 /// What a counter stands for.

@@ -14,7 +14,7 @@ mod watch;
 mod who;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io,
     os::fd::AsFd,
@@ -207,12 +207,10 @@ impl FileSensor {
     fn take(&mut self, all: bool) -> io::Result<Vec<FileEvent>> {
         let mut done = Vec::new();
         let mut names = HashMap::new();
-        let mut changed = Vec::new();
+        let mut changed = HashSet::new();
         self.loaded.ring.drain(|record| {
             if let Some((key, folder, name)) = read(record) {
-                if !changed.contains(&key) {
-                    changed.push(key);
-                }
+                changed.insert(key);
                 if folder != FileKey::default() {
                     let file = FileId {
                         device: key.device,

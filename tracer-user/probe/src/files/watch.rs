@@ -48,6 +48,7 @@ pub(super) struct Watched {
 pub(super) struct Watch {
     files: HashMap<FileId, Watched>,
     folders: HashMap<FileId, PathBuf>,
+    folder_handles: HashMap<FileId, Handle>,
     by_handle: HashMap<Handle, FileId>,
     /// Handles of inodes that are gone: notices about them may still come.
     gone: VecDeque<Handle>,
@@ -55,7 +56,7 @@ pub(super) struct Watch {
     masks: (u64, u64),
     /// Files that were found in a folder that had just come, until they are told.
     fresh: Option<Vec<FileId>>,
-    /// Entries that found no room, or lay too deep, since the last look.
+    /// Entries that found no room or could not be looked at, or lay too deep, since the last look.
     pub(super) full: u64,
     pub(super) too_deep: u64,
     /// Why names and notices of a file system are not told, by device.
@@ -71,6 +72,7 @@ pub(super) struct Means<'a> {
 /// Something found in a folder.
 struct Found {
     id: FileId,
+    mount: u64,
     kind: FileType,
     size: u64,
     links: u32,
@@ -206,17 +208,18 @@ impl Watch {
     /// Forgets an inode that is gone.
     pub(super) fn gone(&mut self, tables: &Tables, id: FileId) {
         let _ = tables.watched.remove(key(id));
-        if let Some(file) = self.files.remove(&id)
-            && let Some(handle) = file.handle
-        {
-            self.gone.push_back(handle);
-        }
+        let of_file = self.files.remove(&id).and_then(|file| file.handle);
+        self.gone
+            .extend(of_file.or_else(|| self.folder_handles.remove(&id)));
         while self.gone.len() > MOST_GONE {
             if let Some(handle) = self.gone.pop_front() {
                 self.by_handle.remove(&handle);
             }
         }
-        self.folders.remove(&id);
+        if self.folders.remove(&id).is_some() {
+            // Another folder may get its number.
+            let _ = tables.folders.remove(key(id));
+        }
     }
 
     /// Looks at a file again: its size and number of names, before and now. None if another file is
@@ -315,14 +318,21 @@ impl Watch {
             return Ok(());
         }
         for entry in Dir::read_from(&folder)? {
-            let Ok(entry) = entry else { break };
+            let Ok(entry) = entry else {
+                self.full += 1;
+                break;
+            };
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
             }
-            // What is gone again is no error; what cannot be looked at is passed over, not the rest.
-            let Ok(found) = look(folder.as_fd(), name) else {
-                continue;
+            // What is gone again is no error; what cannot be looked at is counted, and not the rest.
+            let found = match look_in(folder.as_fd(), name, Some(&here)) {
+                Ok(found) => found,
+                Err(error) => {
+                    self.full += u64::from(error.kind() != io::ErrorKind::NotFound);
+                    continue;
+                }
             };
             let inside = path.join(OsStr::from_bytes(name.to_bytes()));
             let done = match found.kind {
@@ -366,7 +376,9 @@ impl Watch {
             means.tables.devices.put(here.id.device, &1)?;
             means.tables.has_folders.put(0, &1)?;
         }
-        self.mark(means, folder, c".", here.id, self.masks.0);
+        let handle = self.mark(means, folder, c".", here.id, self.masks.0);
+        self.folder_handles
+            .extend(handle.map(|handle| (here.id, handle)));
         Ok(())
     }
 
@@ -430,16 +442,24 @@ fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(rustix::fs::CWD, path, flags, Mode::empty())?)
 }
 
-/// What is at a name, or behind a descriptor if that is empty, without following a link and without waiting for a file system to answer.
+/// What is at a name, or behind a descriptor if that is empty, without following a link and without
+/// waiting for a file system to answer.
 fn look(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Found> {
+    look_in(folder, name, None)
+}
+
+/// As [`look`]; what lies on the same mount as `here` lies on its device.
+fn look_in(folder: BorrowedFd<'_>, name: &CStr, here: Option<&Found>) -> io::Result<Found> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC | AtFlags::EMPTY_PATH;
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
     let found: Statx = statx(folder, name, flags, wanted)?;
+    let near = here.filter(|here| here.mount == found.stx_mnt_id);
     Ok(Found {
         id: FileId {
-            device: device(&found),
+            device: near.map_or_else(|| device(&found), |here| here.id.device),
             inode: found.stx_ino,
         },
+        mount: found.stx_mnt_id,
         kind: FileType::from_raw_mode(found.stx_mode.into()),
         size: found.stx_size,
         links: found.stx_nlink,
