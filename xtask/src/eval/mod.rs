@@ -72,6 +72,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let Subject::Redaction(options) = &options.subject;
     let Some(folder) = document::folder(&workspace.root) else {
         println!("../shared/data/redaction is not there: nothing to judge the detectors on");
+        println!("eval: 0 passed, 0 failed, 1 skipped");
         return Ok(ExitCode::SUCCESS);
     };
     let detectors = Detectors::builtin();
