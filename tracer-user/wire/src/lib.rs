@@ -16,6 +16,7 @@
 mod batch;
 mod chain;
 mod claims;
+pub mod enrolment;
 mod frame;
 mod identity;
 mod key;
