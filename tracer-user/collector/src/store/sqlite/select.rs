@@ -1,0 +1,177 @@
+//! Finding records by what they say in the clear.
+
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
+use tracer_wire::{AgentId, Epoch, RecordHash, Sequence, SessionId};
+
+use super::{position, stream, stream_code, time, wall};
+use crate::store::{Cursor, Entry, Place, RecordNumber, Selection, Session, StoreError};
+
+/// What [`entry`] reads.
+const COLUMNS: &str =
+    "r.number, s.agent, s.session, r.stream, r.epoch, r.sequence, r.link, r.first,
+                       r.last, r.events, r.body = 3, r.segment, r.position, r.length";
+
+pub(super) fn entries(
+    index: &Connection,
+    selection: &Selection,
+    from: Cursor,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let Selection {
+        stream,
+        agents,
+        session,
+        from: earliest,
+        to: latest,
+        kinds,
+        models,
+    } = selection;
+    let mut sql = format!("SELECT {COLUMNS} FROM records r JOIN sessions s ON s.id = r.session");
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    let mut given = |value: Box<dyn ToSql>| values.push(value);
+    let longest: i64 = index.query_row("SELECT longest FROM spans", [], |row| row.get(0))?;
+    let (earliest, latest) = (time(*earliest), time(*latest));
+    sql.push_str(" WHERE r.body IN (2, 3) AND s.shredded != 1 AND r.stream = ?");
+    given(Box::new(stream_code(*stream)));
+    sql.push_str(" AND r.first <= ? AND r.last >= ? AND r.first >= ?");
+    given(Box::new(latest));
+    given(Box::new(earliest));
+    given(Box::new(earliest.saturating_sub(longest)));
+    if let Some(agents) = agents {
+        let _ = write!(sql, " AND s.agent IN ({})", marks(agents.len()));
+        agents.iter().for_each(|agent| given(Box::new(agent.0)));
+    }
+    if let Some(session) = session {
+        sql.push_str(" AND s.session = ?");
+        given(Box::new(session.0));
+    }
+    // A gap may have held anything.
+    if !kinds.is_empty() {
+        let _ = write!(
+            sql,
+            " AND (r.body = 3 OR EXISTS (SELECT 1 FROM counts c JOIN kinds k ON k.id = c.kind
+             WHERE c.record = r.number AND k.name IN ({})))",
+            marks(kinds.len())
+        );
+        kinds
+            .iter()
+            .for_each(|kind| given(Box::new(kind.as_str().to_owned())));
+    }
+    if !models.is_empty() {
+        let _ = write!(
+            sql,
+            " AND (r.body = 3 OR r.number IN (SELECT m.record FROM mentions m
+             JOIN models d ON d.id = m.model
+             WHERE d.digest IN ({}) AND m.first BETWEEN ? AND ?))",
+            marks(models.len())
+        );
+        models.iter().for_each(|model| given(Box::new(model.0)));
+        given(Box::new(earliest.saturating_sub(longest)));
+        given(Box::new(latest));
+    }
+    match from {
+        Cursor::Time { after, through } => {
+            sql.push_str(" AND r.number <= ?");
+            given(Box::new(through.0.cast_signed()));
+            if let Some((first, number)) = after {
+                sql.push_str(" AND (r.first, r.number) > (?, ?)");
+                given(Box::new(time(first)));
+                given(Box::new(number.0.cast_signed()));
+            }
+            sql.push_str(" ORDER BY r.first, r.number");
+        }
+        Cursor::Arrival { after } => {
+            sql.push_str(" AND r.number > ? ORDER BY r.number");
+            given(Box::new(after.0.cast_signed()));
+        }
+    }
+    sql.push_str(" LIMIT ?");
+    given(Box::new(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let mut statement = index.prepare_cached(&sql)?;
+    let found = statement.query_map(params_from_iter(values), entry)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn epoch(
+    index: &Connection,
+    agent: AgentId,
+    session: SessionId,
+    epoch: Epoch,
+) -> Result<Option<Entry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM records r JOIN sessions s ON s.id = r.session
+         WHERE s.agent = ? AND s.session = ? AND s.shredded != 1 AND r.epoch = ? AND r.body = 1"
+    );
+    let mut statement = index.prepare_cached(&sql)?;
+    let found = statement.query_row(params![agent.0, session.0, epoch.0], entry);
+    Ok(found.optional()?)
+}
+
+pub(super) fn is_kept(index: &Connection, number: RecordNumber) -> Result<bool, StoreError> {
+    let mut statement = index.prepare_cached(
+        "SELECT 1 FROM records r JOIN sessions s ON s.id = r.session
+         WHERE r.number = ? AND s.shredded != 1",
+    )?;
+    Ok(statement.exists([number.0.cast_signed()])?)
+}
+
+pub(super) fn sessions(index: &Connection) -> Result<Vec<Session>, StoreError> {
+    let mut statement = index.prepare_cached(
+        "SELECT s.agent, s.session, s.stream, s.next, s.link, s.epoch, s.closed, s.began, s.stored,
+         count(r.number),
+         coalesce(sum(CASE r.body WHEN 2 THEN r.events END), 0),
+         coalesce(sum(CASE r.body WHEN 3 THEN r.events END), 0),
+         coalesce(sum(r.body = 3), 0),
+         s.shredded,
+         NOT s.closed AND EXISTS (SELECT 1 FROM sessions later WHERE later.agent = s.agent
+             AND later.stream = s.stream AND later.id > s.id)
+         FROM sessions s LEFT JOIN records r ON r.session = s.id GROUP BY s.id ORDER BY s.id",
+    )?;
+    let found = statement.query_map([], |row| {
+        let number = |column| row.get(column).map(i64::cast_unsigned);
+        Ok(Session {
+            agent: AgentId(row.get(0)?),
+            session: SessionId(row.get(1)?),
+            stream: stream(row, 2)?,
+            position: position(row, 3)?,
+            began: wall(row.get(7)?),
+            stored: wall(row.get(8)?),
+            records: number(9)?,
+            events: number(10)?,
+            lost: number(11)?,
+            gaps: number(12)?,
+            is_shredded: row.get::<_, i64>(13)? != 0,
+            is_cut_off: row.get(14)?,
+        })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn marks(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let number = |column| row.get(column).map(i64::cast_unsigned);
+    let events: Option<i64> = row.get(9)?;
+    Ok(Entry {
+        number: RecordNumber(number(0)?),
+        agent: AgentId(row.get(1)?),
+        session: SessionId(row.get(2)?),
+        stream: stream(row, 3)?,
+        epoch: Epoch(row.get(4)?),
+        sequence: Sequence(number(5)?),
+        link: RecordHash(row.get(6)?),
+        first: wall(row.get(7)?),
+        last: wall(row.get(8)?),
+        events: events.map(i64::cast_unsigned),
+        is_gap: row.get(10)?,
+        place: Place {
+            segment: number(11)?,
+            position: number(12)?,
+            length: row.get(13)?,
+        },
+    })
+}
