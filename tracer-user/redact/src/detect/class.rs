@@ -11,8 +11,6 @@ pub(crate) const BASE64: u8 = 16;
 pub(crate) const SPACE: u8 = 32;
 /// A byte of a character outside ASCII.
 pub(crate) const HIGH: u8 = 64;
-/// What the walk over a text stops at: digits, `@`, and what may begin an encoding.
-pub(crate) const STOP: u8 = 128;
 
 pub(crate) const LETTER: u8 = LOWER | UPPER;
 pub(crate) const ALNUM: u8 = LETTER | DIGIT;
@@ -28,13 +26,12 @@ const fn table() -> [u8; 256] {
         #[expect(clippy::cast_possible_truncation, reason = "the loop ends at 255")]
         let value = byte as u8;
         table[byte] = match value {
-            b'0'..=b'9' => DIGIT | STOP,
+            b'0'..=b'9' => DIGIT,
             b'a'..=b'z' => LOWER,
             b'A'..=b'Z' => UPPER,
             b'_' | b'-' => JOINER,
             b'+' | b'/' | b'=' => BASE64,
             b' ' | b'\t' | b'\r' | b'\n' => SPACE,
-            b'@' | b':' => STOP,
             0x80.. => HIGH,
             _ => 0,
         };
@@ -49,6 +46,12 @@ pub(crate) fn is(byte: u8, classes: u8) -> bool {
     TABLE[usize::from(byte)] & classes != 0
 }
 
+/// Which of the classes the byte is in.
+#[inline]
+pub(crate) fn of(byte: u8, classes: u8) -> u8 {
+    TABLE[usize::from(byte)] & classes
+}
+
 /// Whether there is a byte at this place, and it is in one of the classes.
 #[inline]
 pub(crate) fn at(text: &[u8], place: usize, classes: u8) -> bool {
@@ -59,6 +62,21 @@ pub(crate) fn at(text: &[u8], place: usize, classes: u8) -> bool {
 #[inline]
 pub(crate) fn before(text: &[u8], place: usize, classes: u8) -> bool {
     place > 0 && at(text, place - 1, classes)
+}
+
+/// Where the first digit, `:` or `@` is: what the walk over a text stops at.
+#[inline]
+pub(crate) fn first_stop(text: &[u8]) -> Option<usize> {
+    // `:` follows `9`. Whole chunks are compared at once.
+    const CHUNK: usize = 16;
+    let is_stop = |byte: u8| (byte.wrapping_sub(b'0') <= 10) | (byte == b'@');
+    let skipped = text
+        .chunks_exact(CHUNK)
+        .take_while(|chunk| !chunk.iter().fold(false, |any, byte| any | is_stop(*byte)))
+        .count()
+        * CHUNK;
+    let step = text[skipped..].iter().position(|byte| is_stop(*byte))?;
+    Some(skipped + step)
 }
 
 /// Where the run of these classes that begins at `from` ends.

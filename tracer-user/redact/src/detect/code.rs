@@ -1,7 +1,7 @@
 //! Identifiers that mix letters and digits: tax codes, passports, plates, health and driving
 //! numbers. A word nearby, a check, or nothing else around must vouch for them.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use super::{
     checksum::weighted,
@@ -19,11 +19,21 @@ struct Code {
     name: &'static str,
     kind: Kind,
     /// Letters as `A`, digits as `9`, either as `X`; alternatives are separated by `|`.
-    shape: &'static str,
-    /// A bit for each length that a shape has: most codes are ruled out by it.
-    lengths: u32,
+    shapes: [Shape; MAX_SHAPES],
     holds: fn(&[u8]) -> bool,
     vouched_by: Vouch,
+}
+
+/// The most shapes that one identifier has.
+const MAX_SHAPES: usize = 10;
+
+/// A shape, a bit for each place.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// 0 where there is no shape.
+    length: usize,
+    digits: u32,
+    letters: u32,
 }
 
 /// What must vouch for a code.
@@ -47,26 +57,38 @@ const fn code(
     Code {
         name,
         kind,
-        shape,
-        lengths: lengths(shape),
+        shapes: shapes(shape),
         holds,
         vouched_by,
     }
 }
 
-const fn lengths(shapes: &str) -> u32 {
-    let bytes = shapes.as_bytes();
-    let (mut lengths, mut length, mut place) = (0, 0, 0);
-    while place <= bytes.len() {
-        if place == bytes.len() || bytes[place] == b'|' {
-            lengths |= 1 << length;
-            length = 0;
-        } else {
-            length += 1;
+const fn shapes(text: &str) -> [Shape; MAX_SHAPES] {
+    const NONE: Shape = Shape {
+        length: 0,
+        digits: 0,
+        letters: 0,
+    };
+    let bytes = text.as_bytes();
+    let mut shapes = [NONE; MAX_SHAPES];
+    let (mut shape, mut place) = (0, 0);
+    while place < bytes.len() {
+        let bit = 1 << shapes[shape].length;
+        match bytes[place] {
+            b'|' => {
+                shape += 1;
+                place += 1;
+                continue;
+            }
+            b'A' => shapes[shape].letters |= bit,
+            b'9' => shapes[shape].digits |= bit,
+            b'X' => {}
+            _ => panic!("a shape has A, 9 and X"),
         }
+        shapes[shape].length += 1;
         place += 1;
     }
-    lengths
+    shapes
 }
 
 use Vouch::{Itself, Word, WordOrAlone};
@@ -78,7 +100,7 @@ static CODES: &[Code] = &[
     code("es-cif", NationalId, "A9999999X", WordOrAlone, |c| { let d = values(&c[1..8]); let s: u32 = d.iter().enumerate().map(|(i, x)| if i % 2 == 0 { let y = u32::from(*x) * 2; y / 10 + y % 10 } else { u32::from(*x) }).sum(); let k = (10 - s % 10) % 10; c[8] == b'0' + k as u8 || c[8] == b"JABCDEFGHI"[k as usize] }),
     code("it-codice-fiscale", NationalId, "AAAAAA99A99A999A", Itself, it_codice_fiscale),
     code("it-driving-licence", DrivingLicence, "AA9999999A|A9A99A999A", WordOrAlone, |c| c[1] != b'1' || c[0] == b'U'),
-    code("fi-hetu", NationalId, "999999A999X|999999-999X", Itself, fi_hetu),
+    code("fi-hetu", NationalId, "999999A999X", Itself, fi_hetu),
     code("uk-nino", NationalId, "AA999999A", Itself, |c| !b"DFIQUV".contains(&c[0]) && !b"DFIOQUV".contains(&c[1]) && !matches!(&c[..2], b"BG" | b"GB" | b"NK" | b"KN" | b"TN" | b"NT" | b"ZZ") && matches!(c[8], b'A'..=b'D')),
     code("uk-driving-licence", DrivingLicence, "XXXXX999999XXXXX|XXXXX999999XXXXXXX|XXXXX999999XX9AA", Itself, |c| { let name = c[..5].iter().take_while(|b| b.is_ascii_uppercase()).count(); name > 0 && c[name..5].iter().all(|b| *b == b'9') && { let d = values(&c[5..11]); matches!(d[1] * 10 + d[2], 1..=12 | 51..=62) && (1..=31).contains(&(d[3] * 10 + d[4])) } && c[11..13].iter().all(u8::is_ascii_alphanumeric) && c[14..].iter().all(u8::is_ascii_uppercase) }),
     code("uk-passport", Passport, "AA9999999|999999999", WordOrAlone, |c| c[0].is_ascii_uppercase()),
@@ -87,7 +109,7 @@ static CODES: &[Code] = &[
     code("de-social-security", NationalId, "99999999A999", Itself, de_social_security),
     code("de-passport", Passport, "AXXXXXXX9|AXXXXXXXX", WordOrAlone, |c| c.len() == 9 && b"CFGHJKLMNPRTVWXYZ".contains(&c[0]) && mrz(&c[..8]) == c[8]),
     code("de-health-insurance", HealthId, "A999999999", WordOrAlone, |c| { let l = c[0] - b'A' + 1; let d = [&[l / 10, l % 10], &values(&c[1..9])[..]].concat(); let s: u32 = d.iter().enumerate().map(|(i, x)| { let p = u32::from(*x) * if i % 2 == 0 { 1 } else { 2 }; p / 10 + p % 10 }).sum(); s % 10 == u32::from(c[9] - b'0') }),
-    code("fr-nir-corsica", NationalId, "999992A99999999|999999A99999999", WordOrAlone, |c| matches!(c[6], b'A' | b'B')),
+    code("fr-nir-corsica", NationalId, "999999A99999999", WordOrAlone, |c| matches!(c[6], b'A' | b'B')),
     code("ie-pps", NationalId, "9999999A|9999999AA", WordOrAlone, |c| { let d = values(&c[..7]); let extra = match c.get(8) { Some(b'W') | None => 0, Some(l) => u32::from(l - b'A' + 1) * 9 }; let s = (weighted(&d, &[8, 7, 6, 5, 4, 3, 2]) + extra) % 23; c[7] == if s == 0 { b'W' } else { b'@' + s as u8 } }),
     code("sg-nric", NationalId, "A9999999A", WordOrAlone, sg_nric),
     code("sg-uen", NationalId, "99999999A|999999999A|A99AA9999A", WordOrAlone, |c| c.len() < 10 || matches!(c[0], b'R' | b'S' | b'T') || (c[0].is_ascii_digit() && (18..=20).contains(&((c[0] - b'0') * 10 + c[1] - b'0')))),
@@ -193,7 +215,8 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
         }
     }
     let whole = starts;
-    for start in [whole, token.start] {
+    let alone = (whole != token.start).then_some(token.start);
+    for start in iter::once(whole).chain(alone) {
         for end in ends[..count].iter().rev() {
             let range = start..*end;
             if let Some(code) = classify(context, &range, glued) {
@@ -258,19 +281,20 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
         count += 1;
     }
     let characters = &characters[..count];
-    if !(5..=18).contains(&count)
-        || !characters.iter().any(u8::is_ascii_digit)
-        || (glued && !separated)
-    {
+    let (mut digits, mut letters) = (0_u32, 0_u32);
+    for (place, byte) in characters.iter().enumerate() {
+        digits |= u32::from(class::is(*byte, DIGIT)) << place;
+        letters |= u32::from(class::is(*byte, LETTER)) << place;
+    }
+    if !(5..=18).contains(&count) || digits == 0 || letters == 0 || (glued && !separated) {
         return None;
     }
-    let has_letter = characters.iter().any(u8::is_ascii_uppercase);
     let is_alone = context.is_alone(range.start, range.end);
-    if !has_letter {
-        return None;
-    }
+    let has_shape = |shape: &Shape| {
+        shape.length == count && shape.digits & !digits == 0 && shape.letters & !letters == 0
+    };
     CODES.iter().find(|code| {
-        if code.lengths >> count & 1 == 0 || !has_shape(characters, code.shape) {
+        if !code.shapes.iter().any(has_shape) {
             return false;
         }
         let topics: &[Topic] = match code.kind {
@@ -289,31 +313,6 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
                 Word => context.is_about(range.start, range.end, topics),
             }
     })
-}
-
-/// Whether one of the shapes, which `|` separates, is that of the characters.
-fn has_shape(characters: &[u8], shapes: &str) -> bool {
-    let mut rest = shapes.as_bytes();
-    loop {
-        let mut fits = true;
-        let mut place = 0;
-        while place < rest.len() && rest[place] != b'|' {
-            fits &= characters.get(place).is_some_and(|byte| match rest[place] {
-                b'A' => class::is(*byte, LETTER),
-                b'9' => class::is(*byte, DIGIT),
-                b'X' => class::is(*byte, ALNUM),
-                other => other == *byte,
-            });
-            place += 1;
-        }
-        if fits && place == characters.len() {
-            return true;
-        }
-        if place == rest.len() {
-            return false;
-        }
-        rest = &rest[place + 1..];
-    }
 }
 
 fn values(digits: &[u8]) -> Vec<u8> {

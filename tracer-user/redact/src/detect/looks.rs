@@ -7,50 +7,49 @@ use super::class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER};
 /// Whether letters and digits, capitals and small letters are mixed as nobody writes words.
 pub(crate) fn looks_random(value: &[u8]) -> bool {
     let length = value.len();
-    let digits = value.iter().filter(|byte| class::is(**byte, DIGIT)).count();
-    let letters = value
-        .iter()
-        .filter(|byte| class::is(**byte, LETTER))
-        .count();
-    let kind = |byte: u8| match byte {
-        byte if class::is(byte, DIGIT) => 0,
-        byte if class::is(byte, LOWER) => 1,
-        byte if class::is(byte, UPPER) => 2,
-        _ => 3,
-    };
-    let turns = value
-        .windows(2)
-        .filter(|pair| kind(pair[0]) != kind(pair[1]))
-        .count();
-    let symbols = length - digits - letters;
-    if is_path(value) || is_dotted_name(value) || is_identifier(value) {
-        return false;
+    let (mut digits, mut letters, mut turns) = (0, 0, 0);
+    let mut last = value.first().map_or(0, |byte| class::of(*byte, ALNUM));
+    for byte in value {
+        let class = class::of(*byte, ALNUM);
+        digits += usize::from(class == DIGIT);
+        letters += usize::from(class & LETTER != 0);
+        turns += usize::from(class != last);
+        last = class;
     }
+    let symbols = length - digits - letters;
     let is_balanced = digits * 6 >= length && letters * 6 >= length && symbols * 4 <= length;
     let is_turning = digits > 0 && turns * 4 >= length && symbols * 4 <= length;
     let is_long = length >= 20 && turns * 5 >= length && digits > 0;
-    let is_hex = length >= 16 && digits >= 3 && value.iter().all(u8::is_ascii_hexdigit);
-    let is_very_long = length >= 24
-        && symbols * 8 <= length
-        && !value.windows(2).any(|pair| pair == b"--")
-        && (turns * 4 >= length || distinct(value) >= 20);
-    let is_odd = symbols * 4 > length
-        && length >= 12
-        && letters > 0
-        && distinct(value) >= 10
-        && has_kinds(value, 2)
-        && !value
-            .iter()
-            .all(|b| class::is(*b, ALNUM | JOINER) || b"./:".contains(b));
-    is_balanced || is_turning || is_long || is_hex || is_very_long || is_odd
+    let is_hex =
+        || length >= 16 && digits >= 3 && symbols == 0 && value.iter().all(u8::is_ascii_hexdigit);
+    let is_very_long = || {
+        length >= 24
+            && symbols * 8 <= length
+            && (turns * 4 >= length || distinct(value) >= 20)
+            && !value.windows(2).any(|pair| pair == b"--")
+    };
+    let is_odd = || {
+        symbols * 4 > length
+            && length >= 12
+            && letters > 0
+            && distinct(value) >= 10
+            && has_kinds(value, 2)
+            && !value
+                .iter()
+                .all(|b| class::is(*b, ALNUM | JOINER) || b"./:".contains(b))
+    };
+    (is_balanced || is_turning || is_long || is_hex() || is_very_long() || is_odd())
+        && !is_path(value)
+        && !is_dotted_name(value)
+        && !is_identifier(value)
 }
 
-fn distinct(value: &[u8]) -> usize {
-    let mut seen = [false; 256];
+fn distinct(value: &[u8]) -> u32 {
+    let mut seen = [0_u128; 2];
     for byte in value {
-        seen[usize::from(*byte)] = true;
+        seen[usize::from(*byte >> 7)] |= 1 << (*byte & 127);
     }
-    seen.iter().filter(|seen| **seen).count()
+    seen[0].count_ones() + seen[1].count_ones()
 }
 
 /// What stands where a secret would: nothing, a variable, a template, a row of the same letter.

@@ -1,7 +1,7 @@
 //! Finds what should not leave: credentials, personal data, places.
 //!
 //! A text is scanned as it stands and as its *shadows*: decoded copies whose every byte knows
-//! where it came from. Words found by one automaton say where a rule's pattern is tried; numbers,
+//! where it came from. Words, all found in one pass, say where a rule's pattern is tried; numbers,
 //! addresses and codes are recognised by their shape in one walk. A finding always lies on the
 //! original bytes.
 //!
@@ -23,6 +23,7 @@ mod colon;
 mod command;
 mod crypto;
 mod email;
+mod finder;
 mod hit;
 mod iban;
 mod kind;
@@ -198,7 +199,7 @@ impl Detectors {
     }
 
     /// The number of matches when every rule is tried on its own, everywhere: what the shared
-    /// automaton is measured against.
+    /// search for words is measured against.
     #[doc(hidden)]
     #[must_use]
     pub fn scan_rule_by_rule(&self, text: &[u8]) -> usize {

@@ -142,12 +142,6 @@ pub enum RuleError {
         /// The rule.
         rule: String,
     },
-    /// The words are too many for one automaton.
-    #[error("the rules have too many keywords: {source}")]
-    Words {
-        /// The reason.
-        source: aho_corasick::BuildError,
-    },
     /// More rules than can be numbered.
     #[error("a policy may have at most 1000 rules of its own")]
     TooMany,
@@ -163,7 +157,7 @@ impl RuleError {
             | Self::Example { rule, .. }
             | Self::CounterExample { rule, .. }
             | Self::NoExample { rule } => Some(rule),
-            Self::Words { .. } | Self::TooMany => None,
+            Self::TooMany => None,
         }
     }
 }
@@ -202,7 +196,7 @@ pub(crate) fn compile(rules: Vec<OwnRule>) -> Result<Detectors, RuleError> {
                 .map(|word| (word.as_str(), Role::Around(place))),
         );
     }
-    let words = Words::new(words).map_err(|source| RuleError::Words { source })?;
+    let words = Words::new(words);
     let own = rules.iter().map(compile_one).collect::<Result<_, _>>()?;
     let detectors = Detectors {
         words,

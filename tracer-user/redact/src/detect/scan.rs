@@ -8,7 +8,7 @@ use std::{
 use super::{
     Detectors, Finding, Limits, RuleId, ScanError, address, armour, assignment, bare,
     believe::Strength,
-    class::{self, ALNUM, JOINER, LETTER, STOP, WORD},
+    class::{self, ALNUM, JOINER, LETTER, WORD},
     code, colon,
     colon::Colon,
     command, crypto, email,
@@ -399,7 +399,7 @@ fn birth(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits
 fn shapes(context: &Context<'_>, hits: &mut Hits) {
     let text = context.text;
     let mut place = 0;
-    while let Some(step) = text[place..].iter().position(|byte| class::is(*byte, STOP)) {
+    while let Some(step) = class::first_stop(&text[place..]) {
         place += step;
         let next = match text[place] {
             b'0'..=b'9' => digit(context, place, hits),

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
-use super::class::{self, LETTER, LOWER, UPPER, WORD};
+use super::{
+    class::{self, LETTER, LOWER, UPPER, WORD},
+    finder::Finder,
+};
 
 /// What a number near a word may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,20 +82,15 @@ pub(crate) struct Hit {
     word: u32,
 }
 
-/// All words in one automaton.
+/// All words, found together.
 pub(crate) struct Words {
-    automaton: AhoCorasick,
+    finder: Finder,
     roles: Vec<Vec<Role>>,
 }
 
 impl Words {
-    /// An automaton for these words, in either case.
-    ///
-    /// # Errors
-    /// If there are too many of them for the automaton.
-    pub(crate) fn new<'w>(
-        words: impl IntoIterator<Item = (&'w str, Role)>,
-    ) -> Result<Self, aho_corasick::BuildError> {
+    /// These words, in either case.
+    pub(crate) fn new<'w>(words: impl IntoIterator<Item = (&'w str, Role)>) -> Self {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut list = Vec::new();
         let mut roles: Vec<Vec<Role>> = Vec::new();
@@ -107,21 +103,21 @@ impl Words {
             });
             roles[place].push(role);
         }
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(&list)?;
-        Ok(Self { automaton, roles })
+        Self {
+            finder: Finder::new(&list),
+            roles,
+        }
     }
 
     /// Appends every word found, in order.
     pub(crate) fn find(&self, text: &[u8], hits: &mut Vec<Hit>) {
-        hits.extend(self.automaton.find_iter(text).map(|found| Hit {
-            start: found.start(),
-            end: found.end(),
-            word: found.pattern().as_u32(),
-        }));
+        self.finder.find(text, |found| {
+            hits.push(Hit {
+                start: found.start,
+                end: found.end,
+                word: found.place,
+            });
+        });
     }
 
     /// Why the word is looked for.

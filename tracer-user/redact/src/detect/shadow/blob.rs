@@ -87,10 +87,13 @@ fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
 
 /// Base64 of either alphabet, also over long lines: as far as its lines decode to text.
 fn base64(text: &[u8], start: usize) -> Option<(usize, Vec<u8>)> {
+    if !begins_like_text(text, start) {
+        return None;
+    }
     let mut decoded = Vec::new();
     let mut end = start;
     loop {
-        let line = line(text, end, &mut decoded)?;
+        let line = line(text, end, &mut decoded);
         let is_first = end == start;
         if !line.is_text {
             break;
@@ -105,7 +108,7 @@ fn base64(text: &[u8], start: usize) -> Option<(usize, Vec<u8>)> {
         // Lines are wrapped at whole groups of four.
         let goes_on = next > end
             && line.length >= 48
-            && line.length % 4 == 0
+            && line.length.is_multiple_of(4)
             && text.get(next).is_some_and(|byte| sextet(*byte).is_some());
         if !goes_on {
             break;
@@ -126,6 +129,34 @@ fn base64(text: &[u8], start: usize) -> Option<(usize, Vec<u8>)> {
     (decoded.len() >= SAMPLE).then_some((end - start, decoded))
 }
 
+/// Whether the first decoded bytes can be text: few words of a language pass.
+fn begins_like_text(text: &[u8], start: usize) -> bool {
+    let Some(run) = text.get(start..start + SAMPLE / 3 * 4) else {
+        return false;
+    };
+    // A sextet has the upper six bits of every third byte. Text begins with a printable byte, a
+    // tab, a line's end or the first byte of a longer character; it goes on with any but control
+    // characters, or with the zero of UTF-16.
+    let is_lead = |byte: u8| matches!(SEXTETS[usize::from(byte)], 2 | 3 | 8..32 | 48..62);
+    let goes_on = |byte: u8| matches!(SEXTETS[usize::from(byte)], 0 | 2 | 3 | 8..64);
+    if !is_lead(run[0]) || !goes_on(run[4]) || !goes_on(run[8]) {
+        return false;
+    }
+    let mut sample = [0; SAMPLE];
+    for (bytes, four) in sample.chunks_exact_mut(3).zip(run.chunks_exact(4)) {
+        let mut bits = 0;
+        for character in four {
+            let sextet = SEXTETS[usize::from(*character)];
+            if sextet == NO_SEXTET {
+                return false;
+            }
+            bits = bits << 6 | u32::from(sextet);
+        }
+        bytes.copy_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    is_text(&sample)
+}
+
 /// A decoded line of base64.
 struct Line {
     end: usize,
@@ -135,7 +166,7 @@ struct Line {
 }
 
 /// Decodes one line behind what is decoded already; what is no text is taken back.
-fn line(text: &[u8], start: usize, decoded: &mut Vec<u8>) -> Option<Line> {
+fn line(text: &[u8], start: usize, decoded: &mut Vec<u8>) -> Line {
     let before = decoded.len();
     let (mut bits, mut count) = (0_u32, 0);
     let mut end = start;
@@ -146,9 +177,6 @@ fn line(text: &[u8], start: usize, decoded: &mut Vec<u8>) -> Option<Line> {
         if count >= 8 {
             count -= 8;
             decoded.push((bits >> count & 0xFF) as u8);
-            if before == 0 && decoded.len() == SAMPLE && !is_text(decoded) {
-                return None;
-            }
         }
     }
     let length = end - start;
@@ -168,23 +196,38 @@ fn line(text: &[u8], start: usize, decoded: &mut Vec<u8>) -> Option<Line> {
     if !is_text {
         decoded.truncate(before);
     }
-    Some(Line {
+    Line {
         end: end + padding,
         length,
         is_text,
-    })
+    }
 }
 
 fn sextet(byte: u8) -> Option<u32> {
-    let value = match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' | b'-' => 62,
-        b'/' | b'_' => 63,
-        _ => return None,
-    };
-    Some(u32::from(value))
+    let sextet = SEXTETS[usize::from(byte)];
+    (sextet != NO_SEXTET).then_some(u32::from(sextet))
+}
+
+const NO_SEXTET: u8 = 0xFF;
+
+/// What each character of base64 stands for, in either alphabet.
+static SEXTETS: [u8; 256] = sextets();
+
+const fn sextets() -> [u8; 256] {
+    let mut sextets = [NO_SEXTET; 256];
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut value = 0;
+    while value < alphabet.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "there are 62 of them")]
+        let sextet = value as u8;
+        sextets[alphabet[value] as usize] = sextet;
+        value += 1;
+    }
+    sextets[b'+' as usize] = 62;
+    sextets[b'-' as usize] = 62;
+    sextets[b'/' as usize] = 63;
+    sextets[b'_' as usize] = 63;
+    sextets
 }
 
 fn collect(bytes: impl Iterator<Item = u8>, length: usize) -> Option<Vec<u8>> {

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     fn words() -> Words {
-        Words::new([]).expect("no words are few enough")
+        Words::new([])
     }
 
     fn decoded_text(text: &str) -> Option<String> {
