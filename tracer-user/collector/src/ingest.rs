@@ -10,5 +10,6 @@ mod conversation;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use committer::now;
 pub use committer::{Answer, Committer, Committing, Job};
 pub use conversation::{Conversation, ConversationError, Request};

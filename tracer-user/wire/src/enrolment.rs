@@ -109,12 +109,7 @@ const MAX_ADDRESS: usize = 272;
 
 impl fmt::Display for EnrolmentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut to = Writer::default();
-        to.bytes(&self.authority);
-        to.u64(self.expires.0);
-        to.bytes(&self.secret.0);
-        to.sized(self.collector.as_bytes());
-        write!(f, "{TOKEN}{}", BASE64_URL_SAFE_NO_PAD.encode(to.finish()))
+        write!(f, "{TOKEN}{}", self.encode())
     }
 }
 
@@ -131,6 +126,15 @@ impl FromStr for EnrolmentToken {
 }
 
 impl EnrolmentToken {
+    fn encode(&self) -> String {
+        let mut to = Writer::default();
+        to.bytes(&self.authority);
+        to.u64(self.expires.0);
+        to.bytes(&self.secret.0);
+        to.sized(self.collector.as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(to.finish())
+    }
+
     fn decode(bytes: &[u8]) -> Result<Self, FormError> {
         let mut from = Reader::new(bytes);
         let token = Self {
@@ -146,6 +150,31 @@ impl EnrolmentToken {
         };
         from.end("a token")?;
         Ok(token)
+    }
+}
+
+/// What lets somebody query a collector: the same things, for as long as it is good. As text it is
+/// `tracer-reader-1.` and URL-safe base64 without padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderToken(pub EnrolmentToken);
+
+const READER_TOKEN: &str = "tracer-reader-1.";
+
+impl fmt::Display for ReaderToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{READER_TOKEN}{}", self.0.encode())
+    }
+}
+
+impl FromStr for ReaderToken {
+    type Err = ParseIdentityError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "a reader's token as tracer-reader-1. and base64";
+        let error = ParseIdentityError { expected };
+        let encoded = text.trim().strip_prefix(READER_TOKEN).ok_or(error)?;
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| error)?;
+        EnrolmentToken::decode(&bytes).map(Self).map_err(|_| error)
     }
 }
 
@@ -388,6 +417,15 @@ mod tests {
         ] {
             assert!(wrong.parse::<EnrolmentToken>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_token_for_one_thing_is_none_for_another() {
+        let token = ReaderToken(token());
+        let text = token.to_string();
+        assert_eq!(text.parse().as_ref(), Ok(&token));
+        assert!(text.parse::<EnrolmentToken>().is_err());
+        assert!(token.0.to_string().parse::<ReaderToken>().is_err());
     }
 
     #[test]

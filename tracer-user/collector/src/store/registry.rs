@@ -77,7 +77,7 @@ impl TokenPurpose {
 
 impl fmt::Display for TokenPurpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
+        f.pad(self.code())
     }
 }
 

@@ -9,7 +9,8 @@ mod retention;
 mod select;
 
 use std::{
-    fs::{self, File},
+    fs::{DirBuilder, File},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -48,7 +49,9 @@ impl SqliteStore {
     /// # Errors
     /// If the folder cannot be used, is in use, or holds a store of another version.
     pub fn open(folder: &Path, segment: u64) -> Result<Self, StoreError> {
-        fs::create_dir_all(folder).map_err(disk("create", folder))?;
+        let mut builder = DirBuilder::new();
+        let created = builder.recursive(true).mode(0o700).create(folder);
+        created.map_err(disk("create", folder))?;
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(disk("create", &path))?;
         lock.try_lock()

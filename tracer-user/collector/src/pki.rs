@@ -1,0 +1,485 @@
+//! The embedded authority: issues certificates to agents and to the collector itself.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
+};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SanType,
+    SerialNumber, SignatureAlgorithm,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use time::OffsetDateTime;
+use tracer_event::WallNanos;
+use tracer_wire::{
+    AgentId,
+    enrolment::{AgentUri, TrustDomain},
+};
+use x509_cert::{
+    der::{Decode as _, Encode as _, oid::ObjectIdentifier},
+    request::CertReq,
+};
+
+/// How far clocks of agents may be behind.
+const SKEW: Duration = Duration::from_mins(5);
+/// How long the authority's own certificate is good.
+const AUTHORITY_LASTS: Duration = Duration::from_hours(24 * 3653);
+
+/// Signs certificates of one trust domain.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    pem: String,
+    trust_domain: TrustDomain,
+}
+
+/// A certificate that was issued.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// PEM.
+    pub pem: String,
+    /// DER.
+    pub der: CertificateDer<'static>,
+    /// Until when it is good.
+    pub until: WallNanos,
+}
+
+/// A certificate could not be made, or a request is none.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// The library refused.
+    #[error("no certificate could be made")]
+    Certificate(#[from] rcgen::Error),
+    /// A file.
+    #[error("cannot {attempt} {}", path.display())]
+    File {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that holds something else.
+    #[error("{} holds no {what} in PEM", path.display())]
+    NotPem {
+        /// What it should hold.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+    },
+    /// The key and the certificate do not belong together.
+    #[error("{} is not the certificate of the key beside it", .0.display())]
+    OtherKey(PathBuf),
+    /// A request has not the form of one.
+    #[error("the certificate request is none: {0}")]
+    Request(&'static str),
+}
+
+const CERTIFICATE: &str = "authority.pem";
+const KEY: &str = "authority.key";
+
+impl Authority {
+    /// A new one, kept in a folder.
+    ///
+    /// # Errors
+    /// If there is one, or it cannot be written.
+    pub fn create(
+        folder: &Path,
+        trust_domain: TrustDomain,
+        now: WallNanos,
+    ) -> Result<Self, PkiError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = parameters(&trust_domain);
+        validity(&mut params, now, AUTHORITY_LASTS);
+        let certificate = params.self_signed(&key)?;
+        write_new(&folder.join(KEY), key.serialize_pem().as_bytes(), 0o600)?;
+        write_new(
+            &folder.join(CERTIFICATE),
+            certificate.pem().as_bytes(),
+            0o644,
+        )?;
+        Ok(Self::new(
+            trust_domain,
+            key,
+            &certificate.pem(),
+            certificate.der().clone(),
+        ))
+    }
+
+    /// The one in a folder.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn load(folder: &Path, trust_domain: TrustDomain) -> Result<Self, PkiError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path)
+                .map_err(file("read", &path))
+                .map(|text| (path, text))
+        };
+        let (path, text) = read(KEY)?;
+        let what = "private key";
+        let key = KeyPair::from_pem(&text).map_err(|_| PkiError::NotPem { what, path })?;
+        let (path, pem) = read(CERTIFICATE)?;
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+        let what = "certificate";
+        let certificate = certificate.map_err(|_| PkiError::NotPem {
+            what,
+            path: path.clone(),
+        })?;
+        let parsed = x509_cert::Certificate::from_der(&certificate);
+        let is_ours = parsed.is_ok_and(|parsed| {
+            let public = parsed.tbs_certificate.subject_public_key_info;
+            public
+                .to_der()
+                .is_ok_and(|der| der == key.subject_public_key_info())
+        });
+        if !is_ours {
+            return Err(PkiError::OtherKey(path));
+        }
+        Ok(Self::new(trust_domain, key, &pem, certificate))
+    }
+
+    fn new(
+        trust_domain: TrustDomain,
+        key: KeyPair,
+        pem: &str,
+        certificate: CertificateDer<'static>,
+    ) -> Self {
+        Self {
+            issuer: Issuer::new(parameters(&trust_domain), key),
+            certificate,
+            pem: pem.to_owned(),
+            trust_domain,
+        }
+    }
+
+    /// Its certificate.
+    #[must_use]
+    pub const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// Its certificate, PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// For whom it signs.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// A certificate for an agent.
+    ///
+    /// # Errors
+    /// If the library refuses.
+    pub fn issue_agent(
+        &self,
+        agent: AgentId,
+        request: &SigningRequest,
+        lasts: Duration,
+        now: WallNanos,
+    ) -> Result<Issued, PkiError> {
+        let trust_domain = self.trust_domain.clone();
+        let uri = AgentUri {
+            trust_domain,
+            agent,
+        };
+        let mut params = leaf("tracer agent", ExtendedKeyUsagePurpose::ClientAuth)?;
+        params.subject_alt_names = vec![SanType::URI(uri.to_string().try_into()?)];
+        let until = validity(&mut params, now, lasts);
+        let certificate = params.signed_by(request, &self.issuer)?;
+        Ok(issued(&certificate, until))
+    }
+
+    /// A certificate for the collector, which is reached by these names, and its key.
+    ///
+    /// # Errors
+    /// If the library refuses, as for a name that is none.
+    pub fn issue_collector(
+        &self,
+        names: &[String],
+        lasts: Duration,
+        now: WallNanos,
+    ) -> Result<(Issued, PrivateKeyDer<'static>), PkiError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = leaf("tracer collector", ExtendedKeyUsagePurpose::ServerAuth)?;
+        let uri = format!("spiffe://{}/collector", self.trust_domain);
+        params.subject_alt_names = CertificateParams::new(names)?.subject_alt_names;
+        params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        let until = validity(&mut params, now, lasts);
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let key = PrivateKeyDer::try_from(key.serialize_der());
+        let key = key.map_err(|_| PkiError::Request("the key that was made is none"))?;
+        Ok((issued(&certificate, until), key))
+    }
+}
+
+fn issued(certificate: &Certificate, until: WallNanos) -> Issued {
+    Issued {
+        pem: certificate.pem(),
+        der: certificate.der().clone(),
+        until,
+    }
+}
+
+/// What the authority says of itself; the same each time, so that what it signs names it.
+fn parameters(trust_domain: &TrustDomain) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let name = &mut params.distinguished_name;
+    *name = rcgen::DistinguishedName::new();
+    name.push(
+        DnType::CommonName,
+        format!("tracer authority of {trust_domain}"),
+    );
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf(name: &str, usage: ExtendedKeyUsagePurpose) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    params.use_authority_key_identifier_extension = true;
+    let mut serial = [0; 16];
+    aws_lc_rs::rand::fill(&mut serial)
+        .map_err(|_| PkiError::Request("the operating system gave no random bytes"))?;
+    // Positive, and not shorter than it looks (RFC 5280, 4.1.2.2).
+    serial[0] = serial[0] & 0x7f | 0x40;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(params)
+}
+
+fn validity(params: &mut CertificateParams, now: WallNanos, lasts: Duration) -> WallNanos {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(now.0.into())
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    params.not_before = at - SKEW;
+    params.not_after = at + lasts;
+    // Certificates count seconds.
+    let seconds = params.not_after.unix_timestamp();
+    WallNanos(seconds.cast_unsigned().saturating_mul(1_000_000_000))
+}
+
+/// A request for a certificate (PKCS #10) that is signed by the key that it is for.
+#[derive(Debug)]
+pub struct SigningRequest {
+    der: Vec<u8>,
+    public_key: Vec<u8>,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+/// Bytes of a request, at most.
+const MAX_REQUEST: usize = 16 * 1024;
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const EDWARDS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+impl SigningRequest {
+    /// The request in this text.
+    ///
+    /// # Errors
+    /// If it is none, is of a key of another kind, or is not signed by it.
+    pub fn parse(pem: &str) -> Result<Self, PkiError> {
+        if pem.len() > MAX_REQUEST {
+            return Err(PkiError::Request("it is too long"));
+        }
+        let der = rustls_pki_types::CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
+            .map_err(|_| PkiError::Request("it is not in PEM"))?;
+        let request =
+            CertReq::from_der(&der).map_err(|_| PkiError::Request("it is not PKCS #10"))?;
+        let key = &request.info.public_key;
+        let curve = key
+            .algorithm
+            .parameters
+            .as_ref()
+            .and_then(|curve| curve.decode_as::<ObjectIdentifier>().ok());
+        type Verification = &'static dyn VerificationAlgorithm;
+        let (algorithm, verification): (_, Verification) =
+            match (key.algorithm.oid, curve, request.algorithm.oid) {
+                (EC, Some(P256), ECDSA_SHA256) => {
+                    (&PKCS_ECDSA_P256_SHA256, &ECDSA_P256_SHA256_ASN1)
+                }
+                (EDWARDS, None, EDWARDS) => (&PKCS_ED25519, &ED25519),
+                _ => return Err(PkiError::Request("its key is neither P-256 nor Ed25519")),
+            };
+        let bits = |bits: &x509_cert::der::asn1::BitString| bits.as_bytes().map(<[u8]>::to_vec);
+        let public_key = bits(&key.subject_public_key);
+        let public_key = public_key.ok_or(PkiError::Request("its key is none"))?;
+        let signature = bits(&request.signature);
+        let signature = signature.ok_or(PkiError::Request("its signature is none"))?;
+        let signed = request.info.to_der();
+        let signed = signed.map_err(|_| PkiError::Request("it is not in DER"))?;
+        UnparsedPublicKey::new(verification, &public_key)
+            .verify(&signed, &signature)
+            .map_err(|_| PkiError::Request("it is not signed by its own key"))?;
+        Ok(Self {
+            der: der.to_vec(),
+            public_key,
+            algorithm,
+        })
+    }
+
+    /// Its bytes, which the agent signed too.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+}
+
+impl PublicKeyData for SigningRequest {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+/// Whose certificate this is; none if it is not an agent's of this trust domain.
+#[must_use]
+pub fn agent_of(certificate: &CertificateDer<'_>, trust_domain: &TrustDomain) -> Option<AgentId> {
+    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let mut uris = certificate.valid_uri_names();
+    let uri: AgentUri = uris.next()?.parse().ok()?;
+    // SPIFFE allows one URI.
+    (uris.next().is_none() && uri.trust_domain == *trust_domain).then_some(uri.agent)
+}
+
+/// Until when a certificate is good; the epoch if it does not say.
+#[must_use]
+pub fn good_until(certificate: &CertificateDer<'_>) -> WallNanos {
+    let parsed = x509_cert::Certificate::from_der(certificate).ok();
+    let until = parsed.map(|parsed| {
+        let until = parsed.tbs_certificate.validity.not_after;
+        until.to_unix_duration().as_nanos()
+    });
+    WallNanos(
+        until
+            .and_then(|until| u64::try_from(until).ok())
+            .unwrap_or(0),
+    )
+}
+
+/// Writes a file that must not exist yet, and waits for the disk.
+pub(crate) fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), PkiError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    let mut to = options.open(path).map_err(file("create", path))?;
+    to.write_all(contents)
+        .and_then(|()| to.sync_all())
+        .map_err(file("write", path))
+}
+
+pub(crate) fn file(
+    attempt: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> PkiError + use<> {
+    let path = path.to_owned();
+    move |source| PkiError::File {
+        attempt,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{NOW, key};
+
+    fn authority(folder: &Path) -> Authority {
+        let trust_domain = "test.internal".parse().unwrap();
+        Authority::create(folder, trust_domain, WallNanos(NOW)).unwrap()
+    }
+
+    fn request(algorithm: &'static SignatureAlgorithm) -> String {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let params = CertificateParams::new(vec![String::from("ignored.example")]).unwrap();
+        params.serialize_request(&key).unwrap().pem().unwrap()
+    }
+
+    #[test]
+    fn a_certificate_names_the_agent_and_nothing_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path());
+        let agent = key(1).agent();
+        for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ED25519] {
+            let request = SigningRequest::parse(&request(algorithm)).unwrap();
+            let issued = authority
+                .issue_agent(agent, &request, Duration::from_hours(24), WallNanos(NOW))
+                .unwrap();
+            assert_eq!(agent_of(&issued.der, authority.trust_domain()), Some(agent));
+            let elsewhere = "other.internal".parse().unwrap();
+            assert_eq!(agent_of(&issued.der, &elsewhere), None);
+            assert_eq!(good_until(&issued.der), issued.until);
+            assert_eq!(issued.until.0 / 1_000_000_000, NOW / 1_000_000_000 + 86_400);
+            let parsed = webpki::EndEntityCert::try_from(&issued.der).unwrap();
+            assert_eq!(parsed.valid_dns_names().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_request_is_signed_by_its_own_key() {
+        let pem = request(&PKCS_ECDSA_P256_SHA256);
+        let parsed = SigningRequest::parse(&pem).unwrap();
+        let mut der = parsed.der().to_vec();
+        let name = der
+            .windows(7)
+            .position(|window| window == b"ignored")
+            .unwrap();
+        der[name] = b'I';
+        let changed = pem::encode(&der);
+        let error = SigningRequest::parse(&changed).unwrap_err();
+        assert!(error.to_string().contains("not signed"), "{error}");
+        for wrong in [
+            "",
+            "-----BEGIN CERTIFICATE REQUEST-----",
+            &"a".repeat(20_000),
+        ] {
+            assert!(SigningRequest::parse(wrong).is_err());
+        }
+    }
+
+    mod pem {
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+        pub(super) fn encode(der: &[u8]) -> String {
+            let text = BASE64_STANDARD.encode(der);
+            let what = "CERTIFICATE REQUEST";
+            format!("-----BEGIN {what}-----\n{text}\n-----END {what}-----\n")
+        }
+    }
+
+    #[test]
+    fn an_authority_is_found_again_and_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = authority(folder.path());
+        let trust_domain = first.trust_domain().clone();
+        let again = Authority::load(folder.path(), trust_domain.clone()).unwrap();
+        assert_eq!(first.certificate(), again.certificate());
+        assert!(Authority::create(folder.path(), trust_domain.clone(), WallNanos(NOW)).is_err());
+        let other = tempfile::tempdir().unwrap();
+        authority(other.path());
+        fs::copy(other.path().join(KEY), folder.path().join(KEY)).unwrap();
+        let mixed = Authority::load(folder.path(), trust_domain);
+        assert!(matches!(mixed, Err(PkiError::OtherKey(_))));
+    }
+}

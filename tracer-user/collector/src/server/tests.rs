@@ -1,0 +1,5 @@
+//! Both ports, over real sockets.
+
+mod agents;
+mod https;
+mod site;
