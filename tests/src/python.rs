@@ -16,7 +16,7 @@ use crate::{
     package::{
         CTRANSLATE2, CUDA_RUNTIME, FLATBUFFERS, LITERT, NUMPY, ONNX_RUNTIME, OPENVINO,
         PYWHISPERCPP, PYWHISPERCPP_SOURCE, PYYAML, Package, SAFETENSORS, TOKENIZERS,
-        TOKENIZERS_LEGACY,
+        TOKENIZERS_LEGACY, run,
     },
 };
 
@@ -102,6 +102,35 @@ impl Library {
 /// When there is no Python, or the scripts cannot be copied.
 pub fn mapper(cache: &Cache, file: &Path) -> Result<Command> {
     with_packages(cache, "mapper.py", file, &[])
+}
+
+/// The Python of an environment of its own in the cache, with the packages of `requirements`: a list
+/// for pip, each pinned by version and SHA-256.
+///
+/// # Errors
+/// When Python 3.11 or a package is missing, or a package is not the pinned one.
+pub fn environment(cache: &Cache, name: &str, requirements: &str) -> Result<PathBuf> {
+    let digest: String = Sha256::digest(requirements)[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let folder = cache.once(&format!("tools/{name}-{digest}"), |into| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(into))
+            .context("cannot make a Python environment; install python3-venv")?;
+        let pinned = into.join("requirements.txt");
+        fs::write(&pinned, requirements)?;
+        run(Command::new(into.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+            .args([
+                "--require-hashes",
+                "--only-binary",
+                ":all:",
+                "--requirement",
+            ])
+            .arg(&pinned))
+        .with_context(|| format!("cannot install {name}; its packages are pinned for Python 3.11"))
+    })?;
+    Ok(folder.join("bin/python"))
 }
 
 fn with_packages(

@@ -2,17 +2,13 @@
 //! every package is pinned by version and SHA-256.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use anyhow::{Context, Result};
 
-use crate::{
-    cache::Cache,
-    package::{run, sha256_of},
-};
+use crate::{cache::Cache, python};
 
 const REQUIREMENTS: &str = include_str!("reference/requirements.txt");
 /// Signs and verifies as its arguments say, through the package's own interface.
@@ -30,27 +26,8 @@ impl Reference {
     /// # Errors
     /// When Python 3.11 or a package is missing, or a package is not the pinned one.
     pub fn install(cache: &Cache) -> Result<Self> {
-        let scratch = tempfile::tempdir()?;
-        let pinned = scratch.path().join("requirements.txt");
-        fs::write(&pinned, REQUIREMENTS)?;
-        let digest = sha256_of(&pinned)?;
-        let folder = cache.once(&format!("tools/model-signing-{}", &digest[..12]), |into| {
-            run(Command::new("python3").args(["-m", "venv"]).arg(into))
-                .context("cannot make a Python environment; install python3-venv")?;
-            run(Command::new(into.join("bin/python"))
-                .args(["-m", "pip", "install", "--quiet", "--no-deps"])
-                .args([
-                    "--require-hashes",
-                    "--only-binary",
-                    ":all:",
-                    "--requirement",
-                ])
-                .arg(&pinned))
-            .context("cannot install model-signing; its packages are pinned for Python 3.11")
-        })?;
-        Ok(Self {
-            python: folder.join("bin/python"),
-        })
+        let python = python::environment(cache, "model-signing", REQUIREMENTS)?;
+        Ok(Self { python })
     }
 
     /// Runs it in `folder`; its status is 0 if it signed or verified.

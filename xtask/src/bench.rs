@@ -13,7 +13,8 @@ use crate::{cargo, workspace::Workspace};
 pub(crate) struct Options {
     /// Groups to measure; all of them unless named
     groups: Vec<String>,
-    /// Few repetitions, a few minutes: shows the verdicts, and fails for none
+    /// Few repetitions, a few minutes: shows the verdicts, and fails for none but counts of
+    /// instructions
     #[arg(long)]
     quick: bool,
 }
@@ -21,7 +22,7 @@ pub(crate) struct Options {
 /// Builds in release and measures.
 ///
 /// Only a full run of every group replaces `bench/results.json`, which is checked in; others write
-/// to the build folder. The exit status is 0 if no bar was missed, 1 if one was.
+/// to the build folder, as does the page with the plots of all of them. The exit status is 0 if no bar was missed, 1 if one was.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let built = cargo::executables(
         workspace,
@@ -51,7 +52,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         .env("TRACER_BIN", program("tracer")?)
         .args(&options.groups)
         .arg("--results")
-        .arg(folder.join("bench").join("results.json"));
+        .arg(folder.join("bench").join("results.json"))
+        .arg("--page")
+        .arg(workspace.target.join("bench").join("index.html"));
     if options.quick {
         command.arg("--quick");
     }

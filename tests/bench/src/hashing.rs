@@ -1,6 +1,8 @@
 //! How fast model files are hashed, with everything that `tracer verify` does beside: leases, the
 //! look at the page cache, idle I/O priority.
 
+mod model;
+
 use std::{
     fs::{self, File},
     io::Write as _,
@@ -20,7 +22,10 @@ use tracer_integrity::{
 };
 use tracer_tests::tracer;
 
-use crate::row::{Bar, Row};
+use crate::{
+    peer::LeftOut,
+    row::{Bar, Row},
+};
 
 /// Group on the command line.
 pub const GROUP: &str = "hashing";
@@ -39,13 +44,22 @@ pub struct Extent {
     pub repetitions: usize,
 }
 
-/// Measures one file against OpenSSL, and eight files on two cores against one.
+/// Measures one file against OpenSSL, eight files on two cores against one, and whole commands against
+/// others. A comparison that cannot be made is added to `left_out`.
 ///
 /// # Errors
 /// If OpenSSL or a second processor is missing, or a file cannot be hashed.
-pub fn measure(extent: Extent) -> Result<Vec<Row>> {
+pub fn measure(extent: Extent, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> {
     let bench = Bench::new()?;
-    Ok(vec![bench.one_file(extent)?, bench.eight_files(extent)?])
+    let mut rows = vec![bench.one_file(extent)?, bench.eight_files(extent)?];
+    let eight = bench.folder.path().join("eight");
+    rows.extend(model::measure(
+        &eight,
+        8 * EACH_OF_EIGHT,
+        extent.repetitions,
+        left_out,
+    )?);
+    Ok(rows)
 }
 
 struct Bench {

@@ -1,33 +1,25 @@
-//! What a probe costs the thread that hits it: our programs against an empty one at the same sites.
+//! What a probe costs the thread that hits it: our programs against an empty one at the same sites,
+//! and against what users would otherwise attach.
 //!
 //! The target measures its own calls in thread CPU time, on a CPU that the reader stays away from.
 //! In each repetition every condition is attached, measured and detached once, in random order, so
 //! that a change of the machine's speed meets all of them; a ratio is taken within a repetition.
 
-use std::{
-    collections::HashMap,
-    iter,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+mod peers;
+mod target;
 
-use anyhow::{Context, Result, bail, ensure};
-use tracer_abi::CaptureLevel;
-use tracer_probe::{
-    Config, Observation, Selection, Supervisor,
-    bench::Empty,
-    observation::{AttachReport, RecordBatch, SiteCost},
-};
-use tracer_tests::{
-    cache::Cache,
-    report::Event,
-    workload::{Place, Running, Target},
-};
+use std::{collections::HashMap, iter, thread};
 
+use anyhow::{Context, Result};
+use tracer_probe::bench::Empty;
+
+use self::{
+    peers::{Bpftrace, Job, Tracefs},
+    target::{CALLS, Function, Probe, Target},
+};
 use crate::{
     affinity::Pinned,
+    peer::LeftOut,
     row::{Bar, Row},
     statistics::{SplitMix, median},
 };
@@ -35,56 +27,63 @@ use crate::{
 /// Group on the command line.
 pub const GROUP: &str = "probe-cost";
 
-/// Calls of one measurement.
-const CALLS: u64 = 20_000;
-/// How long a measurement may take, on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the rings are read meanwhile.
-const NAP: Duration = Duration::from_millis(2);
-/// Holds what one measurement makes, so that a reader that has to wait for its CPU loses nothing.
-const RING_BYTES: usize = 64 << 20;
-
 /// 1.0 µs, where two empty programs at the same sites cost 2 × 413 ns: see ARCHITECTURE.md.
 const HISTOGRAM_BAR: f64 = 1.21;
+/// bpftrace takes seconds to attach, and its figures stand far from ours.
+const MOST_OF_BPFTRACE: usize = 5;
 
-/// What is attached to the target.
+/// What is called, and what is attached meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Condition {
-    EmptyEntry,
-    EmptyPair,
-    EntryRecord,
-    EntryRead,
-    PairRecord,
-    PairHistogram,
+    /// Nothing is attached.
+    Untraced,
+    /// Our pair with a record, in another process of the same program.
+    Bystander,
+    /// Our pair with a record, called from two threads at once.
+    TwoThreads,
+    /// The empty program at the entry.
+    EmptyEntry(Function),
+    /// The empty program at entry and exit.
+    EmptyPair(Function),
+    /// Our program.
+    Ours(Function, Probe),
+    /// bpftrace.
+    Bpftrace(Function, Job),
+    /// Probe events of the kernel.
+    Tracefs(Function, Job),
 }
 
-impl Condition {
-    const ALL: [Self; 6] = [
-        Self::EmptyEntry,
-        Self::EmptyPair,
-        Self::EntryRecord,
-        Self::EntryRead,
-        Self::PairRecord,
-        Self::PairHistogram,
-    ];
+use Condition::{Bpftrace as Theirs, EmptyEntry, EmptyPair, Ours};
+use Function::{Cet, Nop5, Plain, Ret};
+use Probe::{EntryRead, EntryRecord, PairHistogram, PairRecord};
 
-    /// What the profile's probe does at each call; `None` for the empty program.
-    fn probe(self) -> Option<&'static str> {
-        match self {
-            Self::EmptyEntry | Self::EmptyPair => None,
-            Self::EntryRecord => {
-                Some("signal = \"step\"\nemit = \"entry\"\nfields = { size = \"u64 rsi\" }")
-            }
-            Self::EntryRead => Some(
-                "signal = \"step\"\nemit = \"entry\"\nfields = { text_length = \"u32 rsi\", \
-                 text = \"bytes rdi count text_length limit 256\" }",
-            ),
-            Self::PairRecord => {
-                Some("signal = \"step\"\nemit = \"exit\"\nfields = { result = \"i64 ret\" }")
-            }
-            Self::PairHistogram => Some("signal = \"operation\"\nmode = \"histogram\""),
-        }
-    }
+impl Condition {
+    const ALL: [Self; 24] = [
+        Self::Untraced,
+        Self::Bystander,
+        Self::TwoThreads,
+        EmptyEntry(Plain),
+        EmptyPair(Plain),
+        Ours(Plain, EntryRecord),
+        Ours(Plain, EntryRead),
+        Ours(Plain, PairRecord),
+        Ours(Plain, PairHistogram),
+        EmptyEntry(Nop5),
+        Ours(Nop5, EntryRecord),
+        Ours(Nop5, PairRecord),
+        Ours(Cet, EntryRecord),
+        Ours(Cet, PairRecord),
+        Ours(Cet, PairHistogram),
+        Ours(Ret, PairRecord),
+        Theirs(Plain, Job::Count),
+        Theirs(Plain, Job::Entry),
+        Theirs(Plain, Job::Histogram),
+        Theirs(Cet, Job::Entry),
+        Theirs(Cet, Job::Pair),
+        Theirs(Ret, Job::Pair),
+        Self::Tracefs(Plain, Job::Entry),
+        Self::Tracefs(Plain, Job::Pair),
+    ];
 }
 
 /// What the repetitions gave.
@@ -92,21 +91,24 @@ impl Condition {
 pub struct Measured {
     /// The group's rows.
     pub rows: Vec<Row>,
+    /// Comparisons that this machine does not allow.
+    pub left_out: Vec<LeftOut>,
     /// CPU time of a probed call with its exit and a record, in nanoseconds.
     pub nanoseconds_per_pair: f64,
 }
 
-/// Measures every condition `repetitions` times.
+/// Measures every condition `repetitions` times, those with bpftrace a few times.
 ///
 /// # Errors
-/// If something cannot be attached, a site is not emulated, or a call is not accounted for.
+/// If something cannot be attached, a site is not what the rows say, or a call is not accounted for.
 pub fn measure(repetitions: usize) -> Result<Measured> {
     const SEED: u64 = 0x7072_6f62;
     let mut bench = Bench::start()?;
     let mut random = SplitMix(SEED);
-    let mut costs: HashMap<Condition, Vec<f64>> = HashMap::new();
-    for _ in 0..repetitions {
+    let mut costs = Costs::new();
+    for repetition in 0..repetitions {
         let mut left = Condition::ALL.to_vec();
+        left.retain(|&condition| bench.can(condition, repetition));
         while !left.is_empty() {
             let condition = left.swap_remove(random.below(left.len()));
             let cost = bench
@@ -115,199 +117,250 @@ pub fn measure(repetitions: usize) -> Result<Measured> {
             costs.entry(condition).or_default().push(cost);
         }
     }
-    rows(&costs, repetitions)
-}
-
-fn rows(costs: &HashMap<Condition, Vec<f64>>, repetitions: usize) -> Result<Measured> {
-    let note = format!("{repetitions} repetitions of {CALLS} calls");
-    let ratio = |name: &str, of: Condition, to: Condition, limit: f64| {
-        let pairs = iter::zip(&costs[&of], &costs[&to]);
-        let ratios = pairs.map(|(cost, empty)| cost / empty).collect();
-        Row::judge(GROUP, name, "x", ratios, Bar::AtMost(limit), &note)
-    };
-    let absolute = |name: &str, of: Condition, bar: Bar| {
-        let microseconds = costs[&of].iter().map(|nanoseconds| nanoseconds / 1e3);
-        Row::judge(GROUP, name, "µs", microseconds.collect(), bar, &note)
-    };
-    let rows = vec![
-        absolute("empty program, entry", Condition::EmptyEntry, Bar::None)?,
-        absolute(
-            "empty program, entry + exit",
-            Condition::EmptyPair,
-            Bar::None,
-        )?,
-        ratio(
-            "entry, 64 B record ÷ empty",
-            Condition::EntryRecord,
-            Condition::EmptyEntry,
-            1.6,
-        )?,
-        ratio(
-            "entry, 256 B read ÷ empty",
-            Condition::EntryRead,
-            Condition::EmptyEntry,
-            2.0,
-        )?,
-        ratio(
-            "entry + exit, record ÷ two empty",
-            Condition::PairRecord,
-            Condition::EmptyPair,
-            1.8,
-        )?,
-        absolute("entry + exit, record", Condition::PairRecord, Bar::None)?,
-        ratio(
-            "entry + exit, histogram ÷ two empty",
-            Condition::PairHistogram,
-            Condition::EmptyPair,
-            HISTOGRAM_BAR,
-        )?,
-        absolute(
-            "entry + exit, histogram",
-            Condition::PairHistogram,
-            Bar::None,
-        )?,
-    ];
-    let nanoseconds_per_pair =
-        median(&costs[&Condition::PairRecord]).context("nothing was measured")?;
+    let peers = format!("{}; ", bench.peers());
     Ok(Measured {
-        rows,
-        nanoseconds_per_pair,
+        rows: rows(&costs, &peers)?,
+        left_out: bench.left_out,
+        nanoseconds_per_pair: median(&costs[&Ours(Plain, PairRecord)])
+            .context("nothing was measured")?,
     })
 }
 
-/// The target, and where its two sites are.
+/// Nanoseconds a call of each condition, one for each repetition that had it.
+type Costs = HashMap<Condition, Vec<f64>>;
+
+fn rows(costs: &Costs, peers: &str) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let note = |of: Condition, values: &[f64]| {
+        let peer = if matches!(of, Theirs(..)) { peers } else { "" };
+        format!("{peer}{} repetitions of {CALLS} calls", values.len())
+    };
+    // Rows of what this machine does not allow are left out.
+    let mut ratio = |name: &str, of: Condition, to: Condition, bar: Bar| -> Result<()> {
+        if let (Some(of_it), Some(to_it)) = (costs.get(&of), costs.get(&to)) {
+            let ratios = iter::zip(of_it, to_it).map(|(cost, other)| cost / other);
+            let ratios = ratios.collect::<Vec<_>>();
+            let note = note(to, &ratios);
+            rows.push(Row::judge(GROUP, name, "x", ratios, bar, note)?);
+        }
+        Ok(())
+    };
+    let empty = "empty program";
+    ratio(
+        &format!("entry, 64 B record ÷ {empty}"),
+        Ours(Plain, EntryRecord),
+        EmptyEntry(Plain),
+        Bar::AtMost(1.6),
+    )?;
+    ratio(
+        &format!("entry, 256 B read ÷ {empty}"),
+        Ours(Plain, EntryRead),
+        EmptyEntry(Plain),
+        Bar::AtMost(2.0),
+    )?;
+    ratio(
+        "entry + exit, record ÷ two empty programs",
+        Ours(Plain, PairRecord),
+        EmptyPair(Plain),
+        Bar::AtMost(1.8),
+    )?;
+    ratio(
+        "entry + exit, histogram ÷ two empty programs",
+        Ours(Plain, PairHistogram),
+        EmptyPair(Plain),
+        Bar::AtMost(HISTOGRAM_BAR),
+    )?;
+    ratio(
+        &format!("entry at a 5-byte nop, 64 B record ÷ {empty}"),
+        Ours(Nop5, EntryRecord),
+        EmptyEntry(Nop5),
+        Bar::None,
+    )?;
+    ratio(
+        "entry + exit, record: two threads ÷ one",
+        Condition::TwoThreads,
+        Ours(Plain, PairRecord),
+        Bar::None,
+    )?;
+    ratio(
+        "another process of the program ÷ untraced",
+        Condition::Bystander,
+        Condition::Untraced,
+        Bar::None,
+    )?;
+    ratio(
+        "endbr64: entry, record ÷ bpftrace's printf",
+        Ours(Cet, EntryRecord),
+        Theirs(Cet, Job::Entry),
+        Bar::AtMost(0.1),
+    )?;
+    ratio(
+        "endbr64: entry + exit, record ÷ bpftrace's printf",
+        Ours(Cet, PairRecord),
+        Theirs(Cet, Job::Pair),
+        Bar::AtMost(0.1),
+    )?;
+    ratio(
+        "endbr64, exit at ret: record ÷ bpftrace's printf",
+        Ours(Ret, PairRecord),
+        Theirs(Ret, Job::Pair),
+        Bar::AtMost(1.1),
+    )?;
+    ratio(
+        "push: histogram ÷ bpftrace's hist",
+        Ours(Plain, PairHistogram),
+        Theirs(Plain, Job::Histogram),
+        Bar::None,
+    )?;
+    ratio(
+        "push: entry, record ÷ kernel's probe event",
+        Ours(Plain, EntryRecord),
+        Condition::Tracefs(Plain, Job::Entry),
+        Bar::None,
+    )?;
+    ratio(
+        "push: entry + exit, record ÷ kernel's probe events",
+        Ours(Plain, PairRecord),
+        Condition::Tracefs(Plain, Job::Pair),
+        Bar::None,
+    )?;
+    for condition in Condition::ALL {
+        if let Some(values) = costs.get(&condition) {
+            let microseconds = values.iter().map(|nanoseconds| nanoseconds / 1e3).collect();
+            let name = name(condition);
+            let note = note(condition, values);
+            rows.push(Row::judge(
+                GROUP,
+                name,
+                "µs",
+                microseconds,
+                Bar::None,
+                note,
+            )?);
+        }
+    }
+    Ok(rows)
+}
+
+/// Of the row that gives a condition's own figure.
+fn name(condition: Condition) -> String {
+    let site = |function: Function| match function {
+        Plain => "push",
+        Cet => "endbr64",
+        Ret => "endbr64, exit at ret",
+        Nop5 => "5-byte nop",
+    };
+    let job = |job: Job| match job {
+        Job::Count => "count",
+        Job::Entry => "line per entry",
+        Job::Pair => "line per exit",
+        Job::Histogram => "histogram",
+    };
+    let probe = |probe: Probe| match probe {
+        EntryRecord => "entry, 64 B record",
+        EntryRead => "entry, 256 B read",
+        PairRecord => "entry + exit, record",
+        PairHistogram => "entry + exit, histogram",
+    };
+    match condition {
+        Condition::Untraced => "a call, untraced".to_owned(),
+        Condition::Bystander => "a call, while another process is traced".to_owned(),
+        Condition::TwoThreads => "push: entry + exit, record, two threads".to_owned(),
+        EmptyEntry(function) => format!("{}: empty program, entry", site(function)),
+        EmptyPair(function) => format!("{}: empty program, entry + exit", site(function)),
+        Ours(function, does) => format!("{}: {}", site(function), probe(does)),
+        Theirs(function, does) => format!("{}: bpftrace, {}", site(function), job(does)),
+        Condition::Tracefs(function, does) => {
+            format!("{}: probe event, {}", site(function), job(does))
+        }
+    }
+}
+
+/// The targets, and what is attached to them.
 struct Bench {
-    target: Running,
-    file: PathBuf,
+    targets: HashMap<Function, Target>,
+    two_threads: Target,
+    bystander: Target,
     empty: Empty,
-    /// File offsets of the entry and of the exit, as the supervisor chooses them.
-    sites: Vec<u64>,
+    bpftrace: Option<Bpftrace>,
+    tracefs: Option<Tracefs>,
+    left_out: Vec<LeftOut>,
     /// The reader's CPU is not the target's, where there are two.
     _pinned: Pinned,
 }
 
 impl Bench {
     fn start() -> Result<Self> {
-        let cpus = thread::available_parallelism()?.get();
+        let last = thread::available_parallelism()?.get() - 1;
+        // Before this thread is pinned: compiling and installing may use every CPU.
+        let mut left_out = Vec::new();
+        let bpftrace = Bpftrace::find()
+            .map_err(|why| left_out.push(LeftOut::because(GROUP, "bpftrace", &why)))
+            .ok();
+        let tracefs = Tracefs::find()
+            .map_err(|why| left_out.push(LeftOut::because(GROUP, "probe events", &why)))
+            .ok();
         let pinned = Pinned::to(0)?;
-        let last = (cpus - 1).to_string();
-        let command = Target::Cost.command(&Cache::open()?, &[&last, &CALLS.to_string()])?;
-        let file = PathBuf::from(command.get_program());
-        let mut target = Running::start(command, Place::Host)?;
-        target.until_waiting()?;
-        let (supervisor, report) = supervise(Condition::PairRecord, target.pid())?;
-        supervisor.stop()?;
-        let sites = report.probes.first().map_or(&[][..], |probe| &probe.sites);
-        ensure!(
-            sites.len() == 2 && sites.iter().all(|site| site.cost == SiteCost::Emulated),
-            "the target's sites are no longer an emulated entry and exit: {sites:?}"
-        );
-        let sites = sites.iter().map(|site| site.offset).collect();
-        let empty = Empty::load()?;
+        let targets = [Plain, Cet, Ret, Nop5].map(|function| {
+            let target = Target::start(function, &[last])?;
+            Ok((function, target))
+        });
         Ok(Self {
-            target,
-            file,
-            empty,
-            sites,
+            targets: targets.into_iter().collect::<Result<_>>()?,
+            two_threads: Target::start(Plain, &[last.saturating_sub(1), last])?,
+            bystander: Target::start(Plain, &[last])?,
+            empty: Empty::load()?,
+            bpftrace,
+            tracefs,
+            left_out,
             _pinned: pinned,
         })
     }
 
+    fn can(&self, condition: Condition, repetition: usize) -> bool {
+        match condition {
+            Theirs(..) => self.bpftrace.is_some() && repetition < MOST_OF_BPFTRACE,
+            Condition::Tracefs(..) => self.tracefs.is_some(),
+            _ => true,
+        }
+    }
+
+    fn peers(&self) -> String {
+        let bpftrace = self.bpftrace.as_ref();
+        bpftrace.map(ToString::to_string).unwrap_or_default()
+    }
+
     /// CPU time of a call, in nanoseconds.
     fn cost(&mut self, condition: Condition) -> Result<f64> {
-        let pid = self.target.pid();
-        let offsets = match condition {
-            Condition::EmptyEntry => &self.sites[..1],
-            Condition::EmptyPair => &self.sites[..],
-            Condition::EntryRecord
-            | Condition::EntryRead
-            | Condition::PairRecord
-            | Condition::PairHistogram => return self.traced_cost(condition),
-        };
-        let _sites = self.empty.attach(&self.file, offsets, pid)?;
-        Ok(self.round(|| Ok(()))?.1)
-    }
-
-    fn traced_cost(&mut self, condition: Condition) -> Result<f64> {
-        let (mut supervisor, _) = supervise(condition, self.target.pid())?;
-        let mut seen = 0;
-        let (calls, cost) = self.round(|| {
-            seen += records(supervisor.next(NAP)?)?;
-            Ok(())
-        })?;
-        let counted = supervisor.histograms()?;
-        seen += counted.iter().map(|(_, all)| all.calls()).sum::<u64>();
-        seen += records(supervisor.stop()?)?;
-        ensure!(seen == calls, "{seen} of {calls} calls were accounted for");
-        Ok(cost)
-    }
-
-    /// One round of the target's: how many calls it made, and what each of the measured ones cost.
-    fn round(&mut self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<(u64, f64)> {
-        self.target.go()?;
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            meanwhile()?;
-            let Some(line) = self.target.poll(NAP)? else {
-                continue;
-            };
-            if let Event::Measured {
-                calls,
-                warm_up,
-                cpu_ns,
-                ..
-            } = line.event
-            {
-                self.target.until_waiting()?;
-                #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-                return Ok((calls + warm_up, cpu_ns as f64 / calls as f64));
+        match condition {
+            Condition::Untraced => self.target(Plain)?.cost(),
+            Condition::Bystander => {
+                let traced = self.targets.get(&Plain).context("it was started")?;
+                self.bystander.cost_beside(traced)
             }
-        }
-        bail!("the target did not finish its calls within {PATIENCE:?}")
-    }
-}
-
-/// Attaches the probe of `condition` to the process `pid`.
-fn supervise(condition: Condition, pid: u32) -> Result<(Supervisor, Arc<AttachReport>)> {
-    let probe = condition
-        .probe()
-        .with_context(|| format!("{condition:?} has no profile"))?;
-    let profile = format!(
-        "name = \"cost\"\nruntime = \"cost\"\nrecognise = [\"cost_target\"]\n[[probe]]\n\
-         name = \"call\"\ngroup = \"calls\"\nrate = 1\nsymbols = [\"cost_target\"]\n{probe}\n"
-    );
-    let mut config = Config::new(vec![tracer_profile::read("cost", &profile)?]);
-    config.selection = Selection::Pids(vec![pid]);
-    config.level = CaptureLevel::Text;
-    config.ring_bytes = RING_BYTES;
-    config.govern = false;
-    let mut supervisor = Supervisor::start(config)?;
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        for observation in supervisor.next(NAP)? {
-            match observation {
-                Observation::Attached(report) => return Ok((supervisor, report)),
-                Observation::NotAttachable(why) => bail!("not attachable: {}", why.reason),
-                _ => {}
+            Condition::TwoThreads => self.two_threads.cost_with(PairRecord),
+            EmptyEntry(function) => self.cost_with_empty(function, 1),
+            EmptyPair(function) => self.cost_with_empty(function, 2),
+            Ours(function, probe) => self.target(function)?.cost_with(probe),
+            Theirs(function, job) => {
+                let target = self.targets.get_mut(&function).context("it was started")?;
+                let bpftrace = self.bpftrace.as_ref().context("it was found")?;
+                bpftrace.cost(job, target)
+            }
+            Condition::Tracefs(function, job) => {
+                let target = self.targets.get_mut(&function).context("it was started")?;
+                let tracefs = self.tracefs.as_ref().context("it was found")?;
+                tracefs.cost(job, target)
             }
         }
     }
-    bail!("nothing was attached to process {pid} within {PATIENCE:?}")
-}
 
-/// How many call records there are.
-fn records(observations: Vec<Observation>) -> Result<u64> {
-    let mut count = 0;
-    for observation in observations {
-        match observation {
-            Observation::Records(batch) if batch.ring != RecordBatch::CRITICAL => {
-                count += batch.len() as u64;
-            }
-            Observation::Loss(loss) if !loss.reason.is_intended() => {
-                bail!("{} records were lost: {:?}", loss.count, loss.reason)
-            }
-            _ => {}
-        }
+    fn cost_with_empty(&mut self, function: Function, sites: usize) -> Result<f64> {
+        let target = self.targets.get_mut(&function).context("it was started")?;
+        target.cost_with_empty(&self.empty, sites)
     }
-    Ok(count)
+
+    fn target(&mut self, function: Function) -> Result<&mut Target> {
+        self.targets.get_mut(&function).context("it was started")
+    }
 }

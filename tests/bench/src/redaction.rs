@@ -1,12 +1,16 @@
 //! How fast texts are searched for what must not leave: with every built-in rule, on one core.
 
+mod presidio;
+
 use std::{hint::black_box, path::Path, process::Command};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tracer_redact::detect::{Detectors, Limits};
 
+use self::presidio::Document;
 use crate::{
     clock::cpu_seconds,
+    peer::LeftOut,
     row::{Bar, Row},
 };
 
@@ -31,11 +35,13 @@ pub struct Extent {
 }
 
 /// Measures plain text, the labelled documents where they are, the start, and what the shared
-/// automaton of words is worth.
+/// automaton of words is worth; and Presidio, if it can be had. A comparison that cannot be made is
+/// added to `left_out`.
 ///
 /// # Errors
 /// If a text cannot be scanned, or the documents cannot be read.
-pub fn measure(extent: Extent) -> Result<Vec<Row>> {
+pub fn measure(extent: Extent, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> {
+    const PRESIDIO: &str = "Presidio";
     let Extent { repetitions } = extent;
     let plain = vec![PROSE.repeat(PLAIN_LENGTH / PROSE.len())];
     let mut rows = vec![
@@ -49,13 +55,54 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
         against_each_rule(&plain, repetitions)?,
         hostile(repetitions)?,
     ];
-    if let Some(documents) = documents()? {
-        let name = "mixed development set, document by document";
-        rows.push(speed(name, &documents, repetitions, Bar::AtLeast(40.0))?);
-    } else {
-        println!("redaction: ../shared/data/redaction is not there; the mixed set is not measured");
+    let Some(sets) = sets()? else {
+        let why = anyhow!("../shared/data/redaction is not there, and nothing of the mixed set is");
+        left_out.push(LeftOut::because(GROUP, PRESIDIO, &why));
+        return Ok(rows);
+    };
+    let texts = sets.iter().flat_map(|(_, documents)| documents);
+    let texts: Vec<_> = texts.map(|document| document.text.clone()).collect();
+    let name = "mixed development set, document by document";
+    rows.push(speed(name, &texts, repetitions, Bar::AtLeast(40.0))?);
+    let both_are_made_for = sets
+        .iter()
+        .find(|(name, _)| name.starts_with("llm_chat_synth"));
+    if let Some((_, documents)) = both_are_made_for {
+        match presidio::measure(documents, repetitions.min(3)) {
+            Ok(compared) => rows.extend(compared),
+            Err(why) => left_out.push(LeftOut::because(GROUP, PRESIDIO, &why)),
+        }
     }
     Ok(rows)
+}
+
+/// Prose in which every sentence holds something that must not leave.
+const DENSE: &str = "Mail ada@example.org or call +49 30 901820 before noon. The card is 4111 1111 \
+1111 1111, the account DE89 3704 0044 0532 0130 00. export AWS_SECRET_ACCESS_KEY=\
+wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY and connect to postgres://ada:s3cr3t-w0rd@10.0.0.7:5432/db \
+with Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLWJ5dGVz\n\n";
+
+/// A text to search.
+#[derive(Clone, Copy, Debug)]
+pub enum Text {
+    /// Nothing to find.
+    Prose,
+    /// Something in every sentence.
+    Dense,
+}
+
+/// Searches about `bytes` bytes of a text and returns how many there were.
+///
+/// # Errors
+/// As [`measure`].
+pub fn work(text: Text, bytes: usize) -> Result<usize> {
+    let piece = match text {
+        Text::Prose => PROSE,
+        Text::Dense => DENSE,
+    };
+    let text = piece.repeat(bytes / piece.len());
+    pass(&Detectors::builtin(), std::slice::from_ref(&text))?;
+    Ok(text.len())
 }
 
 /// Milliseconds from nothing to detectors that have scanned a line.
@@ -193,8 +240,11 @@ fn megabytes_a_second(texts: &[String], mut run: impl FnMut() -> Result<()>) -> 
     }
 }
 
-/// Every labelled text, if they are beside the checkout.
-fn documents() -> Result<Option<Vec<String>>> {
+/// A set's file name, and its texts.
+type Set = (String, Vec<Document>);
+
+/// Every set of labelled texts, if they are beside the checkout.
+fn sets() -> Result<Option<Vec<Set>>> {
     let folder = Path::new("..")
         .join("shared")
         .join("data")
@@ -202,12 +252,13 @@ fn documents() -> Result<Option<Vec<String>>> {
     if !folder.is_dir() {
         return Ok(None);
     }
-    let mut documents = Vec::new();
+    let mut sets = Vec::new();
     for entry in folder
         .read_dir()
         .context("reading ../shared/data/redaction")?
     {
-        let file = entry?.path();
+        let entry = entry?;
+        let file = entry.path();
         if file.extension().is_none_or(|extension| extension != "gz") {
             continue;
         }
@@ -221,13 +272,12 @@ fn documents() -> Result<Option<Vec<String>>> {
             "gzip cannot read {}",
             file.display()
         );
-        for line in String::from_utf8(output.stdout)?.lines() {
-            let document: serde_json::Value = serde_json::from_str(line)?;
-            let text = document["text"]
-                .as_str()
-                .with_context(|| format!("a line of {} has no text", file.display()))?;
-            documents.push(text.to_owned());
-        }
+        let documents = String::from_utf8(output.stdout)?
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("a line of {} is no labelled text", file.display()))?;
+        sets.push((entry.file_name().to_string_lossy().into_owned(), documents));
     }
-    Ok(Some(documents))
+    Ok(Some(sets))
 }

@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::{
+    instructions,
     machine::Machine,
+    peer::LeftOut,
     row::{Bar, Row, Verdict},
 };
 
@@ -23,13 +25,17 @@ pub struct Report {
     pub quick: bool,
     /// The figures.
     pub rows: Vec<Row>,
+    /// Comparisons that this machine does not allow, and why.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Report {
-    /// Whether a bar was missed.
+    /// Whether a bar was missed; of a quick run, one of those that do not depend on repetitions.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.rows.iter().any(|row| row.verdict == Verdict::Fail)
+        let counts = |row: &Row| !self.quick || row.group == instructions::GROUP;
+        let missed = |row: &Row| row.verdict == Verdict::Fail && counts(row);
+        self.rows.iter().any(missed)
     }
 
     /// Writes all of it as JSON.
@@ -85,18 +91,19 @@ impl Display for Report {
                 .collect();
             writeln!(formatter, "{}", padded.join("  ").trim_end())?;
         }
+        for LeftOut {
+            group,
+            peer,
+            reason,
+        } in &self.left_out
+        {
+            writeln!(formatter, "{group}: not compared with {peer}: {reason}")?;
+        }
         Ok(())
     }
 }
 
 fn cells(row: &Row) -> [String; 7] {
-    let unit = row.unit;
-    let bar = match row.bar {
-        Bar::AtMost(limit) => format!("≤ {limit} {unit}"),
-        Bar::AtLeast(limit) => format!("≥ {limit} {unit}"),
-        Bar::IntervalAbove(limit) => format!("interval > {limit} {unit}"),
-        Bar::None => String::new(),
-    };
     let verdict = match row.verdict {
         Verdict::Pass => "PASS",
         Verdict::Fail => "FAIL",
@@ -106,10 +113,42 @@ fn cells(row: &Row) -> [String; 7] {
     [
         row.group.to_owned(),
         row.name.clone(),
-        format!("{:.4} {unit}", row.median),
-        format!("{:.4} … {:.4}", row.interval.low, row.interval.high),
-        bar,
+        format!("{} {}", figure(row.median), row.unit),
+        interval_text(row),
+        bar_text(row),
         verdict.to_owned(),
         row.note.clone(),
     ]
+}
+
+/// A row's limit, in words; empty if it has none.
+#[must_use]
+pub fn bar_text(row: &Row) -> String {
+    let unit = row.unit;
+    match row.bar {
+        Bar::AtMost(limit) => format!("≤ {limit} {unit}"),
+        Bar::AtLeast(limit) => format!("≥ {limit} {unit}"),
+        Bar::IntervalAbove(limit) => format!("interval > {limit} {unit}"),
+        Bar::None => String::new(),
+    }
+}
+
+/// The 95 % interval of a row's median.
+#[must_use]
+pub fn interval_text(row: &Row) -> String {
+    format!(
+        "{} … {}",
+        figure(row.interval.low),
+        figure(row.interval.high)
+    )
+}
+
+/// A figure with as many decimals as say something.
+#[must_use]
+pub fn figure(value: f64) -> String {
+    match value.abs() {
+        large if large >= 1000.0 => format!("{value:.0}"),
+        middle if middle >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
 }

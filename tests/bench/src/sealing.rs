@@ -39,12 +39,7 @@ pub struct Extent {
 /// # Errors
 /// If something cannot be sealed, or does not come out as it went in.
 pub fn measure(extent: Extent) -> Result<Vec<Row>> {
-    let policy = Policy::default();
-    let engine = Engine::new(policy, CaptureLevel::Shape, RunKey::new([7; 32]))
-        .context("making the engine")?;
-    let events: Vec<_> = (0..EVENTS)
-        .map(|number| step(number).redact(&engine))
-        .collect();
+    let events = steps(EVENTS)?;
     let mut figures = Figures::default();
     for _ in 0..extent.repetitions {
         figures.once(&events)?;
@@ -76,6 +71,23 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
     .into_iter()
     .map(|(name, unit, values)| Row::judge(GROUP, name, unit, values, Bar::None, &*note))
     .collect()
+}
+
+/// Seals `count` decode steps and returns how many records came of them.
+///
+/// # Errors
+/// As [`measure`].
+pub fn work(count: u64) -> Result<usize> {
+    let (key, recipient) = (SigningKey::generate()?, RecipientSecret::generate()?);
+    Ok(seal(&steps(count)?, &key, &recipient)?.len())
+}
+
+fn steps(count: u64) -> Result<Vec<RedactedEvent>> {
+    let policy = Policy::default();
+    let engine = Engine::new(policy, CaptureLevel::Shape, RunKey::new([7; 32]))
+        .context("making the engine")?;
+    let steps = (0..count).map(|number| step(number).redact(&engine));
+    Ok(steps.collect())
 }
 
 #[derive(Default)]
