@@ -88,7 +88,7 @@ pub(crate) fn read(context: &Context<'_>, number: Range<usize>) -> Option<Range<
         (Some(start), None) => start..house_number_end(text, number.end),
         (None, None) => return None,
     };
-    Some(with_part(text, range))
+    Some(with_town(text, with_part(text, range)))
 }
 
 /// The end of a street whose name follows its number.
@@ -242,6 +242,48 @@ fn with_part(text: &[u8], range: Range<usize>) -> Range<usize> {
         }
     }
     range
+}
+
+/// The range with a postal code and a town behind it: `, 50668 Köln`.
+fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
+    let Some(rest) = text.get(range.end..text.len().min(range.end + 64)) else {
+        return range;
+    };
+    let skip = rest
+        .iter()
+        .take(3)
+        .take_while(|byte| b" ,\n".contains(byte))
+        .count();
+    let mut place = range.end + skip;
+    // `D-50668`
+    if class::at(text, place, UPPER) && text.get(place + 1) == Some(&b'-') {
+        place += 2;
+    }
+    let mut code = class::run_end(text, place, DIGIT);
+    let is_torn = code - place == 3
+        && text.get(code) == Some(&b' ')
+        && class::run_end(text, code + 1, DIGIT) == code + 3;
+    if is_torn {
+        code += 3;
+    }
+    let is_code = is_torn || (4..=6).contains(&(code - place));
+    if skip == 0 || !is_code || text.get(code) != Some(&b' ') || !is_capital(text, code + 1) {
+        return range;
+    }
+    let limit = text.len().min(range.end + 64);
+    let mut end = code;
+    for _ in 0..4 {
+        let next = word_end(text, end + 1, limit);
+        let word = lower(&text[end + 1..next]);
+        if !is_capital(text, end + 1) && !LINKS.contains(&word.as_str()) {
+            break;
+        }
+        end = next;
+        if text.get(end) != Some(&b' ') || matches!(text[end - 1], b',' | b'.') {
+            break;
+        }
+    }
+    range.start..trim(text, range.start, end)
 }
 
 /// What follows a word for an address, as far as a sentence or a line goes.

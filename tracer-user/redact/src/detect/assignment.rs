@@ -8,7 +8,8 @@ use memchr::memmem;
 use super::{
     believe::{Link, Name, Strength, accepts},
     class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, SPACE, UPPER},
-    looks::{is_mixed, is_placeholder, is_uuid, looks_random},
+    literal,
+    looks::{has_kinds, is_code, is_mixed, is_placeholder, is_uuid, looks_random},
 };
 
 /// How much of a value is looked at, in bytes. What is longer is masked to its end all the same.
@@ -36,6 +37,15 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         Link::Blank if is_option(text, word.start) && text.get(start) != Some(&b'-') => Link::Tight,
         link => link,
     };
+    let name = Name {
+        word: &text[word.clone()],
+        suffix,
+    };
+    if matches!(link, Link::Tight | Link::Loose)
+        && let Some(range) = literal::bytes(text, start, &name)
+    {
+        return Some(range);
+    }
     let (mut range, quoted) = value(text, start, link)?;
     // No key holds an `@`; in a URL it ends what opens it.
     if strength != Strength::Password
@@ -45,12 +55,21 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         range.end = range.start + at;
     }
     let value = &text[range.clone()];
-    let name = Name {
-        word: &text[word.clone()],
-        suffix,
-    };
-    if !accepts(value, strength, link, quoted, &name) {
+    // `input: HTMLInputElement = ...`: a type.
+    if !quoted
+        && text[range.end..].starts_with(b" = ")
+        && value.iter().all(|byte| class::is(*byte, LETTER))
+    {
         return None;
+    }
+    if !accepts(value, strength, link, quoted, &name) {
+        // What stands in for a value that comes from elsewhere.
+        let is_call = matches!(link, Link::Tight | Link::Loose) && is_code(value, quoted);
+        let fallback = literal::fallback(text, range.end).filter(|_| is_call)?;
+        let value = &text[fallback.clone()];
+        let may_be_anything =
+            strength == Strength::Password || name.word.eq_ignore_ascii_case(b"secret");
+        return (may_be_anything || looks_random(value)).then_some(fallback);
     }
     if range.len() >= MAX_VALUE {
         range.end += text[range.end..]
@@ -66,6 +85,11 @@ pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
     let mut start = class::run_end(text, end, SPACE);
     if start == end || start > end + 3 {
         return None;
+    }
+    // `Authorization: SSWS ...`: whatever the scheme is called.
+    let word = class::run_end(text, start, LETTER);
+    if text[..end].ends_with(b":") && word - start <= 12 && text.get(word) == Some(&b' ') {
+        start = word + 1;
     }
     while start < text.len() && b"\"'\\<{".contains(&text[start]) && start < end + 6 {
         start += 1;
@@ -85,6 +109,63 @@ pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
         && (looks_random(value) || value.len() >= 24)
         && !is_placeholder(value))
     .then_some(range)
+}
+
+/// The password of `creds: admin / ...` or `login with admin:...`, seen from the end of the first
+/// word.
+pub(crate) fn pair(text: &[u8], end: usize) -> Option<Range<usize>> {
+    let line = &text[end..text.len().min(end + 96)];
+    let line = line
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(line, |place| &line[..place]);
+    let mut place = 0;
+    let blanks = |place: usize| {
+        line[place..]
+            .iter()
+            .take_while(|byte| **byte == b' ')
+            .count()
+    };
+    for joint in [&b" with"[..], b" as", b" is", b" are", b":"] {
+        if line[place..].starts_with(joint) {
+            place += joint.len();
+        }
+    }
+    place += blanks(place);
+    let is_user = |byte: &u8| class::is(*byte, ALNUM | JOINER) || b".@".contains(byte);
+    let user = line[place..]
+        .iter()
+        .take_while(|byte| is_user(byte))
+        .count();
+    if place == 0
+        || user < 2
+        || !line[place..place + user]
+            .iter()
+            .any(|b| class::is(*b, LETTER))
+    {
+        return None;
+    }
+    place += user;
+    // `a / b`, `a:b`, `a | b`: one without blanks would be a path or a choice.
+    let (before, sign) = (blanks(place), line.get(place + blanks(place))?);
+    let after = blanks(place + before + 1);
+    let joins = match sign {
+        b':' => before == 0,
+        b'/' | b'|' => before > 0 && after > 0,
+        _ => false,
+    };
+    place += before + 1 + after;
+    let length = line[place..]
+        .iter()
+        .take_while(|byte| !class::is(**byte, SPACE) && !b"\"'`".contains(byte))
+        .count();
+    let value = trim(line, place, place + length);
+    let value = place..value;
+    let is_password = value.len() >= 6
+        && is_mixed(&line[value.clone()])
+        && has_kinds(&line[value.clone()], 3)
+        && !line[value.clone()].contains(&b'/');
+    (joins && is_password).then(|| end + value.start..end + value.end)
 }
 
 /// `user:password` after `-u` or `--user`, as curl takes it.
@@ -288,6 +369,20 @@ fn link(text: &[u8], from: usize) -> Option<(usize, Link)> {
         skip(&mut place, b" \t:", 3);
         return Some((place, Link::Verb));
     }
+    if blanks == 0
+        && let Some(length) = particle(&text[place..])
+    {
+        return Some((place + length, Link::Verb));
+    }
+    // `Unseal Key 1: ...`
+    let number = class::run_end(text, place, DIGIT) - place;
+    if blanks > 0 && (1..=2).contains(&number) && text.get(place + number) == Some(&b':') {
+        place += number;
+    }
+    // The next cell of a table.
+    if blanks > 0 && text[place..].starts_with(b"| ") {
+        return Some((place + 2, Link::Loose));
+    }
     // R's assignment.
     if text[place..].starts_with(b"<- ") {
         return Some((place + 3, Link::Loose));
@@ -298,7 +393,11 @@ fn link(text: &[u8], from: usize) -> Option<(usize, Link)> {
         if mark.contains(&b'<') || mark == b"!" || mark == b"::" {
             return None;
         }
+        let is_colon = mark == b":";
         let after = skip(&mut place, b" \t\r\n", 24);
+        if is_colon && let Some(value) = literal::behind_type(text, place) {
+            return Some((value, Link::Loose));
+        }
         let link = if blanks == 0 && after == 0 {
             Link::Tight
         } else {
@@ -317,19 +416,21 @@ fn link(text: &[u8], from: usize) -> Option<(usize, Link)> {
 
 fn verb(rest: &[u8]) -> Option<usize> {
     [
-        &b"is "[..],
-        b"was ",
-        b"are ",
-        b"ist ",
-        b"est ",
-        b"es ",
-        b"to ",
-        b"is:",
-        b"equals ",
+        "is ", "was ", "are ", "ist ", "est ", "es ", "to ", "is:", "equals ", "lautet ", "è ",
+        "é ", "jest ", "er ", "är ", "on ", "olarak ",
     ]
     .into_iter()
+    .map(str::as_bytes)
     .find(|verb| rest.len() > verb.len() && rest[..verb.len()].eq_ignore_ascii_case(verb))
     .map(<[u8]>::len)
+}
+
+/// What stands between a name and its value in scripts that write no blanks.
+fn particle(rest: &[u8]) -> Option<usize> {
+    ["は", "是", "为", "為", "는 ", "은 ", "가 "]
+        .into_iter()
+        .find(|particle| rest.starts_with(particle.as_bytes()))
+        .map(str::len)
 }
 
 /// The value at `start`, without its quotes, and whether it had some.
@@ -342,6 +443,9 @@ fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> 
     ) && matches!(text.get(place + 1), Some(b'"' | b'\''))
     {
         place += 1;
+    }
+    if let Some(range) = literal::perl(text, place) {
+        return Some((range, true));
     }
     let escape = text[place..]
         .iter()

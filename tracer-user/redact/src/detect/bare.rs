@@ -8,6 +8,8 @@ use super::{
     class::{self, ALNUM, BASE64, DIGIT, JOINER, LETTER, LOWER, UPPER},
     hit::{Certainty, Found},
     kind::Kind::{self, ChatToken, PrivateKey, ServiceToken},
+    looks::is_path,
+    shadow::is_base64_of_text,
 };
 
 /// The token that the run of letters and digits at `run` is a part of, seen from its first digit.
@@ -29,8 +31,21 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
             return Some(found(range, "discord-bot-token", ChatToken));
         }
     }
+    if length >= 2
+        && text[run.start..].starts_with(b"00")
+        && let Some(range) = okta_token(text, run)
+    {
+        return Some(found(range, "okta-token", ServiceToken));
+    }
+    if is_random_key(text, run) {
+        // No issuer's form says so.
+        return Some(Found {
+            certainty: Certainty::Context,
+            ..found(run.clone(), "random-key", Kind::Secret)
+        });
+    }
     let next = *text.get(run.end)?;
-    if !matches!(next, b'-' | b'|') || class::before(text, run.start, ALNUM | JOINER) {
+    if !matches!(next, b'-' | b'|' | b':') || class::before(text, run.start, ALNUM | JOINER) {
         return None;
     }
     let is_number = text[run.clone()].iter().all(|byte| class::is(*byte, DIGIT));
@@ -55,6 +70,12 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
             "twitter-access-token",
             ServiceToken,
         )),
+        // A Telegram bot's number and 35 characters.
+        (b':', true, 8..=10, _) => {
+            let end = class::run_end(text, run.end + 1, ALNUM | JOINER);
+            (end - run.end == 36 && is_mixed(&(run.end + 1..end)))
+                .then(|| found(run.start..end, "telegram-bot-token", ChatToken))
+        }
         // Facebook's app token: the app's number and 27 characters.
         (b'|', true, 13..=17, _) => {
             let end = class::run_end(text, run.end + 1, ALNUM | JOINER);
@@ -72,6 +93,86 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
         }
         _ => None,
     }
+}
+
+/// The secret of so many characters that stands close to a key's id, with no word of its own.
+pub(crate) fn beside(text: &[u8], id: &Range<usize>, length: usize) -> Option<Range<usize>> {
+    const NEAR: usize = 120;
+    let is_part = |byte: u8| class::is(byte, ALNUM) || matches!(byte, b'/' | b'+');
+    let (floor, limit) = (
+        id.start.saturating_sub(NEAR),
+        text.len().min(id.end + NEAR + length),
+    );
+    let mut place = floor;
+    while place < limit {
+        let size = text[place..limit]
+            .iter()
+            .take_while(|byte| is_part(**byte))
+            .count();
+        let token = &text[place..place + size];
+        let has = |classes: u8| token.iter().any(|byte| class::is(*byte, classes));
+        if size == length && place != id.start && has(UPPER) && has(LOWER) && !is_path(token) {
+            return Some(place..place + size);
+        }
+        place += size.max(1);
+    }
+    None
+}
+
+/// Okta's token: two zeroes and 40 characters.
+fn okta_token(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
+    let end = class::run_end(text, run.start, ALNUM | JOINER);
+    let token = &text[run.start..end];
+    let has = |classes: u8| token.iter().any(|byte| class::is(*byte, classes));
+    (token.len() == 42
+        && has(UPPER)
+        && has(LOWER)
+        && !class::before(text, run.start, ALNUM | JOINER | BASE64))
+    .then_some(run.start..end)
+}
+
+/// Letters of both cases and digits, shuffled as no name and no number is, and as long as keys are.
+/// Ids in the path of a URL, pieces of base64 and what says that it is a digest are left.
+fn is_random_key(text: &[u8], run: &Range<usize>) -> bool {
+    let token = &text[run.clone()];
+    if !(32..=128).contains(&token.len()) {
+        return false;
+    }
+    let is_piece = |byte: Option<&u8>| byte.is_some_and(|byte| class::is(*byte, BASE64 | JOINER));
+    let before = run.start.checked_sub(1).map(|place| &text[place]);
+    // An assignment's sign stands before a value, not in it.
+    if (is_piece(before) && before != Some(&b'=')) || is_piece(text.get(run.end)) {
+        return false;
+    }
+    let count = |classes: u8| {
+        token
+            .iter()
+            .filter(|byte| class::is(**byte, classes))
+            .count()
+    };
+    let kinds = token.windows(2);
+    let turns = kinds
+        .filter(|pair| class::of(pair[0], ALNUM) != class::of(pair[1], ALNUM))
+        .count();
+    let is_row = token
+        .windows(4)
+        .any(|four| four.iter().all(|byte| *byte == four[0]));
+    // C++ encodes names with lengths between them.
+    let is_symbol = token.starts_with(b"ZN") || text[..run.start].ends_with(b"_");
+    // What would be a Bitcoin address if its check held.
+    let is_mistyped_address = token.len() <= 35
+        && matches!(token[0], b'1' | b'3')
+        && !token.iter().any(|byte| b"0OIl".contains(byte));
+    // The shadows show what stands in it.
+    let is_encoded = token.iter().all(u8::is_ascii_hexdigit) || is_base64_of_text(text, run.start);
+    count(DIGIT) >= 3
+        && !is_encoded
+        && count(UPPER) * 6 >= token.len()
+        && count(LOWER) * 6 >= token.len()
+        && turns * 5 >= token.len() * 2
+        && !is_row
+        && !is_symbol
+        && !is_mistyped_address
 }
 
 /// One line of an armoured key, whatever stands before and after it.

@@ -5,7 +5,7 @@ use std::{iter, ops::Range};
 
 use super::{
     checksum::weighted,
-    class::{self, ALNUM, DIGIT, HIGH, LETTER, LOWER},
+    class::{self, ALNUM, DIGIT, HIGH, LETTER, LOWER, UPPER},
     hit::{Certainty, Found},
     kind::Kind::{
         self, DrivingLicence, HealthId, NationalId, Passport, PostalAddress, VehiclePlate,
@@ -100,7 +100,8 @@ static CODES: &[Code] = &[
     code("es-cif", NationalId, "A9999999X", WordOrAlone, |c| { let d = values(&c[1..8]); let s: u32 = d.iter().enumerate().map(|(i, x)| if i % 2 == 0 { let y = u32::from(*x) * 2; y / 10 + y % 10 } else { u32::from(*x) }).sum(); let k = (10 - s % 10) % 10; c[8] == b'0' + k as u8 || c[8] == b"JABCDEFGHI"[k as usize] }),
     code("it-codice-fiscale", NationalId, "AAAAAA99A99A999A", Itself, it_codice_fiscale),
     code("it-driving-licence", DrivingLicence, "AA9999999A|A9A99A999A", WordOrAlone, |c| c[1] != b'1' || c[0] == b'U'),
-    code("fi-hetu", NationalId, "999999A999X", Itself, fi_hetu),
+    code("fi-hetu", NationalId, "999999A999X", Itself, |c| fi_hetu(&c[..6], c[6], &c[7..])),
+    code("fi-hetu-dashed", NationalId, "999999999A", WordOrAlone, |c| fi_hetu(&c[..6], b'-', &c[6..])),
     code("uk-nino", NationalId, "AA999999A", Itself, |c| !b"DFIQUV".contains(&c[0]) && !b"DFIOQUV".contains(&c[1]) && !matches!(&c[..2], b"BG" | b"GB" | b"NK" | b"KN" | b"TN" | b"NT" | b"ZZ") && matches!(c[8], b'A'..=b'D')),
     code("uk-driving-licence", DrivingLicence, "XXXXX999999XXXXX|XXXXX999999XXXXXXX|XXXXX999999XX9AA", Itself, |c| { let name = c[..5].iter().take_while(|b| b.is_ascii_uppercase()).count(); name > 0 && c[name..5].iter().all(|b| *b == b'9') && { let d = values(&c[5..11]); matches!(d[1] * 10 + d[2], 1..=12 | 51..=62) && (1..=31).contains(&(d[3] * 10 + d[4])) } && c[11..13].iter().all(u8::is_ascii_alphanumeric) && c[14..].iter().all(u8::is_ascii_uppercase) }),
     code("uk-passport", Passport, "AA9999999|999999999", WordOrAlone, |c| c[0].is_ascii_uppercase()),
@@ -131,6 +132,7 @@ static CODES: &[Code] = &[
     code("mx-rfc", NationalId, "AAAA999999XXX|AAA999999XXX", WordOrAlone, |c| { let l = c.len() - 9; is_date(&values(&c[l + 2..l + 4]), &values(&c[l + 4..l + 6])) }),
     code("cl-rut-k", NationalId, "99999999A|9999999A", WordOrAlone, |c| c[c.len() - 1] == b'K' && cl_rut(&values(&c[..c.len() - 1])) == 10),
     code("cn-resident-id-x", NationalId, "99999999999999999A", Itself, |c| c[17] == b'X' && cn_resident_id(&values(&c[..17]), None)),
+    code("uk-plate-dated", VehiclePlate, "A999AAA|A99AAA|A9AAA|AAA999A|AAA99A|AAA9A", WordOrAlone, |c| !c.iter().any(|b| b"IQZ".contains(b))),
     code("tr-plate", VehiclePlate, "99A99|99A999|99A9999|99A99999|99AA99|99AA999|99AA9999|99AAA99|99AAA999|99AAA9999", WordOrAlone, |c| (1..=81).contains(&((c[0] - b'0') * 10 + c[1] - b'0'))),
     code("ng-plate", VehiclePlate, "AAA999AA", WordOrAlone, |_| true),
     code("pl-id-card", NationalId, "AAA999999", Word, |_| true),
@@ -138,7 +140,7 @@ static CODES: &[Code] = &[
     code("nl-passport", Passport, "AAXXXXXX9", Word, |_| true),
     code("vin", VehiclePlate, "XXXXXXXXXXXXXXXXX", Word, |c| !c.iter().any(|b| b"IOQ".contains(b))),
     code("swift", Kind::BankAccount, "AAAAAAXX|AAAAAAXXXXX", Word, |_| true),
-    code("any-passport-code", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999", Word, |_| true),
+    code("any-passport-code", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
     code("any-coded-id", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
 ];
 
@@ -174,6 +176,13 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
         });
     }
     // The token alone, then with up to five groups to its right: longest first.
+    let has = |classes: u8| {
+        text[token.clone()]
+            .iter()
+            .any(|byte| class::is(*byte, classes))
+    };
+    // A code in small letters has none of its groups in capitals.
+    let is_small = has(LOWER) && !has(UPPER);
     let mut ends = [0; 6];
     let mut starts = token.start;
     let mut count = 0;
@@ -189,17 +198,15 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
             break;
         }
         let next = class::run_end(text, end + 1, ALNUM);
-        if next - end > 9
-            || text[end + 1..next]
-                .iter()
-                .any(|byte| class::is(*byte, LOWER))
-        {
+        let group = &text[end + 1..next];
+        let has = |classes: u8| group.iter().any(|byte| class::is(*byte, classes));
+        if group.len() > 8 || (has(LOWER) && !(is_small && has(DIGIT) && !has(UPPER))) {
             break;
         }
         end = next;
     }
     // A group of capitals before it belongs to it: `AB 12 34 56 C`, `APP-456CV`.
-    if token.start > 3 && matches!(text[token.start - 1], b' ' | b'-') {
+    if token.start > 1 && matches!(text[token.start - 1], b' ' | b'-') {
         let left =
             class::run_start(text, token.start - 1, ALNUM).max(token.start.saturating_sub(5));
         let group = &text[left..token.start - 1];
@@ -332,15 +339,15 @@ fn it_codice_fiscale(c: &[u8]) -> bool {
     letters && matches!(day, 0..=31 | 40..=71)
 }
 
-fn fi_hetu(c: &[u8]) -> bool {
-    let digits = [values(&c[..6]), values(&c[7..10])].concat();
+fn fi_hetu(birth: &[u8], century: u8, number: &[u8]) -> bool {
+    let digits = [values(birth), values(&number[..3])].concat();
     let rest = digits
         .iter()
         .fold(0_usize, |rest, digit| rest * 10 + usize::from(*digit))
         % 31;
-    b"ABCDEFUVWXY-+".contains(&c[6])
+    b"ABCDEFUVWXY-+".contains(&century)
         && is_date(&digits[2..4], &digits[..2])
-        && b"0123456789ABCDEFHJKLMNPRSTUVWXY"[rest] == c[10]
+        && b"0123456789ABCDEFHJKLMNPRSTUVWXY"[rest] == number[3]
 }
 
 fn de_social_security(c: &[u8]) -> bool {

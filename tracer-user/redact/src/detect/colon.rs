@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::class::{self, ALNUM};
+use super::class::{self, ALNUM, DIGIT};
 
 /// An address around the first colon of a run, and which of the two it is.
 pub(crate) enum Colon {
@@ -58,6 +58,13 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
         // A zone: `fe80::1%eth0`.
         if text.get(end) == Some(&b'%') && class::at(text, end + 1, ALNUM) {
             end = class::run_end(text, end + 1, ALNUM);
+        }
+        // A network: `2001:db8::/32`.
+        if text.get(end) == Some(&b'/') && class::at(text, end + 1, DIGIT) {
+            let mask = class::run_end(text, end + 1, DIGIT);
+            if mask <= end + 4 && !class::at(text, mask, ALNUM) {
+                end = mask;
+            }
         }
         return (Some(Colon::V6(start, end)), end.max(resume));
     }

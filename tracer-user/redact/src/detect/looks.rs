@@ -163,7 +163,7 @@ fn is_dotted_name(value: &[u8]) -> bool {
 }
 
 /// Words and numbers joined as names of things are: `DOC_Vector_5_32`, `jackson-0.11.2`.
-fn is_identifier(value: &[u8]) -> bool {
+pub(crate) fn is_identifier(value: &[u8]) -> bool {
     let mut parts = value.split(|byte| b"-_.:/=".contains(byte));
     let is_plain = |part: &[u8]| {
         let letters = part

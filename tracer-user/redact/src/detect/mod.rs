@@ -28,6 +28,7 @@ mod hit;
 mod iban;
 mod kind;
 pub mod lexical;
+mod literal;
 mod looks;
 mod number;
 mod own;

@@ -230,23 +230,22 @@ fn word(
     for role in context.words.roles(hit) {
         match role {
             Role::Rule(place) => token(detectors, context, hit, usize::from(*place), hits),
-            Role::Password | Role::Secret if hit.start < *covered => {}
-            Role::Password | Role::Secret => {
-                let (strength, kind) = match role {
-                    Role::Password => (Strength::Password, Kind::Password),
-                    _ => (Strength::Secret, Kind::Secret),
-                };
-                if let Some(range) = assignment::read(text, hit.start..hit.end, strength) {
-                    *covered = range.end.max(*covered);
-                    if strength == Strength::Password
-                        && let Some(user) = command::user_beside(text, &range)
-                    {
-                        hits.push(said(user, "user-beside-password", Kind::BasicAuth));
-                    }
-                    hits.push(said(range, kind.name(), kind));
-                }
+            Role::Password | Role::Secret | Role::PasswordOf(_) | Role::SecretOf(_)
+                if hit.start < *covered => {}
+            Role::Password => assigned(text, hit.start..hit.end, PASSWORD, covered, hits),
+            Role::Secret => assigned(text, hit.start..hit.end, SECRET, covered, hits),
+            Role::PasswordOf(length) | Role::SecretOf(length) => {
+                let word = hit.start..hit.start + usize::from(*length);
+                let is_password = matches!(role, Role::PasswordOf(_));
+                let names = if is_password { PASSWORD } else { SECRET };
+                assigned(text, word, names, covered, hits);
             }
-            Role::Program(_) | Role::Identified | Role::Credential if hit.start < *covered => {}
+            Role::Pair | Role::Program(_) | Role::Identified | Role::Credential
+                if hit.start < *covered => {}
+            Role::Pair => {
+                let range = assignment::pair(text, hit.end).filter(|_| context.is_word(hit));
+                hits.extend(range.map(|range| said(range, "login", Kind::BasicAuth)));
+            }
             Role::Program(program) => {
                 let values = command::options(text, hit.end, *program);
                 *covered = values
@@ -346,6 +345,31 @@ fn word(
     }
 }
 
+/// What a word for a secret says of the value after it.
+type Named = (Strength, Kind);
+
+const PASSWORD: Named = (Strength::Password, Kind::Password);
+const SECRET: Named = (Strength::Secret, Kind::Secret);
+
+fn assigned(
+    text: &[u8],
+    word: Range<usize>,
+    (strength, kind): Named,
+    covered: &mut usize,
+    hits: &mut Hits,
+) {
+    let Some(range) = assignment::read(text, word, strength) else {
+        return;
+    };
+    *covered = range.end.max(*covered);
+    if strength == Strength::Password
+        && let Some(user) = command::user_beside(text, &range)
+    {
+        hits.push(said(user, "user-beside-password", Kind::BasicAuth));
+    }
+    hits.push(said(range, kind.name(), kind));
+}
+
 fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, hits: &mut Hits) {
     let text = context.text;
     let token = &TOKENS[place];
@@ -358,6 +382,10 @@ fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, h
     if is_monotone(&text[start..end]) {
         return;
     }
+    if let Some(length) = secret_beside(token.name) {
+        let found = |range| said(range, "secret-beside-key-id", Kind::CloudKey);
+        hits.extend(bare::beside(text, &(start..end), length).map(found));
+    }
     // What leads up to a word belongs to it: `14 characters.atlasv1.…`.
     let start = if start == hit.start { lead } else { start };
     hits.push(Found {
@@ -366,6 +394,16 @@ fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, h
         kind: token.kind,
         certainty: Certainty::Shape,
     });
+}
+
+/// How long the secret is that its issuer gives out together with a key's id.
+fn secret_beside(token: &str) -> Option<usize> {
+    match token {
+        "aws-access-key-id" => Some(40),
+        "alibaba-access-key-id" => Some(30),
+        "tencent-secret-id" => Some(32),
+        _ => None,
+    }
 }
 
 /// Whether the second half of a token is a row of the same letter, as in a template.

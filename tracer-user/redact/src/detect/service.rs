@@ -11,26 +11,59 @@ use super::{
 
 /// Services whose keys have no form of their own, or had none once; sorted.
 #[rustfmt::skip]
-static SERVICES: [&str; 219] = [
-    "abuseipdb", "accuweather", "adafruit", "adobe", "airbrake", "airtable", "alchemy", "algolia", "amplitude", "anyscale", "apify", "appcues", "appveyor", "asana", "assemblyai", "auth0", "aviationstack", "axiom",
-    "azure", "beamer", "binance", "bitbucket", "bitfinex", "bitly", "bitmex", "blynk", "box", "braintree", "brave", "bugsnag", "buildkite", "calendly", "chartmogul", "checkout", "circleci", "clearbit",
-    "clickup", "clockify", "cloudflare", "cloudinary", "codacy", "codeclimate", "codecov", "cohere", "coinbase", "coinmarketcap", "confluent", "contentful", "courier", "coveralls", "currencylayer", "customerio", "datadog", "deepgram",
-    "deepl", "deepseek", "discord", "docusign", "drone", "dropbox", "dynatrace", "elevenlabs", "etherscan", "etsy", "eventbrite", "fastly", "finicity", "finnhub", "firebase", "fireworks", "fixer", "flickr",
-    "foursquare", "freshbooks", "freshdesk", "gemini", "geocode", "giphy", "gitter", "grafana", "gumroad", "harvest", "helpscout", "heroku", "honeybadger", "honeycomb", "hubspot", "hunter", "infracost", "infura",
-    "instagram", "intercom", "ipinfo", "ipstack", "jenkins", "jfrog", "jira", "jotform", "kickbox", "klaviyo", "kraken", "kucoin", "launchdarkly", "linear", "linkedin", "linode", "lob", "logdna",
-    "loggly", "mailchimp", "mailgun", "mailjet", "mandrill", "mapbox", "mattermost", "messagebird", "mistral", "mixpanel", "moesif", "monday", "moralis", "netlify", "newrelic", "newsapi", "ngrok", "nightfall",
-    "npm", "nylas", "okta", "onelogin", "onesignal", "openai", "opencage", "openweather", "openweathermap", "opsgenie", "pagerduty", "paypal", "paystack", "pepipost", "pinecone", "pipedrive", "pivotaltracker", "plaid",
-    "planetscale", "plivo", "postman", "postmark", "pubnub", "pusher", "quickbase", "rapidapi", "readme", "replicate", "rollbar", "runpod", "salesforce", "scalr", "scrapingbee", "segment", "sendbird", "sendgrid",
-    "sendinblue", "sentry", "serpapi", "shodan", "shopify", "shortcut", "signalwire", "slack", "smartsheet", "snyk", "sonarcloud", "sonarqube", "sourcegraph", "splunk", "spotify", "square", "squarespace", "stackhawk",
-    "statuspage", "stripe", "sumologic", "supabase", "telegram", "telnyx", "terraform", "todoist", "together", "travis", "trello", "twilio", "twitch", "twitter", "typeform", "unsplash", "uptimerobot", "userstack",
-    "vercel", "virustotal", "vonage", "vultr", "wakatime", "weatherbit", "weatherstack", "webex", "webflow", "wepay", "wistia", "wolfram", "wrike", "xendit", "yelp", "youtube", "zapier", "zendesk",
-    "zerotier", "zoho", "zoom",
+static SERVICES: [&str; 696] = [
+    "abuseipdb", "accuweather", "adafruit", "adobe", "agora", "aha", "airbrake", "airship", "airtable", "airvisual", "aiven", "alchemy", "alconost", "alegra", "algolia", "alienvault", "amadeus",
+    "ambee", "amplitude", "anypoint", "anyscale", "apacta", "apideck", "apiflash", "apifonica", "apify", "apilayer", "apimatic", "apimetrics", "apitemplate", "apollo", "appcues", "appfollow",
+    "appointedd", "appoptics", "apptivo", "appveyor", "artifactory", "artsy", "asana", "assemblyai", "atera", "audd", "auth0", "autodesk", "autoklose", "aviationstack", "axiom", "aylien",
+    "ayrshare", "azure", "baidu", "bannerbear", "baremetrics", "beamer", "beebole", "besttime", "billomat", "binance", "bitbar", "bitbucket", "bitcoinaverage", "bitfinex", "bitly", "bitmex",
+    "blazemeter", "blocknative", "blynk", "bombbomb", "borgbase", "box", "braintree", "brandfetch", "brave", "browserstack", "browshot", "bscscan", "buddyns", "budibase", "bugherd", "bugsnag",
+    "buildkite", "bulksms", "buttercms", "caflou", "calendarific", "calendly", "calorieninja", "campayn", "cannyio", "capsulecrm", "captaindata", "carboninterface", "caspio", "censys",
+    "chartmogul", "chatbot", "checkly", "checklyhq", "checkout", "circleci", "clarifai", "clearbit", "clearsale", "clickhelp", "clicksend", "clickup", "cliengo", "clinchpad", "clockify",
+    "clockworksms", "closecrm", "cloudconvert", "cloudelements", "cloudflare", "cloudimage", "cloudinary", "cloudmersive", "cloudplan", "cloudsmith", "cloverly", "cockroachdb", "codacy",
+    "codeclimate", "codecov", "codemagic", "codequiry", "cohere", "coinapi", "coinbase", "coinlayer", "coinlib", "coinmarketcap", "commercejs", "confluent", "contentful", "convertapi",
+    "convertkit", "countrylayer", "courier", "coveralls", "craftmypdf", "crowdin", "crowdstrike", "cryptocompare", "currencycloud", "currencyfreaks", "currencylayer", "currencyscoop",
+    "currentsapi", "customerguru", "customerio", "d7network", "dandelion", "dareboost", "databox", "databricks", "datadog", "datagov", "debounce", "deepai", "deepgram", "deepl", "deepseek",
+    "delighted", "demio", "detectify", "detectlanguage", "dfuse", "diffbot", "diggernaut", "digicert", "digitalocean", "discord", "disqus", "dockerhub", "docparser", "documo", "docusign",
+    "doppler", "dotdigital", "dovico", "dronahq", "drone", "droneci", "dropbox", "duply", "dwolla", "dynatrace", "dyspatch", "eagleeyenetworks", "easyinsight", "edamam", "edenai", "elasticemail",
+    "elevenlabs", "enablex", "endorlabs", "etherscan", "ethplorer", "etsy", "eventbrite", "everhour", "exchangerate", "faceplusplus", "fastforex", "fastly", "feedier", "fetchrss", "fibery",
+    "figma", "finage", "financialmodelingprep", "finicity", "finnhub", "firebase", "fireworks", "fixer", "fleetbase", "flexport", "flickr", "flightapi", "flightlabs", "flightstats",
+    "flutterwave", "flyio", "formbucket", "formcraft", "formio", "formsite", "foursquare", "freshbooks", "freshdesk", "fullstory", "fusebill", "fxmarket", "geckoboard", "gemini", "gengo",
+    "geoapify", "geocode", "geocodify", "geocodio", "getgeoapi", "getgist", "getresponse", "giphy", "gitguardian", "github", "gitlab", "gitter", "glassnode", "gocanvas", "gocardless", "godaddy",
+    "grafana", "graphcms", "graphhopper", "groovehq", "groq", "gtmetrix", "gumroad", "guru", "happyscribe", "harvest", "hellosign", "helpcrunch", "helpscout", "hereapi", "heroku", "hiveage",
+    "holidayapi", "honeybadger", "honeycomb", "hostinger", "html2pdf", "hubspot", "huggingface", "humanity", "hunter", "hypertrack", "iconfinder", "iexapis", "iexcloud", "imagekit", "imagga",
+    "infracost", "infura", "insightly", "instabot", "instagram", "instamojo", "intercom", "interseller", "intrinio", "invoiceocean", "ip2location", "ipapi", "ipgeolocation", "ipify", "ipinfo",
+    "ipinfodb", "ipquality", "ipstack", "jenkins", "jfrog", "jira", "jotform", "jumpcloud", "jupiterone", "keenio", "kickbox", "klaviyo", "klipfolio", "knapsackpro", "kontent", "kraken",
+    "kucoin", "kylas", "lacework", "languagelayer", "larksuite", "launchdarkly", "leadfeeder", "lemlist", "lemonsqueezy", "lendflow", "lexigram", "linear", "linkedin", "linkpreview", "linode",
+    "liveagent", "livekit", "livestorm", "loadmill", "lob", "locationiq", "logdna", "loggly", "loginradius", "logzio", "lokalise", "loyverse", "lunchmoney", "luno", "magicbell", "mailboxlayer",
+    "mailchimp", "mailerlite", "mailgun", "mailjet", "mailmodo", "mailsac", "mailtrap", "mandrill", "mapbox", "mapquest", "marketstack", "mattermost", "mavenlink", "maxmind", "meaningcloud",
+    "mediastack", "meistertask", "meraki", "mesibo", "messagebird", "metaapi", "metabase", "mindmeister", "miro", "mistral", "mixmax", "mixpanel", "mockaroo", "moesif", "monday", "monkeylearn",
+    "moonclerk", "moosend", "moralis", "mux", "myfreshworks", "nasdaq", "nethunt", "netlify", "newrelic", "newsapi", "newscatcher", "nexmo", "nftport", "ngrok", "nicereply", "nightfall",
+    "noticeable", "notion", "nozbe", "npm", "numverify", "nutritionix", "nylas", "oanda", "okta", "omnisend", "onedesk", "onelogin", "onepagecrm", "onesignal", "onfleet", "openai", "opencage",
+    "openrouter", "openuv", "openvpn", "openweather", "openweathermap", "opsgenie", "optidash", "optimizely", "outlook", "overloop", "owlbot", "packagecloud", "paddle", "pagarme", "pagerduty",
+    "pandadoc", "pandascore", "paperform", "parsehub", "parseur", "partnerstack", "pastebin", "paydirtapp", "paymoapp", "paymongo", "paypal", "paystack", "pdflayer", "pdfshift", "peopledatalabs",
+    "pepipost", "percy", "perplexity", "phantombuster", "photoroom", "pinata", "pinecone", "pipedream", "pipedrive", "pivotaltracker", "pixabay", "plaid", "planetscale", "planyo", "plivo",
+    "podio", "poloniex", "polygon", "portainer", "postageapp", "posthog", "postman", "postmark", "prefect", "prodpad", "proxycrawl", "pubnub", "pulumi", "pushbullet", "pusher", "pushover",
+    "qase", "qualaroo", "qualtrics", "qubole", "quickbase", "rabbitmq", "railway", "rapidapi", "razorpay", "reachmail", "readme", "rebrandly", "recharge", "redislabs", "refiner", "rentman",
+    "repairshopr", "replicate", "requestfinance", "restpack", "retellai", "ringcentral", "ritekit", "rocketreach", "rollbar", "route4me", "rubygems", "runpod", "runrunit", "salesblink",
+    "salesflare", "salesforce", "salesloft", "salesmate", "saucelabs", "scaleway", "scalr", "scrapeowl", "scraperapi", "scraperbox", "scrapestack", "scrapfly", "scrapingant", "scrapingbee",
+    "screenshotapi", "screenshotlayer", "scrutinizer", "securitytrails", "segment", "selectpdf", "semaphore", "sendbird", "sendgrid", "sendinblue", "sendpulse", "sentry", "serpapi", "serphouse",
+    "serpstack", "sheety", "shipday", "shippo", "shodan", "shopify", "shortcut", "shotstack", "shutterstock", "signalwire", "sigopt", "simfin", "simplesat", "sinch", "sirv", "siteleaf", "slack",
+    "smartling", "smartsheet", "smartsheets", "smartystreets", "smooch", "snipcart", "snowflake", "snyk", "sonarcloud", "sonarqube", "sourcegraph", "sparkpost", "speechtext", "splunk",
+    "spoonacular", "sportradar", "sportsmonk", "spotify", "square", "squarespace", "squareup", "sslmate", "stackhawk", "statuscake", "statuspage", "statuspal", "stitchdata", "stockdata",
+    "storecove", "stormboard", "stormglass", "storyblok", "storychief", "strava", "stripe", "stripo", "stytch", "sumologic", "supabase", "supernotes", "surveysparrow", "survicate", "swell",
+    "swiftype", "tableau", "tailscale", "tallyfy", "tatum", "taxjar", "teamgate", "teamwork", "tefter", "telegram", "teletype", "telnyx", "tencent", "terraform", "testingbot", "textmagic",
+    "theoddsapi", "thinkific", "thousandeyes", "ticketmaster", "tickettailor", "tiingo", "timecamp", "tines", "tmetric", "todoist", "together", "toggl", "tokeet", "tomtom", "tradier",
+    "transferwise", "travelpayouts", "travis", "travisci", "trello", "twelvedata", "twilio", "twist", "twitch", "twitter", "tyntec", "typeform", "typetalk", "ubidots", "uclassify", "unsplash",
+    "uplead", "uploadcare", "uptimerobot", "upwave", "urlscan", "userflow", "userstack", "vagrantcloud", "vatlayer", "vbout", "vercel", "veriphone", "virtru", "virustotal", "visualcrossing",
+    "voiceflow", "vonage", "voodoosms", "vouchery", "vpnapi", "vultr", "wakatime", "walkscore", "watson", "weatherbit", "weatherstack", "webex", "webflow", "webscraper", "webscraping", "wepay",
+    "whoxy", "wistia", "wiz", "wolfram", "worksnaps", "worldcoinindex", "wrike", "xata", "xendit", "yandex", "yelp", "youtube", "zapier", "zendesk", "zenrows", "zenscrape", "zenserp", "zeplin",
+    "zerobounce", "zerotier", "zipcodeapi", "zipcodebase", "zoho", "zohocrm", "zoom", "zulip", "zuplo",
 ];
 
 /// The shortest key.
 const MIN: usize = 16;
 /// The longest name of a service.
-const LONGEST: usize = 16;
+const LONGEST: usize = 24;
 /// How far before a key the service's name may stand.
 const BEFORE: usize = 48;
 
@@ -55,7 +88,11 @@ pub(crate) fn key(text: &[u8], start: usize, end: usize) -> Option<Range<usize>>
     let value = &text[start..start + length];
     let has = |classes: u8| value.iter().any(|byte| class::is(*byte, classes));
     let is_id = is_uuid(value);
-    let is_key = length >= MIN && has(LETTER) && has(DIGIT) && (is_id || looks_random(value));
+    let is_row = value
+        .windows(5)
+        .any(|five| five.iter().all(|byte| *byte == five[0]));
+    let is_key =
+        length >= MIN && has(LETTER) && has(DIGIT) && !is_row && (is_id || looks_random(value));
     // A digest of lower-case hexadecimal digits is a key only behind a sign, and so is a UUID.
     (is_key && ((!is_id && !is_digest(value)) || is_joined)).then(|| start..start + length)
 }

@@ -42,10 +42,15 @@ pub(crate) enum Role {
     Password,
     /// What follows may be a secret if it looks like one.
     Secret,
+    /// The same of the word's first bytes, so many: it begins with another word.
+    PasswordOf(u8),
+    SecretOf(u8),
     /// `Bearer` and its kin: what follows blanks is a secret.
     Scheme,
     /// `-u`: a user and a password follow.
     User,
+    /// A user's name and a password may follow, with a sign between them.
+    Pair,
     /// A program that takes a password among its options, by its place in the table.
     Program(u8),
     /// `IDENTIFIED WITH`: a password or its hash follows.
@@ -102,6 +107,22 @@ impl Words {
                 roles.len() - 1
             });
             roles[place].push(role);
+        }
+        // Of words that begin alike only the longest is found: `key-` would hide `key`.
+        for (place, word) in list.iter().enumerate() {
+            let names = |role: &Role| matches!(role, Role::Password | Role::Secret);
+            if roles[place].iter().any(names) {
+                continue;
+            }
+            let shorter = (2..word.len()).rev().find_map(|length| {
+                let shorter = *places.get(word.get(..length)?)?;
+                let role = *roles[shorter].iter().find(|role| names(role))?;
+                Some((u8::try_from(length).ok()?, role))
+            });
+            roles[place].extend(shorter.map(|(length, role)| match role {
+                Role::Password => Role::PasswordOf(length),
+                _ => Role::SecretOf(length),
+            }));
         }
         Self {
             finder: Finder::new(&list),

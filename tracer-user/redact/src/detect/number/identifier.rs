@@ -324,8 +324,10 @@ fn check_11_plain(body: &[u8], check: u8) -> bool {
 
 /// Two digits of a month and two of a day.
 pub(crate) fn is_date(month: &[u8], day: &[u8]) -> bool {
+    const DAYS: [u8; 13] = [0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let (month, day) = (month[0] * 10 + month[1], day[0] * 10 + day[1]);
-    (1..=12).contains(&month) && (1..=31).contains(&day)
+    let days = DAYS.get(usize::from(month)).copied().unwrap_or(0);
+    (1..=days).contains(&day)
 }
 
 /// The same where months or days may have 20, 40, 60 or 80 added for women or newcomers.

@@ -8,7 +8,7 @@ mod run;
 
 use self::run::{Run, Window};
 use super::{
-    class::{self, ALNUM},
+    class::{self, ALNUM, DIGIT, JOINER},
     hit::{Certainty, Found, Hits},
     kind::Kind,
     words::{Context, Topic},
@@ -25,7 +25,7 @@ pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usiz
         let longest = run.groups.min(first + MAX_WINDOW);
         let found = (first..longest)
             .rev()
-            .find_map(|last| Some((last, classify(context, run.window(first, last))?)));
+            .find_map(|last| Some((last, classify(context, run.window(first, last), hits)?)));
         match found {
             Some((last, found)) => {
                 hits.push(found);
@@ -37,7 +37,7 @@ pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usiz
     run.end.max(start + 1)
 }
 
-fn classify(context: &Context<'_>, window: Window<'_>) -> Option<Found> {
+fn classify(context: &Context<'_>, window: Window<'_>, hits: &Hits) -> Option<Found> {
     let range = window.start()..window.end();
     let count = window.digits().len();
     if !(4..=19).contains(&count) {
@@ -57,8 +57,13 @@ fn classify(context: &Context<'_>, window: Window<'_>) -> Option<Found> {
         found.range.end = end;
         return Some(found);
     }
+    if let Some(end) = dotted_nif(context.text, window) {
+        let mut found = found("es-nif", Kind::NationalId, Certainty::Checked);
+        found.range.end = end;
+        return Some(found);
+    }
     let identifier = identifier::find(context, window);
-    let phone = phone::read(context, window);
+    let phone = phone::read(context, window).or_else(|| phone::second(context, window, hits));
     if let Some(identifier) = identifier.filter(|found| found.is_specific() || phone.is_none()) {
         return Some(found(identifier.name, identifier.kind, Certainty::Checked));
     }
@@ -71,6 +76,20 @@ fn classify(context: &Context<'_>, window: Window<'_>) -> Option<Found> {
         && window.groups() <= 2
         && context.is_near(range.start, range.end, 12, 0, &[Topic::Postcode]);
     is_postcode.then(|| found("postcode", Kind::PostalAddress, Certainty::Context))
+}
+
+/// Where a Spanish `12.345.678-Z` ends whose digits are the window.
+fn dotted_nif(text: &[u8], window: Window<'_>) -> Option<usize> {
+    const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
+    if !window.has_shape("2.3.3") && !window.has_shape("1.3.3") {
+        return None;
+    }
+    let end = window.end();
+    let letter = end + usize::from(matches!(text.get(end), Some(b'-' | b' ')));
+    let digits = window.digits().iter();
+    let number = digits.fold(0, |number, digit| number * 10 + usize::from(*digit));
+    let holds = text.get(letter) == Some(&LETTERS[number % 23]);
+    (holds && !class::at(text, letter + 1, ALNUM)).then_some(letter + 1)
 }
 
 /// Four numbers below 256 with dots between them, in no longer dotted number and no version.
@@ -105,5 +124,12 @@ fn ip_v4(context: &Context<'_>, window: Window<'_>) -> Option<usize> {
         || end - start != place + 3;
     let is_version = context.is_near(start, end, 24, 0, &[Topic::Version])
         && !context.is_near(start, end, 24, 8, &[Topic::Network]);
+    // A network: `10.0.0.0/8`.
+    let mask = match text.get(end) {
+        Some(b'/') => class::run_end(text, end + 1, DIGIT),
+        _ => end,
+    };
+    let is_network = (end + 2..=end + 3).contains(&mask) && !class::at(text, mask, ALNUM | JOINER);
+    let end = if is_network { mask } else { end };
     (!is_part && !is_version).then_some(end)
 }

@@ -4,6 +4,8 @@
 use super::run::Window;
 use crate::detect::{
     class::{self, ALNUM, DIGIT, SPACE, UPPER},
+    hit::Hits,
+    kind::Kind,
     words::{Context, Topic},
 };
 
@@ -42,6 +44,26 @@ pub(crate) fn read(context: &Context<'_>, window: Window<'_>) -> Option<(usize, 
         || is_grouped_national(window)
         || is_said())
     .then(|| (start, extension(text, end)))
+}
+
+/// A number as they are dialled at home, close behind one that was found.
+pub(crate) fn second(
+    context: &Context<'_>,
+    window: Window<'_>,
+    hits: &Hits,
+) -> Option<(usize, usize)> {
+    const NEAR: usize = 32;
+    let (start, end) = (window.start(), window.end());
+    let count = window.digits().len();
+    let is_near = hits
+        .last()
+        .is_some_and(|hit| hit.kind == Kind::Phone && start <= hit.range.end + NEAR);
+    let holds = is_near
+        && window.digits()[0] == 0
+        && (9..=11).contains(&count)
+        && window.stands_free(context.text)
+        && is_plausible(window);
+    holds.then_some((start, end))
 }
 
 /// Where the number begins if a `+` or a bracket stands before its digits.
@@ -128,7 +150,9 @@ fn is_plausible(window: Window<'_>) -> bool {
         || window.has_shape("2/2/4")
         || window.has_shape("2.2.4")
         || window.has_shape("4/2/2");
+    let is_decimal = window.groups() == 2 && window.separator(0) == b'.' && window.length(1) <= 3;
     (6..=15).contains(&count)
+        && !is_decimal
         && (window.groups() > 1 || count >= 7)
         && window.groups() <= 7
         && !looks_like_a_date

@@ -87,7 +87,7 @@ fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
 
 /// Base64 of either alphabet, also over long lines: as far as its lines decode to text.
 fn base64(text: &[u8], start: usize) -> Option<(usize, Vec<u8>)> {
-    if !begins_like_text(text, start) {
+    if !is_base64_of_text(text, start) {
         return None;
     }
     let mut decoded = Vec::new();
@@ -130,7 +130,7 @@ fn base64(text: &[u8], start: usize) -> Option<(usize, Vec<u8>)> {
 }
 
 /// Whether the first decoded bytes can be text: few words of a language pass.
-fn begins_like_text(text: &[u8], start: usize) -> bool {
+pub(crate) fn is_base64_of_text(text: &[u8], start: usize) -> bool {
     let Some(run) = text.get(start..start + SAMPLE / 3 * 4) else {
         return false;
     };

@@ -12,7 +12,7 @@ mod mark;
 
 use std::ops::Range;
 
-pub(crate) use self::mark::MARKS;
+pub(crate) use self::{blob::is_base64_of_text, mark::MARKS};
 use super::{
     class::{self, SPACE},
     words::{Hit, Words},

@@ -1,4 +1,5 @@
 mod encodings;
+mod fresh;
 mod hostile;
 
 use super::*;
