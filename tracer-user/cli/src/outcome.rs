@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     arguments::{Invocation, meant, typed::Typed},
-    diff, doctor, files, integrity, manual, policy, profile, ps, trace, trouble,
+    diff, doctor, files, integrity, key, manual, policy, profile, ps, query, trace, trouble,
 };
 
 /// How a command that did not go wrong ended.
@@ -62,6 +62,9 @@ fn carry_out(invocation: Invocation) -> Result<Outcome> {
         Invocation::Profile(arguments) => profile::run(&arguments),
         Invocation::Verify(arguments) => integrity::verify::run(&arguments),
         Invocation::Sign(arguments) => integrity::sign::run(&arguments),
+        Invocation::Query(query) => query::run(&query),
+        Invocation::Nodes(nodes) => query::nodes(&nodes),
+        Invocation::Key(key) => key::run(&key),
         Invocation::LeaseKeeper => integrity::keep_leases(),
         Invocation::Policy(policy) => policy::run(&policy),
         Invocation::Completions(shell) => manual::completions(shell),

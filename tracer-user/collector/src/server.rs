@@ -220,13 +220,7 @@ const TELEMETRY_KEY: &str = "telemetry.key";
 /// Keeps a new key that telemetry is sealed for.
 pub(crate) fn create_telemetry_key(folder: &Path) -> Result<RecipientSecret> {
     let secret = RecipientSecret::generate()?;
-    let bytes = secret.to_bytes();
-    let mut text = zeroize::Zeroizing::new(String::with_capacity(80));
-    for byte in bytes.iter() {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-    }
-    text.push('\n');
+    let text = secret.to_text();
     crate::pki::write_new(&folder.join(TELEMETRY_KEY), text.as_bytes(), 0o600)?;
     Ok(secret)
 }
@@ -236,9 +230,6 @@ fn telemetry_key(folder: &Path) -> Result<RecipientSecret> {
     let text = fs::read_to_string(&path);
     let text = text.with_context(|| format!("reading the telemetry key {}", path.display()))?;
     let text = zeroize::Zeroizing::new(text);
-    // The same form as other 32 bytes in hex.
-    let bytes: Option<tracer_wire::RecordHash> = text.trim().parse().ok();
-    bytes
-        .and_then(|bytes| RecipientSecret::from_bytes(&bytes.0).ok())
-        .with_context(|| format!("{} does not hold 64 hex digits", path.display()))
+    RecipientSecret::parse(&text)
+        .with_context(|| format!("reading the telemetry key {}", path.display()))
 }

@@ -150,6 +150,7 @@ impl Wrapped {
 }
 
 const RECIPIENT: &str = "x25519:";
+const SECRET: &str = "x25519-secret:";
 
 impl Recipient {
     /// The suite that the key is of.
@@ -237,6 +238,43 @@ impl RecipientSecret {
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.key.to_bytes().into())
+    }
+
+    /// The key as it is kept in a file: `x25519-secret:` and 64 hex digits on a line. Lines that begin
+    /// with `#` are comments.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(format!(
+            "# Opens what was sealed for {}. Keep it secret.\n{SECRET}",
+            self.recipient
+        ));
+        // Room for all of it, so that no copy is left behind.
+        text.reserve(2 * 32 + 1);
+        for byte in self.to_bytes().iter() {
+            for digit in [byte >> 4, byte & 0xf] {
+                let digit = char::from_digit(digit.into(), 16);
+                text.push(digit.expect("four bits are a hex digit"));
+            }
+        }
+        text.push('\n');
+        text
+    }
+
+    /// The key in such a text.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn parse(text: &str) -> Result<Self, ParseIdentityError> {
+        let expected = "a recipient's secret key as x25519-secret: and 64 hex digits";
+        let mut lines = text.lines().map(str::trim);
+        let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        let bytes = line
+            .and_then(|line| line.strip_prefix(SECRET))
+            .and_then(hex);
+        bytes
+            .map(Zeroizing::new)
+            .and_then(|bytes| Self::from_bytes(&bytes).ok())
+            .ok_or(ParseIdentityError { expected })
     }
 
     /// The public half.
@@ -337,6 +375,17 @@ mod tests {
         assert_eq!(*ours.unwrap(&wrapped, b"here").unwrap(), [7; 32]);
         assert!(ours.unwrap(&wrapped, b"there").is_none());
         assert!(theirs.unwrap(&wrapped, b"here").is_none());
+    }
+
+    #[test]
+    fn a_secret_reads_back_from_its_file() {
+        let secret = RecipientSecret::generate().unwrap();
+        let text = secret.to_text();
+        let same = RecipientSecret::parse(&text).unwrap();
+        assert_eq!(same.to_bytes(), secret.to_bytes());
+        for wrong in ["", "# only a comment", "x25519:00", &text[..text.len() - 2]] {
+            assert!(RecipientSecret::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

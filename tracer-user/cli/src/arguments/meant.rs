@@ -32,6 +32,9 @@ pub(crate) enum Invocation {
     Profile(profile::Profile),
     Verify(integrity::Verify),
     Sign(integrity::Sign),
+    Query(typed::Query),
+    Nodes(typed::Nodes),
+    Key(typed::Key),
     LeaseKeeper,
     Policy(typed::Policy),
     Completions(clap_complete::Shell),
@@ -135,6 +138,9 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         typed::Command::Profile(typed) => Invocation::Profile(profile::resolve(typed)?),
         typed::Command::Verify(verify) => Invocation::Verify(integrity::resolve_verify(verify)?),
         typed::Command::Sign(sign) => Invocation::Sign(integrity::resolve_sign(sign)),
+        typed::Command::Query(query) => Invocation::Query(query),
+        typed::Command::Nodes(nodes) => Invocation::Nodes(nodes),
+        typed::Command::Key(key) => Invocation::Key(key),
         typed::Command::VerifyModel(verify) => {
             Invocation::Verify(integrity::resolve_verify_model(verify)?)
         }

@@ -1,9 +1,13 @@
 //! What was typed: the command line as clap parses it, with its help. What it means is decided in
 //! [`meant`](super::meant).
 
+mod query;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+pub(crate) use self::query::{Collector, EventFormat, Key, Nodes, Query};
 
 /// Trace machine-learning models that are serving traffic, without changing or stopping them.
 ///
@@ -32,6 +36,10 @@ pub(crate) enum Command {
     Profile(Profile),
     Verify(Verify),
     Sign(Sign),
+    Query(Query),
+    Nodes(Nodes),
+    #[command(subcommand)]
+    Key(Key),
     VerifyModel(VerifyModel),
     SignModel(SignModel),
     #[command(hide = true)]

@@ -54,7 +54,6 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 /// What a run recorded, so that tests can show real runs again.
-#[cfg(test)]
 impl Shown for tracer_event::Recorded {
     fn shown(&self) -> String {
         printable(&self.to_string()).into_owned()

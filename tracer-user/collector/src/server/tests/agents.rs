@@ -277,9 +277,7 @@ async fn nothing_that_a_collector_has_shows_content() {
         assert!(!site.get(Some(&reader), path).await.1.contains(SECRET));
     }
     // With all its keys: none of them is a recipient of content.
-    let telemetry = std::fs::read_to_string(site.home().join("telemetry.key")).unwrap();
-    let telemetry: tracer_wire::RecordHash = telemetry.trim().parse().unwrap();
-    let telemetry = tracer_wire::RecipientSecret::from_bytes(&telemetry.0).unwrap();
+    let telemetry = crate::server::telemetry_key(&site.home()).unwrap();
     let mut opener = tracer_wire::Opener::new(telemetry);
     let first: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
     let record = super::https::record(&first);
