@@ -111,7 +111,8 @@ impl Sender {
         Ok(())
     }
 
-    /// The next bytes to send, at most one record; none if there is nothing to say or no credit.
+    /// The next bytes to send, at most one record; none if there is nothing to say or no credit. A
+    /// session with a gap that nobody signs waits.
     ///
     /// # Errors
     /// If the spool cannot be read.
@@ -139,7 +140,10 @@ impl Sender {
             let record = match spool.next(session, position)? {
                 None => continue,
                 Some(Next::Record(record)) => record,
-                Some(Next::Missing(gap)) => Box::new(sign(gap)),
+                Some(Next::Missing(gap)) => match sign(gap) {
+                    Some(record) => Box::new(record),
+                    None => continue,
+                },
             };
             *position = after(&record);
             self.credits -= 1;

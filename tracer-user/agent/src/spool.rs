@@ -68,9 +68,12 @@ pub enum SpoolError {
     /// The disk is full, and nothing can be dropped any more.
     #[error("the spool's disk is full, and nothing in the spool can be dropped")]
     Full,
-    /// The record does not follow what the spool has of its session.
-    #[error("record {sequence} does not follow record {last} of its session")]
-    OutOfOrder {
+    /// Something must be dropped, and whoever signs what declares it does not answer.
+    #[error("the spool is full, and nobody signs what would say what is dropped")]
+    Unsigned,
+    /// The spool has taken the record, or a later one of its session, before.
+    #[error("record {sequence} comes after record {last} of its session, which was taken before")]
+    Taken {
         /// The record's place.
         sequence: Sequence,
         /// The last that the spool took.
@@ -142,8 +145,8 @@ impl<F: Append> Open<F> {
     }
 }
 
-/// Whoever can sign a gap in an agent's name.
-pub type Sign<'a> = dyn FnMut(Gap) -> Record + 'a;
+/// Whoever can sign a gap in an agent's name; none while the key is out of reach.
+pub type Sign<'a> = dyn FnMut(Gap) -> Option<Record> + 'a;
 
 impl<S: Storage> Spool<S> {
     /// Opens a spool with what an earlier one left.
@@ -213,18 +216,18 @@ impl<S: Storage> Spool<S> {
 
     /// Takes a record. It counts as kept after the next [`Self::commit`]. Where there is no room, the
     /// oldest segment of telemetry, or else of content, is dropped, and what it held is declared by
-    /// gaps that `sign` signs.
+    /// gaps that `sign` signs. Records that are missing before it are declared on the way out.
     ///
     /// # Errors
-    /// If it does not follow the session's last record, or the disk fails. After [`SpoolError::Full`]
-    /// the spool is as it was before.
+    /// If it or one after it was taken before, or the disk fails. After [`SpoolError::Full`] and
+    /// [`SpoolError::Unsigned`] the spool is as it was before.
     pub fn append(&mut self, record: &Record, sign: &mut Sign<'_>) -> Result<(), SpoolError> {
         self.whole()?;
         let claims = record.claims();
         if let Some(last) = self.index.last(claims.session) {
             let sequence = claims.sequence;
-            if sequence != last.next() {
-                return Err(SpoolError::OutOfOrder { sequence, last });
+            if sequence <= last {
+                return Err(SpoolError::Taken { sequence, last });
             }
         }
         let entry = segment::entry(record);

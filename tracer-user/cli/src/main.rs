@@ -2,6 +2,7 @@
 //! programs. It has no knowledge of runtimes, kernels or redaction of its own.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod arguments;
 mod consent;
 mod diff;

@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::{
+    agent,
     arguments::{Invocation, meant, typed::Typed},
     diff, doctor, files, integrity, key, manual, policy, profile, ps, query, trace, trouble,
 };
@@ -65,6 +66,7 @@ fn carry_out(invocation: Invocation) -> Result<Outcome> {
         Invocation::Query(query) => query::run(&query),
         Invocation::Nodes(nodes) => query::nodes(&nodes),
         Invocation::Key(key) => key::run(&key),
+        Invocation::Agent(arguments) => agent::run(&arguments),
         Invocation::LeaseKeeper => integrity::keep_leases(),
         Invocation::Policy(policy) => policy::run(&policy),
         Invocation::Completions(shell) => manual::completions(shell),

@@ -83,5 +83,7 @@ fn trace(settings: &Settings, outputs: Outputs, stop: &StopRequest) -> Result<Ou
             break;
         }
     }
-    run.finish()
+    let (outputs, outcome) = run.finish()?;
+    outputs.finish()?;
+    Ok(outcome)
 }

@@ -109,6 +109,7 @@ fn the_help_is_what_people_were_promised() {
     insta::assert_snapshot!("help_policy", tracer!("policy", "--help").out);
     insta::assert_snapshot!("help_verify", tracer!("verify", "--help").out);
     insta::assert_snapshot!("help_sign", tracer!("sign", "--help").out);
+    insta::assert_snapshot!("help_agent", tracer!("agent", "--help").out);
 }
 
 #[test]

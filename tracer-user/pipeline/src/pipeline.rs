@@ -180,6 +180,12 @@ impl Pipeline {
         self.told.push(Draft::of_agent(now, body));
     }
 
+    /// Counts events or records that were lost outside the pipeline; the stream says so at the next
+    /// [`Pipeline::advance`].
+    pub fn count_loss(&mut self, reason: LossReason, count: u64) {
+        self.losses.add(reason, count);
+    }
+
     /// Whether something waits for the window to pass: the caller should come back to
     /// [`Pipeline::advance`] after [`Options::window`] even if nothing happens.
     #[must_use]

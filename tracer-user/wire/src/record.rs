@@ -233,6 +233,28 @@ impl Gap {
     pub const fn claims(&self) -> &Claims {
         &self.0
     }
+
+    /// Its bytes, on the way to whoever signs it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+
+    /// The gap with these bytes.
+    ///
+    /// # Errors
+    /// If they are no claims, or claims of something else than a gap: nothing else is ever signed for
+    /// somebody else.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormError> {
+        let claims = Claims::decode(bytes)?;
+        match claims.body {
+            Body::Gap(_) => Ok(Self(claims)),
+            Body::Epoch(_) | Body::Batch(_) | Body::Closing => Err(FormError::Contradiction {
+                what: "a gap",
+                why: "its claims are of another kind",
+            }),
+        }
+    }
 }
 
 const fn span(batch: &BatchBody) -> (tracer_event::WallNanos, tracer_event::WallNanos) {

@@ -9,10 +9,26 @@ use anyhow::{Context, Result};
 use super::{Release, copy_folder, write};
 use crate::process;
 
+/// Makes the user, with what the system has for it. It stays when the package goes, so that no other
+/// user ever gets its files.
+const MAKE_USER: &str = "#!/bin/sh
+set -e
+if [ \"$1\" = configure ] && ! grep -q '^tracer-ship:' /etc/passwd; then
+    if command -v systemd-sysusers >/dev/null; then
+        systemd-sysusers /usr/lib/sysusers.d/tracer.conf
+    elif command -v useradd >/dev/null; then
+        useradd --system --user-group --no-create-home --home-dir /var/lib/tracer-ship \
+            --shell /usr/sbin/nologin tracer-ship
+    else
+        echo 'tracer: the agent needs a user tracer-ship, and nothing here can make one' >&2
+    fi
+fi
+";
+
 /// Packs what lies below `staged` and returns the package.
 ///
-/// It needs nothing but itself, so it depends on nothing; it holds no configuration and starts
-/// nothing, so installing and removing run no scripts.
+/// It needs nothing but itself, so it depends on nothing. It holds no configuration and starts
+/// nothing: installing only makes the user of the agent's process that has the network.
 pub(super) fn package(staged: &Path, out: &Path, release: &Release) -> Result<PathBuf> {
     let root = out.join("debian");
     copy_folder(staged, &root.join("usr"))?;
@@ -27,6 +43,12 @@ pub(super) fn package(staged: &Path, out: &Path, release: &Release) -> Result<Pa
          that they serve, without a change to the serving code.\n"
     );
     write(&root.join("DEBIAN/control"), &control)?;
+    write(&root.join("DEBIAN/postinst"), MAKE_USER)?;
+    process::run(
+        Command::new("chmod")
+            .arg("755")
+            .arg(root.join("DEBIAN/postinst")),
+    )?;
     // dpkg-deb takes modes as they are and times no later than SOURCE_DATE_EPOCH.
     process::run(
         Command::new("chmod")

@@ -26,6 +26,19 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "share/fish/vendor_completions.d/tracer.fish"),
 ];
 
+/// What the agent's services need, and where each lies below the prefix.
+const SERVICES: [(&str, &str); 3] = [
+    (
+        "tracer-capture.service",
+        "lib/systemd/system/tracer-capture.service",
+    ),
+    (
+        "tracer-ship.service",
+        "lib/systemd/system/tracer-ship.service",
+    ),
+    ("sysusers.conf", "lib/sysusers.d/tracer.conf"),
+];
+
 /// What `dist` can be asked.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -107,7 +120,17 @@ fn stage(workspace: &Workspace, program: &Path, staged: &Path) -> Result<()> {
     }
     let pages = staged.join("share/man/man1");
     process::run(Command::new(program).args(["man", "--folder"]).arg(&pages))?;
+    for (file, place) in SERVICES {
+        copy(
+            &workspace.root.join("packaging/systemd").join(file),
+            &staged.join(place),
+        )?;
+    }
     let documentation = staged.join("share/doc/tracer");
+    copy(
+        &workspace.root.join("packaging/copyright"),
+        &documentation.join("copyright"),
+    )?;
     for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         copy(&workspace.root.join(file), &documentation.join(file))?;
     }

@@ -119,7 +119,20 @@ pub(crate) const SUITES: &[Suite] = &[
             Step::Prepare(&["build", "--workspace", "--all-targets"]),
             Step::Tests {
                 selection: &["--package", "tracer-tests", "--test", "*"],
-                filter: Some("package(tracer-tests)"),
+                filter: Some("package(tracer-tests) and not binary(durability)"),
+                alone: true,
+            },
+        ],
+    },
+    Suite {
+        name: "durability",
+        is_long: false,
+        share: minutes(6),
+        steps: &[
+            Step::Prepare(&["build", "--workspace", "--all-targets"]),
+            Step::Tests {
+                selection: &["--package", "tracer-tests", "--test", "durability"],
+                filter: Some("binary(durability)"),
                 alone: true,
             },
         ],

@@ -32,6 +32,8 @@ pub(super) struct Faults {
     pub(super) capacity: usize,
     /// Bytes of the spool.
     total: u64,
+    /// How often nobody is there to sign a gap.
+    unsigned: u64,
 }
 
 impl Faults {
@@ -41,6 +43,7 @@ impl Faults {
         flips: 0,
         capacity: usize::MAX,
         total: u64::MAX,
+        unsigned: 0,
     };
     /// A disk that fails, and says so.
     pub(super) const HONEST: Self = Self {
@@ -52,6 +55,7 @@ impl Faults {
         io_errors: 5,
         capacity: 16_000,
         total: 12_000,
+        unsigned: 200,
         ..Self::NONE
     };
     /// One that loses what it promised to keep.
@@ -59,6 +63,7 @@ impl Faults {
         io_errors: 5,
         lost_syncs: 300,
         flips: 60,
+        unsigned: 200,
         ..Self::NONE
     };
 }
@@ -254,15 +259,19 @@ impl World {
         let Some(agent) = &mut self.agent else {
             return false;
         };
+        let is_away = self.random.chance(self.faults.unsigned);
+        let mut sign = |gap| sign(gap).filter(|_| !is_away);
         match agent.spool.append(&record, &mut sign) {
             Ok(()) => {
                 self.appended.push(promise);
                 return true;
             }
             // Its session cannot go on without it: a process would begin another.
-            Err(SpoolError::Full) => drop(agent.sealers.remove(&claims.stream)),
+            Err(SpoolError::Full | SpoolError::Unsigned) => {
+                drop(agent.sealers.remove(&claims.stream))
+            }
             Err(SpoolError::Disk { .. } | SpoolError::Broken) => self.kill(),
-            Err(error @ SpoolError::OutOfOrder { .. }) => panic!("seed {}: {error}", self.seed),
+            Err(error @ SpoolError::Taken { .. }) => panic!("seed {}: {error}", self.seed),
         }
         false
     }
@@ -287,6 +296,8 @@ impl World {
                 down: Vec::new(),
             }
         });
+        let is_away = self.random.chance(self.faults.unsigned);
+        let mut sign = |gap| sign(gap).filter(|_| !is_away);
         for _ in 0..=self.random.below(3) {
             match network.sender.send(&mut agent.spool, &mut sign) {
                 Ok(Some(bytes)) => network.up.extend(bytes),

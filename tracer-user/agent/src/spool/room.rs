@@ -28,7 +28,7 @@ impl<S: Storage> Spool<S> {
         {
             self.close_segment(victim.stream)?;
         }
-        let kept = self.instead_of(victim, sign);
+        let kept = self.instead_of(victim, sign)?;
         if !self.write_all(&kept)? {
             // The disk is too full even for gaps. Without the reserve nothing is dropped, since what is
             // gone could not be declared.
@@ -84,14 +84,19 @@ impl<S: Storage> Spool<S> {
 
     /// What takes the place of a segment's records: gaps for batches, and what is small and needed
     /// to read the rest as it is.
-    fn instead_of(&self, victim: SegmentId, sign: &mut Sign<'_>) -> Vec<Record> {
+    fn instead_of(
+        &self,
+        victim: SegmentId,
+        sign: &mut Sign<'_>,
+    ) -> Result<Vec<Record>, SpoolError> {
         let mut kept = Vec::new();
+        let mut sign = |gap| sign(gap).ok_or(SpoolError::Unsigned);
         for session in self.index.entries_in(victim) {
             let mut growing: Option<Gap> = None;
             for entry in session {
                 // What cannot be read any more is missed later.
                 let Some(record) = self.read_patiently(&entry) else {
-                    kept.extend(growing.take().map(&mut *sign));
+                    kept.extend(growing.take().map(&mut sign).transpose()?);
                     continue;
                 };
                 match entry.kind {
@@ -100,21 +105,24 @@ impl<S: Storage> Spool<S> {
                         let gap = Gap::over(claims, record.link(), GapReason::SpoolFull);
                         growing = match growing.take() {
                             None => Some(gap),
-                            Some(before) => before.joined(&gap).or_else(|| {
-                                kept.push(sign(before));
-                                Some(gap)
-                            }),
+                            Some(before) => match before.joined(&gap) {
+                                Some(joined) => Some(joined),
+                                None => {
+                                    kept.push(sign(before)?);
+                                    Some(gap)
+                                }
+                            },
                         };
                     }
                     Kind::Other => {
-                        kept.extend(growing.take().map(&mut *sign));
+                        kept.extend(growing.take().map(&mut sign).transpose()?);
                         kept.push(record);
                     }
                 }
             }
-            kept.extend(growing.take().map(&mut *sign));
+            kept.extend(growing.take().map(&mut sign).transpose()?);
         }
-        kept
+        Ok(kept)
     }
 
     /// Frees segments in which nothing is left to deliver; tells whether there were any.

@@ -37,7 +37,7 @@ fn delivered<S: Storage>(spool: &mut Spool<S>, of: &Record) -> Vec<Record> {
     {
         let record = match next {
             Next::Record(record) => *record,
-            Next::Missing(gap) => sign(gap),
+            Next::Missing(gap) => sign(gap).unwrap(),
         };
         assert_eq!(verifier.accept(&record, |_| None), Ok(Accepted::Next));
         records.push(record);
@@ -260,16 +260,48 @@ fn the_oldest_telemetry_goes_first_and_then_the_oldest_content() {
 }
 
 #[test]
-fn records_of_a_session_come_in_order() {
+fn a_record_is_taken_once_and_what_is_missing_before_it_is_declared() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(folder.path());
     let records = session(Stream::Telemetry, 3);
     spool.append(&records[0], &mut sign).unwrap();
-    let error = spool.append(&records[2], &mut sign).unwrap_err();
+    spool.append(&records[2], &mut sign).unwrap();
+    let error = spool.append(&records[1], &mut sign).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "record 2 does not follow record 0 of its session"
+        "record 1 comes after record 2 of its session, which was taken before"
     );
+    spool.commit().unwrap();
+    let places: Vec<_> = delivered(&mut spool, &records[0])
+        .iter()
+        .map(|record| (record.claims().first().0, record.claims().sequence.0))
+        .collect();
+    assert_eq!(places, [(0, 0), (1, 1), (2, 2)]);
+}
+
+#[test]
+fn nothing_is_dropped_while_nobody_signs_what_declares_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        total: 4_000,
+        segment: 1_000,
+    };
+    let (mut spool, _) = Spool::open(Folder::open(folder.path()).unwrap(), limits).unwrap();
+    let records = session(Stream::Telemetry, 12);
+    let mut taken = 0;
+    let error = loop {
+        match spool.append(&records[taken], &mut |_| None) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, SpoolError::Unsigned), "{error}");
+    spool.commit().unwrap();
+    assert_eq!(delivered(&mut spool, &records[0]), records[..taken]);
+    // Once somebody does, there is room.
+    keep(&mut spool, &records[taken..]);
+    let first = &delivered(&mut spool, &records[0])[1];
+    assert!(matches!(first.claims().body, Body::Gap(_)), "{first:?}");
 }
 
 /// A disk whose syncs fail.

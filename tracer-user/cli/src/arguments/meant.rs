@@ -35,6 +35,7 @@ pub(crate) enum Invocation {
     Query(typed::Query),
     Nodes(typed::Nodes),
     Key(typed::Key),
+    Agent(typed::Agent),
     LeaseKeeper,
     Policy(typed::Policy),
     Completions(clap_complete::Shell),
@@ -141,6 +142,7 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         typed::Command::Query(query) => Invocation::Query(query),
         typed::Command::Nodes(nodes) => Invocation::Nodes(nodes),
         typed::Command::Key(key) => Invocation::Key(key),
+        typed::Command::Agent(agent) => Invocation::Agent(agent),
         typed::Command::VerifyModel(verify) => {
             Invocation::Verify(integrity::resolve_verify_model(verify)?)
         }

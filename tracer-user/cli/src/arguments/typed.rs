@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Nodes(Nodes),
     #[command(subcommand)]
     Key(Key),
+    Agent(Agent),
     VerifyModel(VerifyModel),
     SignModel(SignModel),
     #[command(hide = true)]
@@ -302,6 +303,55 @@ pub(crate) struct Sign {
     pub(crate) allow_symlinks: bool,
     #[command(flatten)]
     pub(crate) effort: Effort,
+}
+
+/// Trace as a service: events go to a collector, sealed for those who may read them
+///
+/// Two processes: capture sees events and has no network; ship has the network and never anything in
+/// the clear. Without a command both are started and kept running; a service manager starts each by
+/// itself. SIGHUP makes them read their configuration again.
+///
+/// Exit status: 0 ended as asked, 2 error. `status`: 0 connected to the collector, 1 not, 2 error.
+#[derive(Debug, Args)]
+pub(crate) struct Agent {
+    /// Configuration (TOML)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true,
+          default_value = tracer_agent::config::DEFAULT_PATH)]
+    pub(crate) config: PathBuf,
+    #[command(subcommand)]
+    pub(crate) part: Option<AgentPart>,
+}
+
+/// A part of the agent, or a question to it.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum AgentPart {
+    /// Run the process that sees events
+    Capture {
+        /// End with the process that started this one
+        #[arg(long, hide = true)]
+        supervised: bool,
+    },
+    /// Run the process that has the network
+    Ship {
+        /// End with the process that started this one
+        #[arg(long, hide = true)]
+        supervised: bool,
+    },
+    /// Give the agent a token of `tracer-collector token new`: it enrols with it at once, or when it
+    /// starts
+    Enroll {
+        /// The token, or - to read it from standard input
+        #[arg(long, value_name = "TOKEN")]
+        token: String,
+    },
+    /// Show how the agent is
+    Status {
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t = DocumentFormat::Pretty)]
+        output: DocumentFormat,
+    },
+    /// Read the configuration and the files that it names, and say what is wrong
+    Check,
 }
 
 /// Check a signature, with the command line of the Model Signing conformance suite

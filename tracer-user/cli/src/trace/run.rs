@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rustix::rand::GetRandomFlags;
-use tracer_event::{BootNanos, Label, Name, RedactedEvent};
+use tracer_event::{Body, BootNanos, Label, LossReason, Name, RedactedEvent};
 use tracer_pipeline::{Options, Pipeline, PipelineError, Sink};
 use tracer_probe::{Selection, Supervisor, time};
 use tracer_redact::{Engine, RunKey};
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     outcome::Outcome,
-    output::{outputs::Outputs, progress::Progress},
+    output::progress::Progress,
     profiles::{self, Numbered},
     text::printable,
 };
@@ -31,11 +31,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// After this time without a runtime the run says what it waits for.
 const LONELY: Duration = Duration::from_secs(1);
 
-/// Everything that runs.
-pub(super) struct Run {
+/// What a run has found so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found {
+    /// Runtimes.
+    pub(crate) runtimes: u64,
+    /// Libraries that probes were attached to.
+    pub(crate) attached: u64,
+}
+
+/// Everything that runs, whatever the sink.
+pub(crate) struct Run<S> {
     supervisor: Supervisor,
     pipeline: Pipeline,
-    outputs: Outputs,
+    sink: S,
+    found: Found,
     probes: Numbered,
     vouching: Option<Vouching>,
     selection: Selection,
@@ -43,12 +53,12 @@ pub(super) struct Run {
     lonely_from: Option<time::BootNanos>,
 }
 
-impl Run {
+impl<S: Sink> Run<S> {
     /// Loads and attaches.
     ///
     /// # Errors
     /// If the host does not allow it, or the selection names what is not there.
-    pub(super) fn start(settings: &Settings, outputs: Outputs) -> Result<Self> {
+    pub(crate) fn start(settings: &Settings, sink: S) -> Result<Self> {
         let against = settings.arguments.vouch.as_ref();
         let vouching = against.map(Vouching::start).transpose()?;
         let progress = Progress::of("attaching");
@@ -69,7 +79,8 @@ impl Run {
             probes: Numbered(Arc::clone(supervisor.profiles())),
             supervisor,
             pipeline: Pipeline::new(options, engine),
-            outputs,
+            sink,
+            found: Found::default(),
             vouching,
             selection: settings.arguments.selection.clone(),
             lonely_from: Some(time::BootNanos::now().after(LONELY)),
@@ -81,7 +92,7 @@ impl Run {
     ///
     /// # Errors
     /// If a ring cannot be read or events cannot be written.
-    pub(super) fn go_on(&mut self, deadline: Option<time::BootNanos>) -> Result<bool> {
+    pub(crate) fn go_on(&mut self, deadline: Option<time::BootNanos>) -> Result<bool> {
         // What the pipeline holds back should wait no longer than its window.
         let pause = if self.pipeline.holds_back() {
             Options::WINDOW
@@ -94,7 +105,8 @@ impl Run {
         let read = time::BootNanos::now();
         self.take(Duration::ZERO)?;
         let mut sink = Watched {
-            outputs: &mut self.outputs,
+            sink: &mut self.sink,
+            found: &mut self.found,
             vouching: self.vouching.as_mut(),
             at_once: Vec::new(),
         };
@@ -125,18 +137,34 @@ impl Run {
         Ok(())
     }
 
-    /// Detaches, and writes what is left.
+    /// Where events go.
+    pub(crate) const fn sink(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// What was found so far.
+    pub(crate) const fn found(&self) -> Found {
+        self.found
+    }
+
+    /// Says in the stream that the sink could not use so many events.
+    pub(crate) fn count_refused(&mut self, events: u64) {
+        self.pipeline.count_loss(LossReason::OutputFailed, events);
+    }
+
+    /// Detaches, writes what is left, and gives the sink back.
     ///
     /// # Errors
     /// If events could not be written.
-    pub(super) fn finish(self) -> Result<Outcome> {
-        if self.lonely_from.is_some() && self.outputs.closing().runtimes == 0 {
+    pub(crate) fn finish(self) -> Result<(S, Outcome)> {
+        if self.lonely_from.is_some() && self.found.runtimes == 0 {
             self.say("no model runtime was seen");
         }
         let Self {
             supervisor,
             mut pipeline,
-            mut outputs,
+            mut sink,
+            mut found,
             probes,
             vouching,
             selection: _,
@@ -148,18 +176,23 @@ impl Run {
         for (pid, verdict) in vouching.into_iter().flat_map(Vouching::finish) {
             pipeline.push_verdict(pid, verdict);
         }
-        match pipeline.finish(&probes, &mut outputs) {
+        let mut counting = Watched {
+            sink: &mut sink,
+            found: &mut found,
+            vouching: None,
+            at_once: Vec::new(),
+        };
+        match pipeline.finish(&probes, &mut counting) {
             // Whoever read the events has seen enough.
             Err(PipelineError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => {
             }
             finished => drop(finished?),
         }
-        let outcome = match outputs.closing().runtimes {
+        let outcome = match found.runtimes {
             0 => Outcome::Nothing,
             _ => Outcome::Something,
         };
-        outputs.finish()?;
-        Ok(outcome)
+        Ok((sink, outcome))
     }
 
     /// Silence needs a reason: without any runtime, the run says once what it looks for.
@@ -168,7 +201,7 @@ impl Run {
             return;
         }
         self.lonely_from = None;
-        if self.outputs.closing().runtimes == 0 {
+        if self.found.runtimes == 0 {
             let what = match self.selection {
                 Selection::Everything | Selection::Runtime(_) => "no model runtime runs here yet",
                 Selection::Pids(_) | Selection::Exe(_) | Selection::Cgroup(_) => {
@@ -199,24 +232,27 @@ pub(crate) fn run_key() -> Result<RunKey> {
     Ok(RunKey::new(bytes))
 }
 
-/// The outputs, with an eye on the models that are loaded.
-struct Watched<'a> {
-    outputs: &'a mut Outputs,
+/// The sink, with an eye on the runtimes that are found and the models that are loaded.
+struct Watched<'a, S> {
+    sink: &'a mut S,
+    found: &'a mut Found,
     vouching: Option<&'a mut Vouching>,
     /// Verdicts that need no hashing.
     at_once: Vec<Verdict>,
 }
 
-impl Sink for Watched<'_> {
+impl<S: Sink> Sink for Watched<'_, S> {
     fn write(&mut self, event: &RedactedEvent) -> io::Result<()> {
+        self.found.runtimes += u64::from(matches!(event.body, Body::RuntimeFound(_)));
+        self.found.attached += u64::from(matches!(event.body, Body::Attached(_)));
         if let Some(vouching) = &mut self.vouching {
             self.at_once.extend(vouching.consider(event));
         }
-        self.outputs.write(event)
+        self.sink.write(event)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.outputs.flush()
+        self.sink.flush()
     }
 }
 

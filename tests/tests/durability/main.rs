@@ -1,0 +1,351 @@
+//! Real agents and collectors, killed in the middle of what they do: what a ship has said to keep is
+//! stored once, in order and unchanged, or declared; content is nowhere in the clear. Needs root and BPF.
+//!
+//! Each run is a seed: `TRACER_SEED` runs one alone, `TRACER_FULL=1` all thirty.
+
+mod fleet;
+mod stored;
+
+use std::{
+    collections::BTreeSet, os::unix::process::ExitStatusExt as _, process::ExitStatus, thread,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use tracer_event::Body;
+use tracer_tests::{
+    cache::Cache,
+    comparison::assert_exact,
+    model::TINY,
+    report::Account,
+    requires_root,
+    tracer::Trace,
+    workload::{Place, Running, Runtime},
+};
+
+use self::fleet::{Fleet, Part};
+
+/// In every prompt. Nobody issued it.
+const SECRET: &str = "hunter2-Quokka-4711-ferdinand";
+
+fn seeds(few: std::ops::Range<u64>, all: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    if let Some(seed) = std::env::var("TRACER_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        return seed..seed + 1;
+    }
+    match std::env::var_os("TRACER_FULL") {
+        Some(_) => all,
+        None => few,
+    }
+}
+
+/// Numbers that a seed leads to (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// A generation that waits before it begins, and before it ends.
+fn generation(cache: &Cache) -> Result<Running> {
+    let prompt = format!("The password is {SECRET}, keep it. Tell me a story about the sea.");
+    let steps = [
+        "--n",
+        "40",
+        "--pause-us",
+        "25000",
+        "--prompt",
+        &prompt,
+        "load",
+        "context",
+        "wait",
+        "generate",
+        "reuse",
+        "generate",
+        "reuse",
+        "generate",
+        "wait=end",
+        "free",
+        "unload",
+    ];
+    let mut running = Running::start(
+        Runtime::NodeLlamaCpp.command(cache, TINY, &steps)?,
+        Place::Host,
+    )?;
+    running.until_waiting()?;
+    Ok(running)
+}
+
+/// Kills some of the processes at some times while a generation runs. At the end all run again.
+fn disturb(fleet: &mut Fleet, random: &mut Random, whom: &[Part]) -> Result<()> {
+    for _ in 0..4 {
+        thread::sleep(Duration::from_millis(100 + random.below(700)));
+        let index = usize::try_from(random.below(whom.len() as u64))?;
+        let victim = whom[index];
+        // One may be on its way up again by itself.
+        fleet.until("there", |_| true)?;
+        fleet.kill(victim)?;
+        thread::sleep(Duration::from_millis(random.below(600)));
+        fleet.run(victim)?;
+    }
+    Ok(())
+}
+
+/// Until the collector has what there is.
+fn drained(fleet: &mut Fleet) -> Result<()> {
+    fleet.until("drained", |status| {
+        let is_handed = status
+            .capture
+            .as_ref()
+            .is_some_and(|capture| capture.records_waiting == 0);
+        status.is_connected && status.spool_records == 0 && is_handed
+    })
+}
+
+fn ended_well() -> ExitStatus {
+    ExitStatus::from_raw(0)
+}
+
+#[test]
+fn nothing_that_a_model_did_is_missing_after_ship_and_collector_were_killed() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for seed in seeds(0..3, 0..15) {
+        let mut random = Random(seed);
+        let mut fleet = Fleet::start()?;
+        let mut running = generation(&cache)?;
+        let pid = running.pid();
+        fleet.until("attached", |status| {
+            status
+                .capture
+                .as_ref()
+                .is_some_and(|capture| capture.attached > 0)
+        })?;
+        thread::sleep(Duration::from_secs(1));
+        running.go()?;
+        disturb(&mut fleet, &mut random, &[Part::Ship, Part::Collector])?;
+        running.until_waiting()?;
+        thread::sleep(Duration::from_secs(2));
+        running.go()?;
+        let lines = running.finish()?;
+        fleet.until("there", |status| status.capture.is_some())?;
+        fleet.stop(Part::Capture)?;
+        fleet.until("drained", |status| {
+            status.is_connected && status.spool_records == 0
+        })?;
+        let kept = fleet.kept()?;
+        fleet.stop(Part::Ship)?;
+        fleet.stop(Part::Collector)?;
+        let stored = stored::read(&fleet)?;
+        ensure!(
+            (stored.sessions, stored.closed) == (2, 2),
+            "seed {seed}: sessions"
+        );
+        ensure!(
+            stored.declared == 0,
+            "seed {seed}: {} records are gone",
+            stored.declared
+        );
+        ensure!(
+            stored.records >= kept,
+            "seed {seed}: {kept} kept, {} stored",
+            stored.records
+        );
+        let trace = Trace {
+            events: stored.events,
+            stderr: String::new(),
+            status: ended_well(),
+        };
+        assert_exact(&Account::of(&lines)?, &trace, pid)
+            .map_err(|error| error.context(format!("seed {seed}")))?;
+        println!(
+            "seed {seed}: {kept} records kept, {} stored",
+            stored.records
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_was_kept_is_stored_whoever_is_killed() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for seed in seeds(100..103, 100..115) {
+        let mut random = Random(seed);
+        let mut fleet = Fleet::start()?;
+        let mut running = generation(&cache)?;
+        let pid = running.pid();
+        running.go()?;
+        let all = [Part::Capture, Part::Ship, Part::Collector];
+        disturb(&mut fleet, &mut random, &all)?;
+        running.until_waiting()?;
+        running.kill()?;
+        drained(&mut fleet)?;
+        fleet.stop(Part::Capture)?;
+        fleet.until("drained", |status| {
+            status.is_connected && status.spool_records == 0
+        })?;
+        let kept = fleet.kept()?;
+        fleet.stop(Part::Ship)?;
+        fleet.stop(Part::Collector)?;
+        let stored = stored::read(&fleet)?;
+        ensure!(
+            stored.declared == 0,
+            "seed {seed}: {} records are gone",
+            stored.declared
+        );
+        ensure!(
+            stored.records >= kept,
+            "seed {seed}: {kept} kept, {} stored",
+            stored.records
+        );
+        ensure!(
+            stored.closed >= 1,
+            "seed {seed}: the last capture ended in order"
+        );
+        // No step is told twice, however often processes began again.
+        let mut steps = BTreeSet::new();
+        for line in &stored.events {
+            if let Body::Step(_) = line.body
+                && line.place.pid == Some(tracer_event::Pid(pid))
+            {
+                ensure!(
+                    steps.insert((line.time.boot, line.place.tid)),
+                    "seed {seed}: a step twice"
+                );
+            }
+        }
+        println!(
+            "seed {seed}: {kept} records kept, {} stored, {} steps",
+            stored.records,
+            steps.len()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    let mut fleet = Fleet::start()?;
+    let mut running = generation(&cache)?;
+    fleet.until("attached", |status| {
+        status
+            .capture
+            .as_ref()
+            .is_some_and(|capture| capture.attached > 0)
+    })?;
+    thread::sleep(Duration::from_secs(1));
+    // The collector is away, so that all of it lies in the spool.
+    fleet.kill(Part::Collector)?;
+    running.go()?;
+    running.until_waiting()?;
+    thread::sleep(Duration::from_secs(2));
+    running.go()?;
+    running.finish()?;
+    fleet.until("in the spool", |status| {
+        let is_handed = status
+            .capture
+            .as_ref()
+            .is_some_and(|capture| capture.records_waiting == 0);
+        status.spool_records > 3 && is_handed
+    })?;
+    let holds = |bytes: &[u8]| {
+        // As it is, and in the hexadecimal and base64 forms that events could have.
+        let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let forms = [SECRET.as_bytes(), hex.as_bytes(), b"aHVudGVyMi1RdW9ra2E"];
+        forms
+            .iter()
+            .any(|form| bytes.windows(form.len()).any(|window| window == *form))
+    };
+    let ship = fleet::memory(fleet.pid(Part::Ship)?)?;
+    ensure!(
+        ship.len() > 1 << 20,
+        "its memory was read: {} bytes",
+        ship.len()
+    );
+    ensure!(!holds(&ship), "ship's memory holds the secret");
+    let spool = fleet::contents(&fleet.path("ship"))?;
+    ensure!(
+        spool.len() > 1000 && !holds(&spool),
+        "the spool holds the secret"
+    );
+    // Whoever seals has it, or this would show nothing.
+    ensure!(
+        holds(&fleet::memory(fleet.pid(Part::Capture)?)?),
+        "capture never saw the secret"
+    );
+    fleet.run(Part::Collector)?;
+    drained(&mut fleet)?;
+    ensure!(
+        !holds(&fleet::memory(fleet.pid(Part::Collector)?)?),
+        "the collector's memory"
+    );
+    fleet.stop(Part::Capture)?;
+    fleet.stop(Part::Ship)?;
+    fleet.stop(Part::Collector)?;
+    ensure!(
+        !holds(&fleet::contents(&fleet.path("collector"))?),
+        "the collector's folder"
+    );
+    let stored = stored::read(&fleet)?;
+    let texts = stored.events.iter().filter_map(|line| match &line.body {
+        Body::Text(text) => Some(serde_json::to_vec(text)),
+        _ => None,
+    });
+    let read = texts.collect::<Result<Vec<_>, _>>()?.concat();
+    ensure!(holds(&read), "its reader cannot read it");
+    Ok(())
+}
+
+/// What each process may do is asked of the kernel; `tracer-agent`'s own tests try it.
+#[test]
+fn both_processes_have_what_they_need_and_no_more() -> Result<()> {
+    requires_root!();
+    let fleet = Fleet::start()?;
+    let told = |part| -> Result<Vec<String>> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", fleet.pid(part)?))?;
+        let wanted = ["Uid", "CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp"];
+        let lines = status.lines().filter_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            wanted
+                .contains(&name)
+                .then(|| format!("{name} {}", value.trim().replace('\t', " ")))
+        });
+        Ok(lines.collect())
+    };
+    let capture: u64 = tracer_agent::confine::CAPTURE_NEEDS
+        .iter()
+        .filter(|(_, why)| !why.contains("fanotify"))
+        .map(|(capability, _)| capability.bits())
+        .sum();
+    let sets = |bits: u64| ["CapPrm", "CapEff", "CapBnd"].map(|set| format!("{set} {bits:016x}"));
+    let expected = |uid: &str, bits: u64| {
+        let mut lines = vec![format!("Uid {uid} {uid} {uid} {uid}")];
+        lines.extend(sets(bits));
+        lines.extend(["NoNewPrivs 1".to_owned(), "Seccomp 2".to_owned()]);
+        lines
+    };
+    assert_eq!(told(Part::Ship)?, expected("65534", 0));
+    assert_eq!(told(Part::Capture)?, expected("0", capture));
+    // Every thread, not only the first.
+    for part in [Part::Ship, Part::Capture] {
+        let tasks = format!("/proc/{}/task", fleet.pid(part)?);
+        for task in std::fs::read_dir(tasks)? {
+            let status = std::fs::read_to_string(task?.path().join("status"))?;
+            ensure!(
+                status.contains("Seccomp:\t2"),
+                "{part:?}: a thread without a filter"
+            );
+        }
+    }
+    Ok(())
+}
