@@ -28,7 +28,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tracer_event::Recorded;
 use tracer_event::{
-    Body, Known,
+    Body, Known, LossReason,
     file::{FileAccess, FileAct, FilesWatched},
 };
 use tracer_tests::{
@@ -151,6 +151,17 @@ impl Watching {
         }
     }
 
+    /// How many accesses the tracer says that it missed.
+    fn missed(&self) -> u64 {
+        self.seen
+            .iter()
+            .filter_map(|line| match &line.body {
+                Body::Loss(loss) if loss.reason == LossReason::FileMissed => Some(loss.count),
+                _ => None,
+            })
+            .sum()
+    }
+
     fn is_blind_to(&self, spot: &str) -> bool {
         self.watched
             .blind_spots
@@ -225,6 +236,20 @@ fn run(tier: &'static str, name: &str, case: fn(&mut Bench<'_>) -> Result<()>) -
         shared.insert(tier, watching(tier)?);
     }
     let watching = shared.get_mut(tier).context("it was put in above")?;
+    let before = watching.missed();
+    let done = once(watching, name, case);
+    // Every access is told, or that one was missed: then the case is tried once more.
+    let missed = watching.missed() > before && watching.is_blind_to("preempted");
+    match done {
+        Err(error) if missed => {
+            eprintln!("again: {error:#}, and that something was missed was told");
+            once(watching, &format!("{name}-again"), case)
+        }
+        done => done,
+    }
+}
+
+fn once(watching: &mut Watching, name: &str, case: fn(&mut Bench<'_>) -> Result<()>) -> Result<()> {
     let folder = watching.root.path().join(name);
     fs::create_dir(&folder)?;
     let file = folder.join("model.bin");
@@ -449,8 +474,20 @@ impl Bench<'_> {
 }
 
 fn b17_every_system_call_that_reads_is_a_read(bench: &mut Bench<'_>) -> Result<()> {
-    for way in ["read", "aio", "preadv2", "sendfile", "splice"] {
+    for way in ["read", "preadv2"] {
         bench.opens_and_reads(way, None)?;
+    }
+    // Of these fanotify is not told everywhere, and outside the page cache nobody else is.
+    for way in ["aio", "sendfile", "splice"] {
+        let Some((pid, _)) = bench.go(way, None)? else {
+            continue;
+        };
+        bench.told(pid, &[OPENED])?;
+        let is_blind = bench.is_on_tmpfs() && bench.watching.is_blind_to("foreign_reads");
+        ensure!(
+            bench.told_soon(pid, FileAct::Read) || is_blind,
+            "{way}: the read was not told"
+        );
     }
     Ok(())
 }
@@ -523,7 +560,12 @@ fn d31_a_flood_of_opens_loses_nothing(bench: &mut Bench<'_>) -> Result<()> {
                 _ => None,
             })
             .sum();
-        if opens == 100_000 || (!exact && opens > 0) {
+        let missed = bench.watching.missed();
+        let is_blind = bench.watching.is_blind_to("preempted");
+        if opens == 100_000
+            || (!exact && opens > 0)
+            || (is_blind && opens < 100_000 && opens + missed >= 100_000)
+        {
             break;
         }
         ensure!(
@@ -538,7 +580,10 @@ fn d31_a_flood_of_opens_loses_nothing(bench: &mut Bench<'_>) -> Result<()> {
         .watching
         .seen
         .iter()
-        .filter(|line| matches!(&line.body, Body::Loss(loss) if loss.reason.loses_record()))
+        .filter(|line| {
+            matches!(&line.body, Body::Loss(loss)
+                if loss.reason.loses_record() && loss.reason != LossReason::FileMissed)
+        })
         .collect();
     ensure!(losses.is_empty(), "{losses:?}");
     Ok(())

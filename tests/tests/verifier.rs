@@ -5,6 +5,8 @@
 //!   and whether it loads at all: the kernel refuses after a million, and a change of a few lines, or
 //!   of the compiler, can multiply the paths. `verifier.json` says what each program took by series
 //!   and toolchain, so that a change of it is seen where it is made and not on somebody's kernel.
+//!   Of the programs that see files, a kernel counts those that it allows: on a host without LSM, fentry
+//!   or kprobes only tracepoints.
 //! * **Frames.** A uprobe program is pre-empted and sleeps, and a private stack, which kernels from
 //!   6.13 on give to functions with large frames, does not survive that: the next run on the same CPU
 //!   overwrites it. A frame that is too large crashes the kernel, rarely, and only under load. The
@@ -43,6 +45,7 @@ fn every_program_takes_the_verifier_as_long_as_the_snapshot_says() -> Result<()>
     let toolchain = toolchain()?;
     let counts: Counts = verifier::verify()?
         .into_iter()
+        .chain(verifier::verify_files()?)
         .map(|program| (program.program, program.instructions))
         .collect();
     let mut snapshot: Snapshot = serde_json::from_str(SNAPSHOT).context("reading the snapshot")?;

@@ -293,7 +293,10 @@ int main(int count, char **words)
 		under(words + 2);
 	else if (IS("read"))
 		read_and_close(open(file, O_RDONLY));
-	else if (IS("descriptor"))
+	else if (IS("map-input")) {
+		volatile char *at = mapped(0, PROT_READ, MAP_PRIVATE);
+		(void)at[0];
+	} else if (IS("descriptor"))
 		read_and_close(atoi(file));
 	else if (IS("hold") || IS("hold-mapped") || IS("hold-writable")) {
 		int fd = opened(file, IS("hold-writable") ? O_RDWR : O_RDONLY);
@@ -413,6 +416,15 @@ int main(int count, char **words)
 	} else if (IS("many")) {
 		for (int i = 0; i < 100000; i++)
 			close(opened(file, O_RDONLY));
+	} else if (IS("crowd")) {
+		for (int i = 0; i < 20000; i++) {
+			pid_t child = check(vfork(), "vfork");
+			if (child == 0) {
+				int fd = open(file, O_RDONLY);
+				_exit(fd < 0 || read(fd, bytes, 4096) < 0);
+			}
+			waitpid(child, NULL, 0);
+		}
 	} else if (IS("mode"))
 		check(chmod(file, 0600), "chmod");
 	else if (IS("extended"))

@@ -7,6 +7,8 @@
 
 use crate::KernelField;
 
+/// Processes that are let through whatever is enforced: the tracer and what it starts.
+pub const MAX_EXEMPT: u32 = 64;
 /// Inodes that can be watched at once.
 pub const MAX_WATCHED: u32 = 65_536;
 /// Folders below which every file is watched.
@@ -55,11 +57,13 @@ pub enum FileAct {
     Write = 6,
     /// Touched pages of a mapping.
     PageIn = 7,
+    /// Was refused to open or map it.
+    Refused = 8,
 }
 
 impl FileAct {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Every one, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -71,6 +75,7 @@ impl FileAct {
         Self::Read,
         Self::Write,
         Self::PageIn,
+        Self::Refused,
     ];
 }
 

@@ -57,16 +57,48 @@ pub(crate) fn current(started: u64) -> FileActor {
     }
 }
 
-/// `sched_process_exit`: the last thread of a process is ending. Its memory is still there:
-/// `do_exit` in kernel/exit.c lets go of it later.
+/// `sched_process_exit`: the last thread of a process is ending. Newer kernels call it while the
+/// process still has its memory (`do_exit` in kernel/exit.c); in older ones that is gone, and
+/// [`file_exit_mmap`] has told its executable before.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn file_process_exit(_: RawTracePointContext) -> i32 {
     let live: u32 = Object::current()
         .follow(&O_TASK_SIGNAL)
         .read(&O_SIGNAL_LIVE);
-    if live == 0 {
-        let actor = current(started());
-        let _ = EXITED.insert(pid(), actor, 0);
+    if live != 0 {
+        return 0;
     }
+    let mut actor = current(started());
+    if actor.exe_inode == 0
+        && let Some(before) = EXITED.get_ptr(pid())
+    {
+        // SAFETY: the lookup returned map memory.
+        let before = unsafe { *before };
+        if before.started == actor.started {
+            actor.exe_inode = before.exe_inode;
+            actor.exe_device = before.exe_device;
+        }
+    }
+    let _ = EXITED.insert(pid(), actor, 0);
+    0
+}
+
+/// `exit_mmap(mm)`: memory is let go of, at the end of a process or when it executes another program;
+/// then its real end replaces this.
+///
+/// # Minimum kernel version
+/// 6.1.
+#[raw_tracepoint(tracepoint = "exit_mmap")]
+pub(crate) fn file_exit_mmap(ctx: RawTracePointContext) -> i32 {
+    let mm: u64 = ctx.arg(0);
+    let exe = Object(mm as *const _)
+        .follow(&O_MM_EXE_FILE)
+        .follow(&O_FILE_INODE);
+    let actor = FileActor {
+        exe_inode: exe.read(&O_INODE_NUMBER),
+        exe_device: exe.follow(&O_INODE_SUPER_BLOCK).read(&O_SUPER_BLOCK_DEVICE),
+        ..current(started())
+    };
+    let _ = EXITED.insert(pid(), actor, 0);
     0
 }

@@ -1,8 +1,8 @@
 //! The security hooks of files, in three forms with the same bodies: LSM, fentry and kprobe.
 //!
 //! They see every way to open, read, write and map, also io_uring's, and every way in which a
-//! descriptor changes hands. An observing LSM program returns what it was given: the answer of
-//! whoever was asked before.
+//! descriptor changes hands. An LSM program returns what it was given, the answer of whoever was asked
+//! before; only where a policy is enforced it may refuse what nobody else has.
 
 use core::ffi::c_void;
 
@@ -10,11 +10,12 @@ use aya_ebpf::{
     macros::{fentry, kprobe, lsm},
     programs::{FEntryContext, LsmContext, ProbeContext},
 };
-use tracer_abi::file::FileAct;
+use tracer_abi::file::{FileAct, FileKey};
 
 use crate::{
     access::{self, Detail},
-    kernel::{O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_PATH_DENTRY, Object},
+    enforce,
+    kernel::{O_DENTRY_INODE, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_PATH_DENTRY, Object},
     watched,
 };
 
@@ -30,8 +31,8 @@ const MAP_SHARED_VALIDATE: u64 = 3;
 
 #[lsm(hook = "file_open")]
 pub(crate) fn lsm_file_open(ctx: LsmContext) -> i32 {
-    opened(Object(ctx.arg(0)));
-    ctx.arg(1)
+    let answer = opened(Object(ctx.arg(0)));
+    refused_before(ctx.arg(1)).unwrap_or(answer)
 }
 
 #[lsm(hook = "file_permission")]
@@ -42,8 +43,8 @@ pub(crate) fn lsm_file_permission(ctx: LsmContext) -> i32 {
 
 #[lsm(hook = "mmap_file")]
 pub(crate) fn lsm_mmap_file(ctx: LsmContext) -> i32 {
-    mapped(Object(ctx.arg(0)), ctx.arg(3));
-    ctx.arg(4)
+    let answer = mapped(Object(ctx.arg(0)), ctx.arg(3));
+    refused_before(ctx.arg(4)).unwrap_or(answer)
 }
 
 #[lsm(hook = "file_receive")]
@@ -52,9 +53,24 @@ pub(crate) fn lsm_file_receive(ctx: LsmContext) -> i32 {
     ctx.arg(1)
 }
 
+/// `path_truncate`: a file is made shorter or longer by its name. Attached only where a policy is
+/// enforced; elsewhere fanotify tells it.
+#[lsm(hook = "path_truncate")]
+pub(crate) fn lsm_path_truncate(ctx: LsmContext) -> i32 {
+    let path: *const c_void = ctx.arg(0);
+    let inode = Object(path).follow(&O_PATH_DENTRY).follow(&O_DENTRY_INODE);
+    let key = watched::key(inode);
+    let mut answer = 0;
+    if watched::contains(&key) {
+        answer = decide(&key, true);
+    }
+    refused_before(ctx.arg(1)).unwrap_or(answer)
+}
+
 #[fentry(function = "security_file_open")]
 pub(crate) fn fentry_file_open(ctx: FEntryContext) -> i32 {
-    opened(Object(ctx.arg(0)))
+    opened(Object(ctx.arg(0)));
+    0
 }
 
 #[fentry(function = "security_file_permission")]
@@ -64,7 +80,8 @@ pub(crate) fn fentry_file_permission(ctx: FEntryContext) -> i32 {
 
 #[fentry(function = "security_mmap_file")]
 pub(crate) fn fentry_mmap_file(ctx: FEntryContext) -> i32 {
-    mapped(Object(ctx.arg(0)), ctx.arg(2))
+    mapped(Object(ctx.arg(0)), ctx.arg(2));
+    0
 }
 
 #[fentry(function = "security_file_receive")]
@@ -74,7 +91,8 @@ pub(crate) fn fentry_file_receive(ctx: FEntryContext) -> i32 {
 
 #[kprobe]
 pub(crate) fn kprobe_file_open(ctx: ProbeContext) -> i32 {
-    opened(argument(&ctx))
+    opened(argument(&ctx));
+    0
 }
 
 #[kprobe]
@@ -84,7 +102,8 @@ pub(crate) fn kprobe_file_permission(ctx: ProbeContext) -> i32 {
 
 #[kprobe]
 pub(crate) fn kprobe_mmap_file(ctx: ProbeContext) -> i32 {
-    mapped(argument(&ctx), ctx.arg(2).unwrap_or_default())
+    mapped(argument(&ctx), ctx.arg(2).unwrap_or_default());
+    0
 }
 
 #[kprobe]
@@ -96,6 +115,22 @@ pub(crate) fn kprobe_file_receive(ctx: ProbeContext) -> i32 {
 #[inline(always)]
 fn argument(ctx: &ProbeContext) -> Object {
     ctx.arg::<*const c_void>(0).map_or(Object::NONE, Object)
+}
+
+/// What whoever was asked before has refused.
+#[inline(always)]
+fn refused_before(answer: i32) -> Option<i32> {
+    (answer != 0).then_some(answer)
+}
+
+/// The answer to who wants to open, map or cut a watched inode.
+#[inline(always)]
+fn decide(key: &FileKey, to_write: bool) -> i32 {
+    if enforce::permits(key, to_write) {
+        return 0;
+    }
+    access::note(key, FileAct::Refused, Detail::NONE);
+    enforce::REFUSED
 }
 
 #[inline(always)]
@@ -113,7 +148,11 @@ fn opened(file: Object) -> i32 {
             dentry,
             ..Detail::NONE
         };
-        access::note(&key, act, detail);
+        let answer = decide(&key, may_write(file));
+        if answer == 0 {
+            access::note(&key, act, detail);
+        }
+        return answer;
     }
     0
 }
@@ -123,6 +162,7 @@ fn used(file: Object, mask: u32) -> i32 {
     let key = watched::key(file.follow(&O_FILE_INODE));
     if watched::contains(&key) {
         if mask & MAY_WRITE != 0 {
+            enforce::written(&key);
             access::note(&key, FileAct::Write, Detail::NONE);
         } else if mask & MAY_READ != 0 {
             access::note(&key, FileAct::Read, Detail::NONE);
@@ -131,10 +171,14 @@ fn used(file: Object, mask: u32) -> i32 {
     0
 }
 
-/// `file` is null where memory without a file is mapped, whatever the verifier believes of this
-/// argument: it is only ever read by copying.
+/// `file` is null where memory without a file is mapped. Newer verifiers (7.3) insist that this is
+/// asked; older ones believe that it never happens and leave the question out, so that what is read of
+/// it has to be looked at too.
 #[inline(always)]
 fn mapped(file: Object, flags: u64) -> i32 {
+    if file.is_none() {
+        return 0;
+    }
     let inode = file.follow(&O_FILE_INODE);
     if inode.is_none() {
         return 0;
@@ -148,7 +192,11 @@ fn mapped(file: Object, flags: u64) -> i32 {
         } else {
             FileAct::Map
         };
-        access::note(&key, act, Detail::NONE);
+        let answer = decide(&key, matches!(act, FileAct::MapWritable));
+        if answer == 0 {
+            access::note(&key, act, Detail::NONE);
+        }
+        return answer;
     }
     0
 }

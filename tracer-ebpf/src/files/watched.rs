@@ -8,7 +8,7 @@ use aya_ebpf::{
 use tracer_abi::file::{FileKey, FileLoss, MAX_FOLDER_DEPTH, MAX_FOLDERS, MAX_WATCHED};
 
 use crate::{
-    access,
+    access, enforce,
     kernel::{
         O_DENTRY_INODE, O_DENTRY_PARENT, O_INODE_MODE, O_INODE_NUMBER, O_INODE_SUPER_BLOCK,
         O_SUPER_BLOCK_DEVICE, Object,
@@ -88,5 +88,6 @@ fn is_below_a_folder(dentry: Object) -> bool {
         at = parent;
     }
     access::lose(FileLoss::TooDeep);
-    false
+    // It may be: where a policy is enforced, nobody gets in by depth.
+    enforce::is_on()
 }

@@ -39,6 +39,9 @@ pub struct FileAccess<C> {
     pub uid: Known<u32>,
     /// The process's parent.
     pub parent: Known<Pid>,
+    /// Of a refusal: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Label>,
     /// What saw it: `lsm`, `fentry`, `kprobe`, `tracepoint`, `fanotify`, or `scan` for what was found
     /// when the watch began.
     pub seen_by: Label,
@@ -59,6 +62,7 @@ impl<C> FileAccess<C> {
             executable_inode,
             uid,
             parent,
+            reason,
             seen_by,
         } = self;
         FileAccess {
@@ -74,6 +78,7 @@ impl<C> FileAccess<C> {
             executable_inode,
             uid,
             parent,
+            reason,
             seen_by,
         }
     }
@@ -118,6 +123,8 @@ pub enum FileAct {
     Unlinked,
     /// No name, descriptor or mapping is left.
     Deleted,
+    /// Was not let in: the policy that is enforced refused to open, map or cut it.
+    Refused,
     /// Was open when the watch began.
     FoundOpen,
     /// Was open for writing when the watch began.
@@ -138,6 +145,9 @@ pub struct FilesWatched<C> {
     pub passed_over: Vec<PassedOver<C>>,
     /// What was asked for.
     pub roots: Vec<C>,
+    /// Where a policy is enforced: `deny` or `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Label>,
     /// Files.
     pub files: u64,
     /// Folders.
@@ -162,6 +172,7 @@ impl<C> FilesWatched<C> {
             tier,
             passed_over,
             roots,
+            gate,
             files,
             folders,
             blind_spots,
@@ -180,6 +191,7 @@ impl<C> FilesWatched<C> {
                 .into_iter()
                 .map(|root| change(Field::Path, root))
                 .collect(),
+            gate,
             files,
             folders,
             blind_spots,

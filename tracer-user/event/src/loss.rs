@@ -37,6 +37,8 @@ pub enum LossReason {
     Unsearched,
     /// The kernel's table of file accesses had no room.
     FileTableFull,
+    /// The kernel left out a file program that was running on that CPU already.
+    FileMissed,
     /// The kernel's queue of notices about files had no room.
     FileNoticesLost,
     /// The ring of the file programs had no room: names are missing, accesses are not.
@@ -69,6 +71,7 @@ impl LossReason {
             Self::TableFull => "table_full",
             Self::Unsearched => "unsearched",
             Self::FileTableFull => "file_table_full",
+            Self::FileMissed => "file_missed",
             Self::FileNoticesLost => "file_notices_lost",
             Self::FileNamesLost => "file_names_lost",
             Self::FileTooDeep => "file_too_deep",

@@ -205,6 +205,7 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
                 reason: text("operation not permitted"),
             }],
             roots: vec![text("/models")],
+            gate: None,
             files: 12,
             folders: 3,
             blind_spots: vec![Label::new("open_mode")],
@@ -222,6 +223,7 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             executable_inode: Known::Known(inode(130)),
             uid: Known::Known(1000),
             parent: Known::Known(Pid(1)),
+            reason: None,
             seen_by: Label::new("tracepoint"),
         })),
         Body::RuntimeFound(Box::new(agent::RuntimeFound {

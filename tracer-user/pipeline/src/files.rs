@@ -54,6 +54,7 @@ fn body(access: files::FileAccess) -> FileAccess<Raw<Content>> {
         act: done,
         count,
         extent,
+        reason,
         seen_by,
     } = access;
     let actor = actor.unwrap_or_default();
@@ -70,6 +71,7 @@ fn body(access: files::FileAccess) -> FileAccess<Raw<Content>> {
         executable_inode: actor.exe_file.map(inode).into(),
         uid: actor.uid.into(),
         parent: actor.parent.map(Pid).into(),
+        reason: reason.map(Label::new),
         seen_by: match seen_by {
             SeenBy::Programs(tier) => Label::new(tier.name()),
             SeenBy::Fanotify => Label::new("fanotify"),
@@ -102,6 +104,7 @@ const fn act(act: Act) -> FileAct {
         Act::Renamed => FileAct::Renamed,
         Act::Unlinked => FileAct::Unlinked,
         Act::Deleted => FileAct::Deleted,
+        Act::Refused => FileAct::Refused,
         Act::FoundOpen => FileAct::FoundOpen,
         Act::FoundOpenForWriting => FileAct::FoundOpenForWriting,
         Act::FoundMapped => FileAct::FoundMapped,
@@ -112,6 +115,7 @@ const fn act(act: Act) -> FileAct {
 fn loss(lost: &FileLost) -> Loss {
     let reason = match lost.what {
         Lost::Accesses => LossReason::FileTableFull,
+        Lost::Missed => LossReason::FileMissed,
         Lost::Notices => LossReason::FileNoticesLost,
         Lost::Names => LossReason::FileNamesLost,
         Lost::Depth => LossReason::FileTooDeep,

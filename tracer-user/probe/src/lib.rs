@@ -4,7 +4,7 @@
 //! This is the only crate of the user half with unsafe code and with a dependency on aya. It never
 //! interprets a record and never writes one anywhere: it hands [`Observation`]s to `pipeline`,
 //! which redacts them. It never stops, signals or writes to a process that it probes, and pins
-//! nothing, so that its death removes every probe.
+//! nothing, so that its death removes every probe; except for what enforces a policy that says so.
 //!
 //! Start at [`Supervisor`]; `tracer doctor` starts at [`features::Features`], `tracer ps` at
 //! [`survey`](survey::survey).

@@ -3,7 +3,7 @@
 use std::{
     io,
     marker::PhantomData,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::OnceLock,
 };
 
@@ -52,6 +52,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
         }
     }
 
+    /// The map.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Writes the value of a key.
     pub(crate) fn put(&self, key: K, value: &V) -> io::Result<()> {
         // SAFETY: the lengths are the map's, as the constructor's caller vouched.
@@ -76,6 +81,58 @@ impl<K: Plain, V: Plain> Table<K, V> {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes a key and returns its last value, if it was there.
+    pub(crate) fn take(&self, key: K) -> io::Result<Option<V>> {
+        let mut buffer = vec![0_u8; size_of::<V>()];
+        // SAFETY: as for `put`.
+        match unsafe { bpf::take(self.fd.as_fd(), bytes(&key), &mut buffer) } {
+            // SAFETY: the buffer is as long as `V`, and every bit pattern is a `V`.
+            Ok(()) => Ok(Some(unsafe {
+                buffer.as_ptr().cast::<V>().read_unaligned()
+            })),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Everything that is there, at most `limit` entries, of a hash map; one that comes or goes
+    /// meanwhile may be missed.
+    pub(crate) fn entries(&self, limit: usize) -> io::Result<Vec<(K, V)>> {
+        const ROOM: usize = 1024;
+        let mut keys = vec![0_u8; ROOM * size_of::<K>()];
+        let mut values = vec![0_u8; ROOM * size_of::<V>()];
+        let mut entries = Vec::new();
+        let mut position = None;
+        while entries.len() < limit {
+            // SAFETY: both have room for so many entries, as the constructor's caller vouched.
+            let count = unsafe {
+                bpf::look_up_batch(
+                    self.fd.as_fd(),
+                    &mut position,
+                    &mut keys,
+                    &mut values,
+                    ROOM as u32,
+                )
+            }?;
+            let pairs = keys
+                .chunks_exact(size_of::<K>())
+                .zip(values.chunks_exact(size_of::<V>()));
+            entries.extend(pairs.take(count).map(|(key, value)| {
+                // SAFETY: the chunks are as long as `K` and `V`, and every bit pattern is one.
+                unsafe {
+                    (
+                        key.as_ptr().cast::<K>().read_unaligned(),
+                        value.as_ptr().cast::<V>().read_unaligned(),
+                    )
+                }
+            }));
+            if position.is_none() {
+                break;
+            }
+        }
+        Ok(entries)
     }
 
     /// The keys that are there, at most `limit`; one that comes or goes meanwhile may be missed.

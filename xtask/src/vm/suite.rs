@@ -165,6 +165,31 @@ pub(crate) const TESTS: &[Test] = &[
         name: "exceptions-pass-unharmed",
         ..traced_workload("unwinding")
     },
+    Test {
+        name: "every-way-to-a-file-is-seen-by-lsm",
+        arguments: &["--include-ignored", "--test-threads=1", "lsm::"],
+        ..file_cases()
+    },
+    Test {
+        name: "every-way-to-a-file-is-seen-by-fentry",
+        arguments: &["--include-ignored", "--test-threads=1", "fentry::"],
+        ..file_cases()
+    },
+    Test {
+        name: "every-way-to-a-file-is-seen-by-kprobe",
+        arguments: &["--include-ignored", "--test-threads=1", "kprobe::"],
+        ..file_cases()
+    },
+    Test {
+        name: "every-way-to-a-file-is-seen-by-tracepoint",
+        arguments: &["--include-ignored", "--test-threads=1", "tracepoint::"],
+        ..file_cases()
+    },
+    Test {
+        name: "an-unverified-file-is-refused",
+        arguments: &["--include-ignored", "--test-threads=1"],
+        ..traced_workload("enforcement")
+    },
 ];
 
 /// What 5.15 and older lack, the tracer does not do without.
@@ -192,6 +217,14 @@ const fn traced_workload(name: &'static str) -> Test {
             package: "tracer-tests",
             name,
         })
+    }
+}
+
+/// The cases of `tests/tests/files.rs`, which share one tracer a tier.
+const fn file_cases() -> Test {
+    Test {
+        limit: Duration::from_secs(420),
+        ..traced_workload("files")
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) enum Invocation {
     Trace(Trace),
     Diff(Diff),
     Files(Files),
+    ReleaseFiles,
     Profile(profile::Profile),
     Verify(integrity::Verify),
     Sign(integrity::Sign),
@@ -37,6 +38,7 @@ pub(crate) enum Invocation {
     Key(typed::Key),
     Agent(typed::Agent),
     LeaseKeeper,
+    GateWatchdog,
     Policy(typed::Policy),
     Completions(clap_complete::Shell),
     /// The manual: into a folder, or the main page to standard output.
@@ -76,6 +78,8 @@ pub(crate) struct Trace {
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) watch: Vec<PathBuf>,
+    /// The policy that is enforced; it says what is watched.
+    pub(crate) enforce: Option<PathBuf>,
     /// `None`: until it is stopped.
     pub(crate) duration: Option<Duration>,
     /// `None`: the best one that works.
@@ -135,6 +139,7 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         typed::Command::Ps(ps) => Invocation::Ps(resolve_ps(ps)?),
         typed::Command::Trace(trace) => Invocation::Trace(resolve_trace(trace)?),
         typed::Command::Diff(diff) => Invocation::Diff(resolve_diff(diff)?),
+        typed::Command::Files(files) if files.release => Invocation::ReleaseFiles,
         typed::Command::Files(files) => Invocation::Files(resolve_files(files)?),
         typed::Command::Profile(typed) => Invocation::Profile(profile::resolve(typed)?),
         typed::Command::Verify(verify) => Invocation::Verify(integrity::resolve_verify(verify)?),
@@ -148,6 +153,7 @@ pub(crate) fn resolve(typed: typed::Typed) -> Result<Invocation> {
         }
         typed::Command::SignModel(sign) => Invocation::Sign(integrity::resolve_sign_model(sign)?),
         typed::Command::LeaseKeeper(typed::LeaseKeeper {}) => Invocation::LeaseKeeper,
+        typed::Command::GateWatchdog(typed::GateWatchdog {}) => Invocation::GateWatchdog,
         typed::Command::Policy(policy) => Invocation::Policy(policy),
         typed::Command::Completions(typed::Completions { shell }) => Invocation::Completions(shell),
         typed::Command::Man(typed::Man { folder }) => Invocation::Man(folder),
@@ -228,6 +234,8 @@ fn resolve_trace(typed: typed::Trace) -> Result<Trace> {
 fn resolve_files(typed: typed::Files) -> Result<Files> {
     let typed::Files {
         watch,
+        enforce,
+        release: _,
         duration,
         tier,
         policy,
@@ -235,6 +243,7 @@ fn resolve_files(typed: typed::Files) -> Result<Files> {
     } = typed;
     Ok(Files {
         watch,
+        enforce,
         duration: duration
             .as_deref()
             .map(quantity::duration)

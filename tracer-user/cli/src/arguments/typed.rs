@@ -45,6 +45,8 @@ pub(crate) enum Command {
     SignModel(SignModel),
     #[command(hide = true)]
     LeaseKeeper(LeaseKeeper),
+    #[command(hide = true)]
+    GateWatchdog(GateWatchdog),
     #[command(subcommand)]
     Policy(Policy),
     Completions(Completions),
@@ -135,8 +137,18 @@ pub(crate) struct Trace {
 #[derive(Debug, Args)]
 pub(crate) struct Files {
     /// Folders whose files are watched, however deep; or single files
-    #[arg(long, value_name = "DIR", num_args = 1.., required = true, value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "DIR", num_args = 1.., value_hint = ValueHint::AnyPath,
+          required_unless_present_any = ["enforce", "release"])]
     pub(crate) watch: Vec<PathBuf>,
+    /// Refuse, or hold until it is verified, who opens a file for which nobody vouches, as this policy
+    /// (TOML, docs/enforcement.md) says; it also says what is watched
+    #[arg(long, value_name = "POLICY", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["watch", "tier", "release"])]
+    pub(crate) enforce: Option<PathBuf>,
+    /// Take out of the kernel what a tracer that is gone has left there to go on refusing; exit
+    /// status 1 if there is nothing
+    #[arg(long, conflicts_with_all = ["watch", "tier", "duration", "policy"])]
+    pub(crate) release: bool,
     /// End after this time, for example 30s, 5m or 1h30m
     #[arg(long, value_name = "TIME")]
     pub(crate) duration: Option<String>,
@@ -416,6 +428,10 @@ pub(crate) struct SignModel {
 /// Give back leases for a tracer that hashes; it starts this itself, with a socket as standard input
 #[derive(Debug, Args)]
 pub(crate) struct LeaseKeeper {}
+
+/// Ends a tracer that is stopped while others wait for its answer; tracer starts it itself
+#[derive(Debug, Args)]
+pub(crate) struct GateWatchdog {}
 
 /// How much of the machine to use.
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 pub(crate) mod sign;
 pub(crate) mod verify;
 mod view;
+pub(crate) mod vouched;
 
 use std::{
     fs::File,
@@ -27,7 +28,7 @@ use crate::{output::progress::Progress, text};
 const MAX_PEM: u64 = 4 << 20;
 
 /// The lease keeper: this program once more, which a stop of the first one does not stop.
-fn leases() -> Leases {
+pub(crate) fn leases() -> Leases {
     Leases::start(Command::new("/proc/self/exe").arg("lease-keeper"))
 }
 

@@ -204,6 +204,7 @@ pub(crate) fn describe(reason: LossReason) -> &'static str {
         LossReason::FileTableFull => "accesses to files that found no room in a table",
         LossReason::FileNoticesLost => "times the kernel's queue of notices about files was full",
         LossReason::FileNamesLost => "names of files that were just opened",
+        LossReason::FileMissed => "accesses to files that a pre-empted program left out",
         LossReason::FileTooDeep => "files that lay too deep to be looked at",
         LossReason::FileUnwatched => "files that could not be watched",
         LossReason::OutputFailed => "events that an output refused",

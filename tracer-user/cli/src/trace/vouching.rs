@@ -6,7 +6,6 @@ mod writers;
 use std::{
     num::NonZeroUsize,
     os::unix::ffi::OsStrExt as _,
-    path::Path,
     process::Command,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
     thread,
@@ -19,16 +18,21 @@ use tracer_event::{
     integrity::{FileVerdict, VerdictGuarantee, VerdictOutcome},
 };
 use tracer_integrity::{
-    Algorithm, ContentDigest, Guarantee, NoLease, Reason,
+    Algorithm, ContentDigest, Guarantee,
     expected::{Expected, ExpectedFile},
     hash::{self, Contents, Hashed, Options, Progress, Target},
     lease::Leases,
-    store,
 };
 use tracer_probe::process::{FileId, MappedFile, file_mappings};
 
 use self::writers::Writers;
-use crate::{arguments::meant::integrity::Against, integrity};
+use crate::{
+    arguments::meant::integrity::Against,
+    integrity::{
+        self,
+        vouched::{of_store, words},
+    },
+};
 
 /// Files that wait to be hashed, at most. What comes beyond gets its verdict at once: nobody can
 /// tell.
@@ -342,35 +346,8 @@ fn open(request: &Request) -> Option<MappedFile> {
     MappedFile::open(request.pid.0, mapping).ok()
 }
 
-fn of_store(path: &Path) -> Option<Expected> {
-    let (_, digest) = store::named_by_digest(path)?;
-    let name = path.file_name()?.to_string_lossy().into_owned();
-    Some(Expected::of_files([(name, digest)]))
-}
-
 fn sha256(digest: &ContentDigest) -> Option<Digest> {
     let is_sha256 = digest.algorithm() == Algorithm::Sha256;
     let bytes = digest.bytes().try_into().ok().filter(|_| is_sha256);
     bytes.map(Digest)
-}
-
-/// A reason in fixed words, in which nothing of the host can hide.
-fn words(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::Verity(_) => "the kernel checks its fs-verity digest",
-        Reason::Lease => "a read lease was held while it was hashed",
-        Reason::NoLease(NoLease::NotOwner) => "no lease without CAP_LEASE; it did not change",
-        Reason::NoLease(NoLease::NotSupported) => {
-            "its file system has no leases; it did not change"
-        }
-        Reason::NoLease(NoLease::Overlay) => "it lies in an overlay; it did not change",
-        Reason::NoLease(NoLease::NoKeeper(_)) => "there is no lease keeper; it did not change",
-        Reason::Writer => "it is open or mapped for writing",
-        Reason::LeaseBroken => "it was opened for writing or truncated while it was hashed",
-        Reason::WriterSeen => "a writer was seen while it was hashed",
-        Reason::EventsLost => "events about writers were lost while it was hashed",
-        Reason::Changed => "it changed while it was hashed",
-        Reason::Foreign(_) => "its file system cannot vouch that others read the same bytes",
-        Reason::Unknown(_) => "its lease could not be asked for",
-    }
 }

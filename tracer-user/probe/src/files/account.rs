@@ -14,8 +14,8 @@ use tracer_abi::{
 use super::observation::{Act, FileLost, Lost};
 use crate::{process::FileId, table::Table, time::BootNanos};
 
-/// An entry that nothing was added to for so long makes room. A program that adds to it at that very
-/// moment would be missed.
+/// An entry that nothing was added to for so long makes room. Its last counts are taken in the moment in
+/// which it is removed.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long what a process did is remembered, so that it is not told again by fanotify.
 const REMEMBERED: Duration = Duration::from_secs(2);
@@ -27,6 +27,7 @@ pub(super) struct Account {
     /// When the programs last told of each act, by process and file: fanotify knows no start time.
     told: HashMap<(u32, FileId), Told>,
     losses: HashMap<FileLoss, u64>,
+    missed: u64,
     looked: Option<BootNanos>,
 }
 
@@ -59,9 +60,13 @@ impl Account {
         key: AccessKey,
         done: &mut Vec<Done>,
     ) -> io::Result<()> {
-        let Some(now) = table.get(key)? else {
-            return Ok(());
-        };
+        if let Some(now) = table.get(key)? {
+            self.add(key, &now, done);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: AccessKey, now: &file::FileAccess, done: &mut Vec<Done>) {
         let instant = Instant::now();
         let entry = self.entries.entry(key).or_insert(Entry {
             counts: [0; FileAct::COUNT],
@@ -96,7 +101,6 @@ impl Account {
                 pages: (has_pages && now.lowest < now.highest).then_some((now.lowest, now.highest)),
             });
         }
-        Ok(())
     }
 
     /// Looks at every entry, and removes those that nothing happens to any more.
@@ -105,8 +109,8 @@ impl Account {
         table: &Table<AccessKey, file::FileAccess>,
         done: &mut Vec<Done>,
     ) -> io::Result<()> {
-        for key in table.keys(2 * MAX_ACCESSES as usize)? {
-            self.look_at(table, key, done)?;
+        for (key, now) in table.entries(2 * MAX_ACCESSES as usize)? {
+            self.add(key, &now, done);
         }
         let idle: Vec<AccessKey> = self
             .entries
@@ -115,8 +119,9 @@ impl Account {
             .map(|(key, _)| *key)
             .collect();
         for key in idle {
-            self.look_at(table, key, done)?;
-            table.remove(key)?;
+            if let Some(last) = table.take(key)? {
+                self.add(key, &last, done);
+            }
             self.entries.remove(&key);
         }
         self.told
@@ -132,11 +137,24 @@ impl Account {
             .is_some_and(is_recent)
     }
 
-    /// What was lost since the last look.
-    pub(super) fn lost(&mut self, table: &Table<u32, LossCell>) -> io::Result<Vec<FileLost>> {
+    /// What was lost since the last look; `missed` is how often a program was left out so far.
+    pub(super) fn lost(
+        &mut self,
+        table: &Table<u32, LossCell>,
+        missed: u64,
+    ) -> io::Result<Vec<FileLost>> {
         let until = BootNanos::now();
         let since = self.looked.replace(until).unwrap_or(until);
         let mut lost = Vec::new();
+        let left_out = missed.saturating_sub(std::mem::replace(&mut self.missed, missed));
+        if left_out > 0 {
+            lost.push(FileLost {
+                what: Lost::Missed,
+                count: left_out,
+                since,
+                until,
+            });
+        }
         for loss in FileLoss::ALL {
             let total: u64 = table
                 .per_cpu(loss as u32)?
@@ -180,5 +198,6 @@ pub(super) const fn act(act: FileAct) -> Act {
         FileAct::Read => Act::Read,
         FileAct::Write => Act::Written,
         FileAct::PageIn => Act::Touched,
+        FileAct::Refused => Act::Refused,
     }
 }

@@ -13,11 +13,14 @@ use tracer_abi::{
     file::{AccessKey, FILE_FIELDS, FileAccess, FileAct, FileActor, FileKey},
 };
 
-use super::tier::{Coverage, Tier};
+use super::{
+    gate,
+    tier::{Coverage, Tier},
+};
 use crate::{
     btf::KernelTypes,
     features::Host,
-    load::{FILES_OBJECT, Form, LoadError, Maps, Relocated, maps_error},
+    load::{FILES_OBJECT, Form, LoadError, Maps, Purpose, Relocated, Verified, maps_error},
     process::FileId,
     ring::RingBuffer,
     sys::{bpf, perf},
@@ -32,6 +35,9 @@ pub(super) struct Tables {
     pub(super) has_folders: Table<u32, u32>,
     pub(super) accesses: Table<AccessKey, FileAccess>,
     pub(super) exited: Table<u32, FileActor>,
+    pub(super) vouched: Table<FileKey, u64>,
+    pub(super) writes: Table<FileKey, u64>,
+    pub(super) exempt: Table<u32, u64>,
     pub(super) losses: Table<u32, LossCell>,
 }
 
@@ -42,7 +48,13 @@ pub(super) struct Loaded {
     pub(super) coverage: Coverage,
     /// Better tiers, and why each is not the one.
     pub(super) passed_over: Vec<(Tier, String)>,
-    _links: Vec<OwnedFd>,
+    pub(super) attached: Vec<Attached>,
+}
+
+/// A program and what holds it to its hook.
+pub(super) struct Attached {
+    pub(super) link: OwnedFd,
+    program: OwnedFd,
 }
 
 /// The hooks of the first three tiers: program suffix, function, LSM hook.
@@ -61,6 +73,9 @@ const HOOKS: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// The hook that is needed only to refuse.
+const CUT: (&str, &str) = ("lsm_path_truncate", "bpf_lsm_path_truncate");
+
 /// The tracepoints of the page cache, which come and go together.
 const PAGE_CACHE: [(&str, &str); 3] = [
     ("file_get_pages", "mm_filemap_get_pages"),
@@ -69,28 +84,10 @@ const PAGE_CACHE: [(&str, &str); 3] = [
 ];
 
 impl Loaded {
-    /// Loads the best tier that works, or the one given.
-    pub(super) fn new(wanted: Option<Tier>) -> Result<Self, LoadError> {
-        if let Some(obstacle) = Host::read().obstacle() {
-            return Err(obstacle.into());
-        }
-        let types = KernelTypes::of_running_kernel()?;
-        let mut loader = EbpfLoader::new();
-        let mut offsets = Vec::new();
-        for field in FILE_FIELDS {
-            offsets.push((
-                field.global,
-                types.field_offset(field.structure, field.field)?,
-            ));
-        }
-        for (global, offset) in &offsets {
-            loader.override_global(global, offset, true);
-        }
-        let loaded = loader
-            .load(FILES_OBJECT)
-            .map_err(|error| maps_error(&error))?;
-        let mut maps = Maps::of(&loaded)?;
-        let object = Relocated::new(FILES_OBJECT, &maps)?;
+    /// Loads the best tier that works, or the one given; to enforce, the programs of the first refuse
+    /// what is not verified.
+    pub(super) fn new(wanted: Option<Tier>, enforces: bool) -> Result<Self, LoadError> {
+        let (types, object, mut maps) = open(enforces)?;
         let capacity = |map: &OwnedFd| {
             bpf::max_entries(map.as_fd()).map_err(|source| LoadError::System {
                 what: "ask how large the ring is",
@@ -104,15 +101,27 @@ impl Loaded {
             source,
         })?;
         let tables = Tables::of(&mut maps)?;
-        let mut links = vec![attach_tracepoint(
+        if enforces {
+            // Before the first program is there that could refuse this process something.
+            gate::exempt(&tables.exempt, std::process::id()).map_err(|source| {
+                LoadError::System {
+                    what: "let this process through",
+                    source,
+                }
+            })?;
+        }
+        let mut attached = vec![attach_tracepoint(
             &object,
             "file_process_exit",
             "sched_process_exit",
         )?];
+        // Before 6.1 there is none, and the executable of a process that has ended stays unknown.
+        attached.extend(attach_tracepoint(&object, "file_exit_mmap", "exit_mmap").ok());
         let mut trial = Trial {
             types: &types,
             object: &object,
             tables: &tables,
+            enforces,
         };
         let mut passed_over = Vec::new();
         for tier in Tier::ALL {
@@ -120,14 +129,14 @@ impl Loaded {
                 continue;
             }
             match trial.attach(tier) {
-                Ok((coverage, attached)) => {
-                    links.extend(attached);
+                Ok((coverage, of_tier)) => {
+                    attached.extend(of_tier);
                     return Ok(Self {
                         tables,
                         ring,
                         coverage,
                         passed_over,
-                        _links: links,
+                        attached,
                     });
                 }
                 Err(why) => passed_over.push((tier, why)),
@@ -139,6 +148,17 @@ impl Loaded {
         Err(LoadError::Object(format!(
             "the programs of tier {tier} cannot be used: {why}"
         )))
+    }
+}
+
+impl Loaded {
+    /// How often a program was not run because it was running on that CPU already, in a thread that
+    /// another one pre-empted: the kernel then leaves it out.
+    pub(super) fn missed(&self) -> io::Result<u64> {
+        self.attached
+            .iter()
+            .map(|attached| bpf::misses(attached.program.as_fd()))
+            .sum()
     }
 }
 
@@ -158,6 +178,9 @@ impl Tables {
             has_folders: table!("HAS_FOLDERS"),
             accesses: table!("ACCESSES"),
             exited: table!("EXITED"),
+            vouched: table!("VOUCHED"),
+            writes: table!("WRITES"),
+            exempt: table!("EXEMPT"),
             losses: table!("FILE_LOSSES"),
         })
     }
@@ -168,10 +191,11 @@ struct Trial<'a> {
     types: &'a KernelTypes,
     object: &'a Relocated,
     tables: &'a Tables,
+    enforces: bool,
 }
 
 impl Trial<'_> {
-    fn attach(&mut self, tier: Tier) -> Result<(Coverage, Vec<OwnedFd>), String> {
+    fn attach(&mut self, tier: Tier) -> Result<(Coverage, Vec<Attached>), String> {
         let mut coverage = Coverage {
             tier,
             page_cache: false,
@@ -205,13 +229,18 @@ impl Trial<'_> {
             };
             links.push(link.map_err(|why| format!("{function}: {why}"))?);
         }
+        if self.enforces {
+            let (program, hook) = CUT;
+            let link = self.to_target(program, hook, lsm());
+            links.push(link.map_err(|why| format!("{hook}: {why}"))?);
+        }
         self.prove().map_err(|error| {
             format!("its programs were loaded and attached, and are not called: {error}")
         })?;
         Ok((coverage, links))
     }
 
-    fn to_target(&self, program: &str, target: &str, form: Form) -> Result<OwnedFd, String> {
+    fn to_target(&self, program: &str, target: &str, form: Form) -> Result<Attached, String> {
         let target = self
             .types
             .function(target)
@@ -220,24 +249,21 @@ impl Trial<'_> {
             .object
             .load_form(program, Form { target, ..form })
             .map_err(|error| error.to_string())?;
-        bpf::attach_to_target(program.as_fd()).map_err(|error| format!("cannot attach: {error}"))
+        let link = bpf::attach_to_target(program.as_fd());
+        let link = link.map_err(|error| format!("cannot attach: {error}"))?;
+        Ok(Attached { link, program })
     }
 
-    fn to_kprobe(&self, program: &str, function: &str) -> Result<OwnedFd, String> {
+    fn to_kprobe(&self, program: &str, function: &str) -> Result<Attached, String> {
         let name = CString::new(function).map_err(|error| error.to_string())?;
         let event = perf::open_kprobe(&name).map_err(|error| format!("no kprobe: {error}"))?;
-        let form = Form {
-            kind: bpf::PROGRAM_KPROBE,
-            attach: 0,
-            flags: 0,
-            target: 0,
-        };
         let program = self
             .object
-            .load_form(program, form)
+            .load_form(program, KPROBE)
             .map_err(|error| error.to_string())?;
-        bpf::link_perf_event(program.as_fd(), event.as_fd(), 0)
-            .map_err(|error| format!("cannot attach: {error}"))
+        let link = bpf::link_perf_event(program.as_fd(), event.as_fd(), 0);
+        let link = link.map_err(|error| format!("cannot attach: {error}"))?;
+        Ok(Attached { link, program })
     }
 
     /// Opens and reads a file of this process alone, and looks whether that was seen. A kernel
@@ -285,6 +311,84 @@ impl Trial<'_> {
     }
 }
 
+/// The object with its maps, for this kernel.
+fn open(enforces: bool) -> Result<(KernelTypes, Relocated, Maps), LoadError> {
+    if let Some(obstacle) = Host::read().obstacle() {
+        return Err(obstacle.into());
+    }
+    let types = KernelTypes::of_running_kernel()?;
+    let mut loader = EbpfLoader::new();
+    let mut offsets = Vec::new();
+    for field in FILE_FIELDS {
+        offsets.push((
+            field.global,
+            types.field_offset(field.structure, field.field)?,
+        ));
+    }
+    for (global, offset) in &offsets {
+        loader.override_global(global, offset, true);
+    }
+    let enforces_word = u32::from(enforces);
+    loader.override_global("ENFORCES", &enforces_word, true);
+    let loaded = loader
+        .load(FILES_OBJECT)
+        .map_err(|error| maps_error(&error))?;
+    let maps = Maps::of(&loaded)?;
+    let object = Relocated::new(FILES_OBJECT, &maps)?;
+    Ok((types, object, maps))
+}
+
+/// Loads each program as it would be attached, and says what that took the verifier; what this host
+/// does not allow is left out.
+pub(crate) fn verify() -> Result<Vec<Verified>, LoadError> {
+    let (types, object, _maps) = open(true)?;
+    let mut verified = Vec::new();
+    for name in object.names() {
+        let hook = |prefix: &str| {
+            let suffix = name.strip_prefix(prefix)?;
+            HOOKS.iter().find(|(known, ..)| *known == suffix)
+        };
+        let to = |target: &str, form: Form| {
+            let target = types.function(target)?;
+            Some(Form { target, ..form })
+        };
+        let (purpose, form) = if name == CUT.0 {
+            (Purpose::Hook, to(CUT.1, lsm()))
+        } else if let Some((_, _, target)) = hook("lsm_") {
+            (Purpose::Hook, to(target, lsm()))
+        } else if let Some((_, target, _)) = hook("fentry_") {
+            (Purpose::Hook, to(target, fentry()))
+        } else if hook("kprobe_").is_some() {
+            (Purpose::Hook, Some(KPROBE))
+        } else {
+            (Purpose::Tracepoint, Some(RAW_TRACEPOINT))
+        };
+        let Some(form) = form else { continue };
+        match object.verify(name, purpose, form) {
+            Ok(program) => verified.push(program),
+            Err(LoadError::Program { source, .. })
+                if source.raw_os_error() == Some(libc::EPERM) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    verified.sort_by(|one, other| one.program.cmp(&other.program));
+    Ok(verified)
+}
+
+const KPROBE: Form = Form {
+    kind: bpf::PROGRAM_KPROBE,
+    attach: 0,
+    flags: 0,
+    target: 0,
+};
+
+const RAW_TRACEPOINT: Form = Form {
+    kind: bpf::PROGRAM_RAW_TRACEPOINT,
+    attach: 0,
+    flags: 0,
+    target: 0,
+};
+
 const fn lsm() -> Form {
     Form {
         kind: bpf::PROGRAM_LSM,
@@ -307,16 +411,11 @@ fn attach_tracepoint(
     object: &Relocated,
     program: &str,
     tracepoint: &'static str,
-) -> Result<OwnedFd, LoadError> {
-    let form = Form {
-        kind: bpf::PROGRAM_RAW_TRACEPOINT,
-        attach: 0,
-        flags: 0,
-        target: 0,
-    };
-    let program = object.load_form(program, form)?;
-    bpf::open_raw_tracepoint(program.as_fd(), tracepoint)
-        .map_err(|source| LoadError::Tracepoint { tracepoint, source })
+) -> Result<Attached, LoadError> {
+    let program = object.load_form(program, RAW_TRACEPOINT)?;
+    let link = bpf::open_raw_tracepoint(program.as_fd(), tracepoint)
+        .map_err(|source| LoadError::Tracepoint { tracepoint, source })?;
+    Ok(Attached { link, program })
 }
 
 /// A file as the programs name it.

@@ -2,13 +2,15 @@
 //!
 //! Start at [`FileSensor`]. Programs in the kernel count what each process does to each watched inode;
 //! fanotify beside them tells what happens to names and attributes. Nothing is ever stopped, delayed
-//! or refused here.
+//! or refused, except by a sensor with a [`Gate`].
 
 mod account;
 mod found;
+mod gate;
 mod load;
 mod notice;
 mod observation;
+pub mod pins;
 mod tier;
 mod watch;
 mod who;
@@ -19,6 +21,7 @@ use std::{
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -33,10 +36,13 @@ use self::{
 use crate::{
     load::LoadError,
     process::FileId,
-    sys::{epoll::Epoll, fanotify::Fanotify, memory},
+    sys::{epoll::Epoll, fanotify::Fanotify, memory, permission::Permission},
     time::BootNanos,
 };
 
+pub(crate) use load::verify;
+
+pub use gate::{Gate, Held, Waiting, file_id};
 pub use observation::{Act, Actor, FileAccess, FileEvent, FileLost, Lost, SeenBy};
 pub use tier::{BlindSpot, Coverage, Tier};
 
@@ -73,8 +79,36 @@ impl FileSensor {
     /// # Errors
     /// If the host does not allow it, or the tier that was asked for does not work here.
     pub fn start(tier: Option<Tier>) -> Result<Self, LoadError> {
+        Self::with(tier, None)
+    }
+
+    /// Loads what a gate needs, and watches nothing yet.
+    ///
+    /// # Errors
+    /// If the host does not allow it: [`Gate::Deny`] needs BPF LSM, [`Gate::Wait`] fanotify's
+    /// permission events.
+    ///
+    /// # Minimum kernel version
+    /// 6.1 for [`Gate::Deny`], as far as it was tried.
+    pub fn enforcing(gate: Gate) -> Result<Self, LoadError> {
+        match gate {
+            Gate::Deny => Self::with(Some(Tier::Lsm), Some(gate)),
+            Gate::Wait => Self::with(None, Some(gate)),
+        }
+    }
+
+    fn with(tier: Option<Tier>, gate: Option<Gate>) -> Result<Self, LoadError> {
         let system = |what| move |source| LoadError::System { what, source };
-        let mut loaded = Loaded::new(tier)?;
+        let mut loaded = Loaded::new(tier, gate == Some(Gate::Deny))?;
+        let asks = match gate {
+            Some(Gate::Wait) => {
+                let group = Permission::open();
+                Some(Arc::new(
+                    group.map_err(system("ask to decide about opens"))?,
+                ))
+            }
+            Some(Gate::Deny) | None => None,
+        };
         let epoll = Epoll::new().map_err(system("make an epoll"))?;
         epoll
             .add(loaded.ring.fd(), 0)
@@ -95,7 +129,7 @@ impl FileSensor {
             fanotify,
             no_fanotify,
             epoll,
-            watch: Watch::new(folders, files),
+            watch: Watch::new(folders, files, asks),
             account: Account::default(),
             who: Who::default(),
             looked: Instant::now(),
@@ -156,6 +190,35 @@ impl FileSensor {
         self.watch.add_open(&means, file.as_fd(), id, path)
     }
 
+    /// Every watched file of which a path is known.
+    #[must_use]
+    pub fn watched_files(&self) -> Vec<(FileId, PathBuf)> {
+        let files = self.watch.files();
+        files
+            .filter_map(|(id, file)| Some((id, file.path.clone()?)))
+            .collect()
+    }
+
+    /// Tells that a process was refused a file at a gate.
+    pub fn tell_refused(&mut self, pid: u32, file: FileId, reason: &'static str) {
+        let actor = self.who.named(pid, &self.loaded.tables.exited);
+        let path = self.watch.file(file).and_then(|file| file.path.clone());
+        let time = BootNanos::now();
+        self.ready.push(FileEvent::Access(Box::new(FileAccess {
+            time,
+            since: time,
+            actor,
+            file,
+            path,
+            other: None,
+            act: Act::Refused,
+            count: 1,
+            extent: None,
+            reason: Some(reason),
+            seen_by: SeenBy::Fanotify,
+        })));
+    }
+
     /// Tells who has a watched file open or mapped already.
     pub fn find_users(&mut self) {
         for found::Found {
@@ -177,6 +240,7 @@ impl FileSensor {
                 act,
                 count: 1,
                 extent: None,
+                reason: None,
                 seen_by: SeenBy::Scan,
             })));
         }
@@ -273,12 +337,14 @@ impl FileSensor {
             act: account::act(done.act),
             count: done.count,
             extent: done.pages.map(bytes),
+            reason: None,
             seen_by: SeenBy::Programs(self.loaded.coverage.tier),
         })))
     }
 
     fn tell_losses(&mut self) -> io::Result<()> {
-        let mut lost = self.account.lost(&self.loaded.tables.losses)?;
+        let missed = self.loaded.missed()?;
+        let mut lost = self.account.lost(&self.loaded.tables.losses, missed)?;
         let now = BootNanos::now();
         for (count, what) in [
             (&mut self.watch.full, Lost::Files),

@@ -46,17 +46,31 @@ const ORDER: [u64; 9] = [
 
 impl FileSensor {
     pub(super) fn take_notices(&mut self) -> io::Result<()> {
+        // The kernel adds the end of an inode to an earlier notice of the same process about it, such
+        // as of its unlinking: what was done in between stands behind that in the queue.
+        let mut ended = Vec::new();
         for _ in 0..MOST_READS {
             let Some(fanotify) = &mut self.fanotify else {
-                return Ok(());
+                break;
             };
             let notices = fanotify.read()?;
             if notices.is_empty() {
-                return Ok(());
+                break;
             }
             for notice in notices {
                 self.notice(&notice);
+                if notice.mask & libc::FAN_DELETE_SELF != 0
+                    && let Some(file) = self.object(&notice)
+                {
+                    ended.push((notice, file));
+                }
             }
+        }
+        for (notice, file) in ended {
+            if self.watch.file(file).is_some() {
+                self.tell(&notice, file, Act::Deleted, BootNanos::now());
+            }
+            self.watch.gone(&self.loaded.tables, file);
         }
         Ok(())
     }
@@ -91,14 +105,6 @@ impl FileSensor {
                 _ => self.used(notice, Act::ClosedForWriting, None, now),
             }
         }
-        if notice.mask & libc::FAN_DELETE_SELF != 0
-            && let Some(file) = self.object(notice)
-        {
-            if self.watch.file(file).is_some() {
-                self.tell(notice, file, Act::Deleted, now);
-            }
-            self.watch.gone(&self.loaded.tables, file);
-        }
     }
 
     /// The watched file or folder that a notice is about.
@@ -121,6 +127,7 @@ impl FileSensor {
                 act,
                 count: 1,
                 extent: None,
+                reason: None,
                 seen_by: SeenBy::Fanotify,
             },
         );
@@ -172,6 +179,7 @@ impl FileSensor {
                 act,
                 count: 1,
                 extent: None,
+                reason: None,
                 seen_by: SeenBy::Fanotify,
             },
         );
@@ -190,6 +198,7 @@ impl FileSensor {
             act: Act::Created,
             count: 1,
             extent: None,
+            reason: None,
             seen_by: SeenBy::Scan,
         })));
     }
@@ -219,6 +228,7 @@ impl FileSensor {
             act: Act::Renamed,
             count: 1,
             extent: None,
+            reason: None,
             seen_by: SeenBy::Fanotify,
         };
         self.tell_with(notice, access);
@@ -244,6 +254,7 @@ impl FileSensor {
                 act: Act::Unlinked,
                 count: 1,
                 extent: None,
+                reason: None,
                 seen_by: SeenBy::Fanotify,
             },
         );

@@ -46,6 +46,8 @@ pub struct FileAccess {
     pub count: u64,
     /// Bytes that were read or touched, rounded to pages, where the tier tells.
     pub extent: Option<Range<u64>>,
+    /// Of a refusal: why, where that is known.
+    pub reason: Option<&'static str>,
     /// What saw it.
     pub seen_by: SeenBy,
 }
@@ -87,6 +89,8 @@ pub enum Act {
     Unlinked,
     /// Gone: no name, descriptor or mapping is left.
     Deleted,
+    /// Was not let in: opening or mapping it was refused by the policy that is enforced.
+    Refused,
     /// Was open when the watch began.
     FoundOpen,
     /// Was open for writing when the watch began.
@@ -121,6 +125,7 @@ impl Act {
             | Self::Renamed
             | Self::Unlinked
             | Self::Deleted
+            | Self::Refused
             | Self::FoundOpen
             | Self::FoundMapped => false,
         }
@@ -177,6 +182,9 @@ pub struct FileLost {
 /// Why something was not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lost {
+    /// The kernel left a program out, because it was running on that CPU in a thread that was
+    /// pre-empted.
+    Missed,
     /// The table of accesses had no room.
     Accesses,
     /// The queue of notices overflowed.

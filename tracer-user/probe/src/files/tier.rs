@@ -73,8 +73,10 @@ pub enum BlindSpot {
     OpenCounts,
     /// That a descriptor changes hands.
     PassedDescriptors,
-    /// How often file systems outside the page cache (tmpfs, hugetlbfs, DAX) are read.
+    /// Some reads on file systems outside the page cache (tmpfs, hugetlbfs, DAX), and which bytes.
     ForeignReads,
+    /// What happens while another access is noted on the same CPU, in a thread that was pre-empted.
+    Preempted,
     /// Direct I/O.
     DirectIo,
     /// Names: create, rename, link, delete; attributes; truncation by path.
@@ -111,7 +113,12 @@ impl BlindSpot {
             Self::OpenCounts => "how often: equal opens and reads of a process are told once",
             Self::PassedDescriptors => "that a descriptor changes hands; its use is told",
             Self::ForeignReads => {
-                "which bytes are read on file systems outside the page cache (tmpfs, hugetlbfs, DAX)"
+                "on file systems outside the page cache (tmpfs, hugetlbfs, DAX): which bytes are \
+                 read, touched mappings, and reads that fanotify does not tell (AIO, splices)"
+            }
+            Self::Preempted => {
+                "where the kernel pre-empts programs: an access while another one is being noted on \
+                 the same CPU; how many is told"
             }
             Self::DirectIo => "which bytes direct I/O reads and writes",
             Self::Names => {
@@ -146,6 +153,7 @@ impl BlindSpot {
             Self::OpenCounts => "open_counts",
             Self::PassedDescriptors => "passed_descriptors",
             Self::ForeignReads => "foreign_reads",
+            Self::Preempted => "preempted",
             Self::DirectIo => "direct_io",
             Self::Names => "names",
             Self::RingDescriptors => "ring_descriptors",
@@ -177,6 +185,11 @@ impl Coverage {
         add(!hooks, BlindSpot::OpenCounts);
         add(!hooks, BlindSpot::PassedDescriptors);
         add(!hooks, BlindSpot::ForeignReads);
+        // A kprobe's program cannot be pre-empted, and LSM's may run twice on a CPU.
+        add(
+            matches!(self.tier, Tier::Fentry | Tier::Tracepoint),
+            BlindSpot::Preempted,
+        );
         add(!hooks && !self.direct, BlindSpot::DirectIo);
         add(!hooks, BlindSpot::NewFolders);
         add(!self.fanotify, BlindSpot::Names);

@@ -13,6 +13,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
@@ -21,7 +22,10 @@ use tracer_abi::file::{MAX_FOLDERS, MAX_WATCHED};
 use super::load::{Tables, key};
 use crate::{
     process::FileId,
-    sys::fanotify::{self, Entry, Fanotify, Handle},
+    sys::{
+        fanotify::{self, Entry, Fanotify, Handle},
+        permission::Permission,
+    },
 };
 
 /// Folders below each other that are walked; what lies deeper is counted and told.
@@ -59,6 +63,8 @@ pub(super) struct Watch {
     /// Entries that found no room or could not be looked at, or lay too deep, since the last look.
     pub(super) full: u64,
     pub(super) too_deep: u64,
+    /// Where openers of files and of what is in the folders wait, if they have to.
+    pub(super) gate: Option<Arc<Permission>>,
     /// Why names and notices of a file system are not told, by device.
     pub(super) unmarked: HashMap<u32, String>,
 }
@@ -79,9 +85,10 @@ struct Found {
 }
 
 impl Watch {
-    pub(super) fn new(folder_mask: u64, file_mask: u64) -> Self {
+    pub(super) fn new(folder_mask: u64, file_mask: u64, gate: Option<Arc<Permission>>) -> Self {
         Self {
             masks: (folder_mask, file_mask),
+            gate,
             ..Self::default()
         }
     }
@@ -395,8 +402,10 @@ impl Watch {
         }
         means.tables.watched.put(key(found.id), &1)?;
         let handle = self.mark(means, folder, name, found.id, self.masks.1);
+        // One that the programs told of before its folder was known has no path yet.
+        let has_path = |file: &Watched| file.path.is_some();
         if let Some(fresh) = &mut self.fresh
-            && !self.files.contains_key(&found.id)
+            && !self.files.get(&found.id).is_some_and(has_path)
         {
             fresh.push(found.id);
         }
@@ -421,6 +430,13 @@ impl Watch {
         id: FileId,
         mask: u64,
     ) -> Option<Handle> {
+        if let Some(gate) = &self.gate
+            && let Err(error) = gate.mark(folder, name)
+        {
+            // Nobody waits there: told as a loss, for whoever relies on it.
+            self.unmarked.insert(id.device, error.to_string());
+            self.full += 1;
+        }
         let fanotify = means.fanotify?;
         let marked = fanotify::handle_at(folder, name)
             .and_then(|handle| fanotify.mark(folder, name, mask).map(|()| handle));
@@ -464,6 +480,11 @@ fn look_in(folder: BorrowedFd<'_>, name: &CStr, here: Option<&Found>) -> io::Res
         size: found.stx_size,
         links: found.stx_nlink,
     })
+}
+
+/// The file behind a descriptor.
+pub(super) fn id_of(file: BorrowedFd<'_>) -> io::Result<FileId> {
+    Ok(look(file, c"")?.id)
 }
 
 /// The kernel's own device number of a file's file system. What `stat` says may be another one where

@@ -74,18 +74,33 @@ impl Who {
         {
             return actor.clone();
         }
-        let actor = match Process::read(pid) {
-            Ok(process) => Some(self.alive(pid, process)),
-            Err(_) => exited.get(pid).ok().flatten().map(|seen| Actor {
-                tid: None,
-                ..self.seen(pid, &seen)
-            }),
+        let process = Process::read(pid).ok();
+        let actor = match process {
+            Some(process) if process.exe_file.is_some() => Some(self.alive(pid, process)),
+            // One that is ending has let go of its executable already; kernel threads have none.
+            process => self
+                .ended(pid, exited)
+                .filter(|ended| {
+                    let started = |process: &Process| Some(process.id.start_ticks);
+                    process
+                        .as_ref()
+                        .is_none_or(|now| started(now) == ended.start_ticks)
+                })
+                .or_else(|| process.map(|process| self.alive(pid, process))),
         };
         if self.recent.len() > MOST_PATHS {
             self.recent.clear();
         }
         self.recent.insert(pid, (Instant::now(), actor.clone()));
         actor
+    }
+
+    fn ended(&mut self, pid: u32, exited: &Table<u32, FileActor>) -> Option<Actor> {
+        let seen = exited.get(pid).ok().flatten()?;
+        Some(Actor {
+            tid: None,
+            ..self.seen(pid, &seen)
+        })
     }
 
     fn alive(&mut self, pid: u32, process: Process) -> Actor {

@@ -223,16 +223,29 @@ impl Relocated {
                 flags,
                 target: 0,
             };
-            let log = self.with_program(name, form, bpf::verifier_statistics)?;
-            verified.push(Verified::parse(name, purpose, &log).ok_or_else(|| {
-                LoadError::Verifier {
-                    program: name.clone(),
-                    log,
-                }
-            })?);
+            verified.push(self.verify(name, purpose, form)?);
         }
         verified.sort_by(|one, other| one.program.cmp(&other.program));
         Ok(verified)
+    }
+
+    /// The names of the programs.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.object.programs.keys().map(String::as_str)
+    }
+
+    /// Loads a program in a form, and says what that took.
+    pub(crate) fn verify(
+        &self,
+        name: &str,
+        purpose: Purpose,
+        form: Form,
+    ) -> Result<Verified, LoadError> {
+        let log = self.with_program(name, form, bpf::verifier_statistics)?;
+        Verified::parse(name, purpose, &log).ok_or_else(|| LoadError::Verifier {
+            program: name.to_owned(),
+            log,
+        })
     }
 
     fn with_program<T>(

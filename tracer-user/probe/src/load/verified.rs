@@ -24,6 +24,8 @@ pub enum Purpose {
     Uprobe,
     /// A tracepoint of the kernel.
     Tracepoint,
+    /// A function of the kernel, or a question to its security modules.
+    Hook,
 }
 
 impl Verified {

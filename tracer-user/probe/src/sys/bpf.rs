@@ -4,6 +4,7 @@
 //! Layouts and numbers are those of `union bpf_attr` in `include/uapi/linux/bpf.h`.
 
 use std::{
+    cell::Cell,
     ffi::{CStr, CString},
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
@@ -15,7 +16,11 @@ const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
+const OBJ_PIN: libc::c_int = 6;
+const OBJ_GET: libc::c_int = 7;
 const BTF_LOAD: libc::c_int = 18;
+const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const LINK_CREATE: libc::c_int = 28;
@@ -111,6 +116,35 @@ pub(crate) fn create_map(kind: u32, key: u32, value: u32, entries: u32) -> io::R
     unsafe { bpf_fd(MAP_CREATE, &attributes) }
 }
 
+#[repr(C)]
+struct Pin {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// Keeps a map or a link alive by a name in the BPF file system.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let attributes = Pin {
+        path: path.as_ptr() as u64,
+        fd: object.as_raw_fd().cast_unsigned(),
+        flags: 0,
+    };
+    // SAFETY: the attributes are those of BPF_OBJ_PIN; the path lives through the call.
+    unsafe { bpf(OBJ_PIN, &attributes) }.map(drop)
+}
+
+/// Opens what is pinned at a name.
+pub(crate) fn pinned(path: &CStr) -> io::Result<OwnedFd> {
+    let attributes = Pin {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
+    // SAFETY: the attributes are those of BPF_OBJ_GET; the path lives through the call.
+    unsafe { bpf_fd(OBJ_GET, &attributes) }
+}
+
 /// How many entries a map has; for a ring, its bytes.
 pub(crate) fn max_entries(map: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(map_info(map)?.max_entries as usize)
@@ -152,6 +186,32 @@ fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     Ok(info)
 }
 
+/// How often a program was left out because it ran on that CPU already: `recursion_misses` of
+/// `struct bpf_prog_info`.
+///
+/// # Minimum kernel version
+/// 5.12.
+pub(crate) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
+    /// Bytes up to and with `recursion_misses`.
+    const LENGTH: usize = 216;
+    let mut info = [0_u64; LENGTH / 8];
+    let attributes = Attributes {
+        fd: program.as_raw_fd().cast_unsigned(),
+        length: LENGTH as u32,
+        info: info.as_mut_ptr() as u64,
+    };
+    // SAFETY: the attributes are those of BPF_OBJ_GET_INFO_BY_FD; the kernel writes at most
+    // `length` bytes to `info`, which lives through the call and asks for nothing by its zeroes.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
+    Ok(info[LENGTH / 8 - 1])
+}
+
 #[repr(C)]
 struct Element {
     map_fd: u32,
@@ -176,6 +236,79 @@ pub(crate) unsafe fn look_up(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) 
     };
     // SAFETY: the caller vouches for the lengths; both buffers outlive the call.
     unsafe { bpf(MAP_LOOKUP_ELEM, &attributes) }.map(drop)
+}
+
+/// As [`look_up`], and removes the key in the same moment.
+///
+/// # Minimum kernel version
+/// 5.14, for hash maps.
+///
+/// # Safety
+/// As for [`look_up`].
+pub(crate) unsafe fn take(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+    let attributes = Element {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the caller vouches for the lengths; both buffers outlive the call.
+    unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &attributes) }.map(drop)
+}
+
+/// Reads as many entries of a hash map as fit `keys` and `values`, from `position` on, `None` for the
+/// beginning. Returns how many there were; `position` is `None` again when those were the last.
+///
+/// # Errors
+/// `ENOSPC` if there is no room for the entries of one bucket.
+///
+/// # Minimum kernel version
+/// 5.6.
+///
+/// # Safety
+/// Both must have room for `room` entries of the map.
+pub(crate) unsafe fn look_up_batch(
+    map: BorrowedFd<'_>,
+    position: &mut Option<u64>,
+    keys: &mut [u8],
+    values: &mut [u8],
+    room: u32,
+) -> io::Result<usize> {
+    #[repr(C)]
+    struct Batch {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: Cell<u32>,
+        map_fd: u32,
+        elem_flags: u64,
+        flags: u64,
+    }
+    let mut next = 0_u64;
+    let attributes = Batch {
+        in_batch: position
+            .as_ref()
+            .map_or(0, |position| std::ptr::from_ref(position) as u64),
+        out_batch: (&raw mut next) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: Cell::new(room),
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the caller vouches for the room; the kernel writes 4 bytes to `next`, and the count
+    // into its cell; both live through the call.
+    let answer = unsafe { bpf(MAP_LOOKUP_BATCH, &attributes) };
+    match answer {
+        Ok(_) => *position = Some(next),
+        // The end, with what was left before it.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => *position = None,
+        Err(error) => return Err(error),
+    }
+    Ok(attributes.count.get() as usize)
 }
 
 /// Writes the value of `key`.

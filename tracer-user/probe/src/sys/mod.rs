@@ -8,3 +8,4 @@ pub(crate) mod fanotify;
 pub(crate) mod memory;
 pub mod model_file;
 pub(crate) mod perf;
+pub(crate) mod permission;

@@ -56,6 +56,9 @@ pub(super) fn line<C: Shown>(access: &FileAccess<C>, event: &Event<C>, palette: 
             size(first)
         ));
     }
+    if let Some(reason) = &access.reason {
+        file.push_str(&format!(": {reason}"));
+    }
     if let Some(container) = &event.place.container {
         let id = container.to_string();
         file.push_str(&format!(" [container {}]", id.get(..12).unwrap_or(&id)));
@@ -77,6 +80,11 @@ pub(super) fn watched<C: Shown>(watched: &FilesWatched<C>, palette: Palette) -> 
         roots.join(", "),
         watched.tier,
     );
+    match watched.gate.as_ref().map(|gate| gate.as_str()) {
+        Some("wait") => text.push_str("who opens one waits until it is verified, or is refused\n"),
+        Some(_) => text.push_str("who opens or maps one that is not verified is refused\n"),
+        None => {}
+    }
     for passed in &watched.passed_over {
         text.push_str(&format!(
             "  not {}: {}\n",
@@ -112,6 +120,7 @@ const fn describe(act: FileAct) -> (Tone, &'static str) {
         FileAct::Renamed => (Tone::Warning, "rename"),
         FileAct::Unlinked => (Tone::Warning, "unlink"),
         FileAct::Deleted => (Tone::Bad, "delete"),
+        FileAct::Refused => (Tone::Bad, "refused"),
         FileAct::FoundOpen => (Tone::Faint, "is open"),
         FileAct::FoundOpenForWriting => (Tone::Warning, "is open to write"),
         FileAct::FoundMapped => (Tone::Faint, "is mapped"),

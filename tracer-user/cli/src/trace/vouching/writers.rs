@@ -119,7 +119,7 @@ impl Writers {
                 }
                 FileEvent::Access(_) => {}
                 FileEvent::Lost(lost) => match lost.what {
-                    Lost::Accesses | Lost::Notices | Lost::Files | Lost::Depth => {
+                    Lost::Accesses | Lost::Missed | Lost::Notices | Lost::Files | Lost::Depth => {
                         self.cache.events_lost();
                         self.take_back_all("events about writers were lost since");
                     }

@@ -1,0 +1,366 @@
+//! The gate at which openers wait: a thread that answers them, and threads that hash for it.
+//!
+//! The answering thread opens nothing and waits for nobody but the kernel, so that it can always let
+//! this process itself through. What it has to know of files it reads from descriptors that the kernel
+//! opened for it.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd, AsRawFd as _},
+        unix::fs::MetadataExt as _,
+    },
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender, SyncSender, TrySendError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracer_probe::{
+    files::{Held, Waiting, file_id},
+    model_file,
+    process::FileId,
+};
+
+use super::{
+    checker::{Checked, Checker},
+    policy::Policy,
+    watchdog::Watchdog,
+};
+
+/// Files that wait to be hashed, at most; who opens one beyond is refused.
+const WAITING: usize = 1024;
+/// Threads that hash: a small file need not wait for a large one.
+const HASHERS: usize = 2;
+/// How often deadlines and the end are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A file that was changed so shortly before it was hashed could be changed again within the same
+/// tick of its change time.
+const TICK: Duration = Duration::from_millis(50);
+
+/// An opener that was refused.
+#[derive(Debug)]
+pub(in crate::files) struct Refusal {
+    pub(super) pid: u32,
+    pub(super) file: FileId,
+    pub(super) reason: &'static str,
+}
+
+/// What was found of files that were hashed, until somebody may have written to them.
+#[derive(Default)]
+struct Known(Mutex<HashMap<FileId, Verdict>>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Verdict {
+    state: State,
+    checked: Checked,
+}
+
+/// What changes when a file is written through a descriptor or a new mapping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State {
+    size: u64,
+    changed: (i64, i64),
+}
+
+/// The gate's threads; they end with it, and then nobody is held any more.
+pub(in crate::files) struct Gatekeeper {
+    known: Arc<Known>,
+    jobs: SyncSender<Job>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Job {
+    file: File,
+    id: FileId,
+}
+
+struct Done {
+    id: FileId,
+    verdict: Verdict,
+    /// Whether it may serve those who come later.
+    lasts: bool,
+}
+
+impl Gatekeeper {
+    /// Starts the threads; from now on somebody answers. Refusals come out of the receiver.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub(super) fn start(
+        waiting: Waiting,
+        checker: Checker,
+        policy: &Policy,
+    ) -> Result<(Self, Receiver<Refusal>)> {
+        let known = Arc::new(Known::default());
+        let ended = Arc::new(AtomicBool::new(false));
+        let (jobs, to_do) = mpsc::sync_channel(WAITING);
+        // Never fuller than what was asked for.
+        let (finished, done) = mpsc::channel();
+        // As many as were refused since the last look, which is ten times a second.
+        let (told, refusals) = mpsc::channel();
+        let (to_do, checker) = (Arc::new(Mutex::new(to_do)), Arc::new(checker));
+        for _ in 0..HASHERS {
+            let (to_do, checker, finished) =
+                (Arc::clone(&to_do), Arc::clone(&checker), finished.clone());
+            thread::Builder::new()
+                .name("hashing".into())
+                .spawn(move || hash_for(&to_do, &checker, &finished))
+                .context("start a thread that hashes model files")?;
+        }
+        let answering = Answering {
+            waiting,
+            known: Arc::clone(&known),
+            jobs: jobs.clone(),
+            done,
+            told,
+            held: HashMap::new(),
+            deadline: policy.deadline,
+            in_after: policy.in_after,
+            watchdog: Watchdog::start()?,
+        };
+        let shared = Arc::clone(&ended);
+        let thread = thread::Builder::new()
+            .name("gate".into())
+            .spawn(move || answering.run(&shared))
+            .context("start the thread that answers openers")?;
+        let this = Self {
+            known,
+            jobs,
+            ended,
+            thread: Some(thread),
+        };
+        Ok((this, refusals))
+    }
+
+    /// Hashes a file before somebody opens it; if too many wait already, it is hashed then.
+    pub(super) fn prepare(&self, file: File, id: FileId) {
+        let _ = self.jobs.try_send(Job { file, id });
+    }
+
+    /// Somebody may have written to a file.
+    pub(super) fn written(&self, id: FileId) {
+        self.known.lock().remove(&id);
+    }
+
+    /// Events about writers were lost.
+    pub(super) fn events_lost(&self) {
+        self.known.lock().clear();
+    }
+}
+
+impl Drop for Gatekeeper {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // It ends at its next look; a panic in it has let everybody go.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FileId, Verdict>> {
+        // A panic elsewhere leaves these plain values whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            size: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    /// Whether a later change would show.
+    fn is_settled(self) -> bool {
+        let (seconds, nanos) = self.changed;
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let (Ok(now), Ok(seconds), Ok(nanos)) =
+            (since_epoch, u64::try_from(seconds), u32::try_from(nanos))
+        else {
+            return false;
+        };
+        now.checked_sub(Duration::new(seconds, nanos))
+            .is_some_and(|age| age > TICK)
+    }
+}
+
+/// Whether nobody has the file open or mapped for writing at this moment, the opener included. A
+/// file system without leases cannot tell: there, a file is hashed for each opener.
+fn is_free_of_writers(file: &File) -> bool {
+    model_file::take_read_lease(file.as_fd())
+        .and_then(|()| model_file::release_lease(file.as_fd()))
+        .is_ok()
+}
+
+fn hash_for(to_do: &Mutex<Receiver<Job>>, checker: &Checker, finished: &Sender<Done>) {
+    loop {
+        let next = to_do.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { file, id }) = next else { return };
+        let before = State::of(&file);
+        let settled = before.as_ref().is_ok_and(|state| state.is_settled());
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let checked = checker.check(&file, &path.unwrap_or_default());
+        let (Ok(before), Ok(after)) = (before, State::of(&file)) else {
+            continue;
+        };
+        let checked = if before == after {
+            checked
+        } else {
+            Checked::not("it changed while it was hashed")
+        };
+        let done = Done {
+            id,
+            verdict: Verdict {
+                state: after,
+                checked,
+            },
+            lasts: settled && (checked.leased || !checked.verified),
+        };
+        if finished.send(done).is_err() {
+            return;
+        }
+    }
+}
+
+/// The thread that answers.
+struct Answering {
+    waiting: Waiting,
+    known: Arc<Known>,
+    jobs: SyncSender<Job>,
+    done: Receiver<Done>,
+    told: Sender<Refusal>,
+    /// Who waits for which file, and since when.
+    held: HashMap<FileId, Vec<(Held, Instant)>>,
+    deadline: Duration,
+    in_after: bool,
+    watchdog: Watchdog,
+}
+
+impl Answering {
+    fn run(mut self, ended: &AtomicBool) {
+        while !ended.load(Ordering::Acquire) {
+            let timeout = Timespec {
+                tv_sec: 0,
+                tv_nsec: i64::try_from(LOOK_EVERY.as_nanos()).unwrap_or(1_000_000),
+            };
+            // Interrupted or not: everything is looked at.
+            let _ = poll(
+                &mut [PollFd::new(&self.waiting.fd(), PollFlags::IN)],
+                Some(&timeout),
+            );
+            match self.waiting.take() {
+                Ok(held) => held.into_iter().for_each(|held| self.came(held)),
+                // Without the queue nobody can be answered: leaving lets everybody go.
+                Err(_) => break,
+            }
+            self.take_results();
+            self.end_deadlines();
+            self.watchdog.beat();
+        }
+        // Who still waits is not refused because this ends.
+        for (held, _) in self.held.drain().flat_map(|(_, held)| held) {
+            held.answer(true);
+        }
+    }
+
+    fn came(&mut self, held: Held) {
+        let Ok(id) = file_id(held.file()) else {
+            return self.refuse(held, FileId::default(), "it cannot be looked at");
+        };
+        let known = self.known.lock().get(&id).copied();
+        let same = |verdict: &Verdict| State::of(held.file()).is_ok_and(|now| now == verdict.state);
+        match known.filter(same) {
+            Some(verdict) => self.decide(held, id, verdict.checked),
+            None => self.hold(held, id),
+        }
+    }
+
+    fn hold(&mut self, held: Held, id: FileId) {
+        let asked = self.held.contains_key(&id);
+        if !asked {
+            let Ok(file) = held.file().try_clone() else {
+                return self.refuse(held, id, "no more files can be opened");
+            };
+            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+                self.jobs.try_send(Job { file, id })
+            {
+                return self.refuse(held, id, "too many files wait to be hashed");
+            }
+        }
+        self.held
+            .entry(id)
+            .or_default()
+            .push((held, Instant::now()));
+    }
+
+    fn take_results(&mut self) {
+        while let Ok(Done { id, verdict, lasts }) = self.done.try_recv() {
+            if lasts {
+                self.known.lock().insert(id, verdict);
+            } else {
+                self.known.lock().remove(&id);
+            }
+            for (held, _) in self.held.remove(&id).unwrap_or_default() {
+                // Changed since: it is not what was hashed.
+                if State::of(held.file()).is_ok_and(|now| now == verdict.state) {
+                    self.decide(held, id, verdict.checked);
+                } else {
+                    self.refuse(held, id, "it changed after it was hashed");
+                }
+            }
+        }
+    }
+
+    fn decide(&self, held: Held, id: FileId, checked: Checked) {
+        if !checked.verified {
+            return self.refuse(held, id, checked.reason);
+        }
+        if checked.leased && !is_free_of_writers(held.file()) {
+            return self.refuse(
+                held,
+                id,
+                "it is open for writing, perhaps by this very open",
+            );
+        }
+        held.answer(true);
+    }
+
+    fn end_deadlines(&mut self) {
+        let (deadline, in_after) = (self.deadline, self.in_after);
+        let mut late = Vec::new();
+        for (id, all) in &mut self.held {
+            let (over, waiting) = std::mem::take(all)
+                .into_iter()
+                .partition(|(_, since)| since.elapsed() >= deadline);
+            *all = waiting;
+            let over: Vec<(Held, Instant)> = over;
+            late.extend(over.into_iter().map(|(held, _)| (held, *id)));
+        }
+        for (held, id) in late {
+            if in_after {
+                held.answer(true);
+            } else {
+                self.refuse(held, id, "it was not verified before the deadline");
+            }
+        }
+    }
+
+    fn refuse(&self, held: Held, file: FileId, reason: &'static str) {
+        let pid = held.pid();
+        held.answer(false);
+        let _ = self.told.send(Refusal { pid, file, reason });
+    }
+}
