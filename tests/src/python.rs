@@ -96,6 +96,21 @@ impl Library {
     }
 }
 
+/// ONNX Runtime and Hugging Face's tokenizers in one process, which answers these prompts; see
+/// `workloads/prompts.py`.
+///
+/// # Errors
+/// As for [`Passing::command`].
+pub fn prompts(cache: &Cache, prompts: &[&str]) -> Result<Command> {
+    let packages = unpacked(cache, &[&ONNX_RUNTIME, &TOKENIZERS, &NUMPY])?;
+    with_packages(
+        cache,
+        "prompts.py",
+        serde_json::to_string(prompts)?,
+        &packages,
+    )
+}
+
 /// A process that maps the first page of a file as code, and then waits twice.
 ///
 /// # Errors

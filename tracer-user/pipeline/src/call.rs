@@ -359,7 +359,10 @@ impl<'a> CapturedText<'a> {
     /// A copy for an event.
     #[must_use]
     pub fn to_raw(&self) -> Raw<Content> {
-        Raw::new(Content::text(self.bytes))
+        Raw::new(match self.is_whole() {
+            true => Content::text(self.bytes),
+            false => Content::Beginning(self.bytes.to_vec()),
+        })
     }
 }
 

@@ -241,7 +241,10 @@ mod tests {
             let seen = processes.announce(&this, ProcessOrigin::Running).unwrap();
             let read = seen.arguments.value().map(|raw| match raw.expose() {
                 Content::Texts(texts) => texts.len(),
-                Content::Text(_) | Content::Tokens(_) | Content::Number(_) => 0,
+                Content::Text(_)
+                | Content::Beginning(_)
+                | Content::Tokens(_)
+                | Content::Number(_) => 0,
             });
             assert_eq!(read, wanted.then(|| std::env::args_os().len()));
         }

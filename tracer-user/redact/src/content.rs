@@ -12,6 +12,8 @@ pub enum Content {
     /// Bytes that should be UTF-8: a path, an argument, an error, a piece of a token. What is not
     /// UTF-8 is shown with replacement characters.
     Text(Vec<u8>),
+    /// The beginning of a text whose rest is not here. Whatever may go on past its end is hidden.
+    Beginning(Vec<u8>),
     /// Several texts that belong together: a process's arguments, in order.
     Texts(Vec<Vec<u8>>),
     /// Token ids; none for a token whose text may not leave.
@@ -37,7 +39,7 @@ impl Content {
 impl Zeroize for Content {
     fn zeroize(&mut self) {
         match self {
-            Self::Text(bytes) => bytes.zeroize(),
+            Self::Text(bytes) | Self::Beginning(bytes) => bytes.zeroize(),
             Self::Texts(texts) => texts.zeroize(),
             Self::Tokens(ids) => ids.zeroize(),
             Self::Number(number) => number.zeroize(),

@@ -134,7 +134,7 @@ impl Engine {
         let kind = field.name().to_ascii_uppercase();
         let shown = |value: &[u8]| replacement(value, &kind, action, &self.key);
         Redacted::kept(match content {
-            Content::Text(bytes) => Content::Text(shown(bytes)),
+            Content::Text(bytes) | Content::Beginning(bytes) => Content::Text(shown(bytes)),
             Content::Texts(texts) => Content::Texts(texts.iter().map(|text| shown(text)).collect()),
             Content::Number(number) => Content::Text(shown(number.to_string().as_bytes())),
             // Ids are shown as they are or not at all.
@@ -154,6 +154,7 @@ impl Engine {
             // are searched as text, in a passage.
             (Field::TokenIds, _) | (_, Content::Tokens(_)) => Err(self.fail(Withheld::Unreadable)),
             (_, Content::Text(text)) => self.sanitised(scan, b"", text).map(Content::Text),
+            (_, Content::Beginning(text)) => self.beginning(scan, text).map(Content::Text),
             (_, Content::Texts(texts)) => self.arguments(scan, texts).map(Content::Texts),
             (_, Content::Number(_)) => return raw.release(),
         };
@@ -221,6 +222,24 @@ impl Engine {
         let mut window = Window::new(self.sizes);
         window.take(before);
         window.skip();
+        self.shown(scan, window, text, false)
+    }
+
+    /// The beginning of a text, as [`Engine::sanitised`], without what may go on past its end.
+    fn beginning(&self, scan: &Scan, text: &[u8]) -> Result<Vec<u8>, Withheld> {
+        if text.len() > LONGEST {
+            return Err(self.fail(Withheld::Failed));
+        }
+        self.shown(scan, Window::new(self.sizes), text, true)
+    }
+
+    fn shown(
+        &self,
+        scan: &Scan,
+        mut window: Window,
+        text: &[u8],
+        goes_on: bool,
+    ) -> Result<Vec<u8>, Withheld> {
         let mut shown = Vec::with_capacity(text.len());
         let mut rest = text;
         loop {
@@ -229,6 +248,9 @@ impl Engine {
             let last = rest.is_empty() && !window.is_full();
             if !last && !window.is_full() {
                 continue;
+            }
+            if last && goes_on {
+                window.gap();
             }
             let decided = window.decide(last, |text| self.judge(scan, &text));
             if let Some(reason) = decided.withheld {

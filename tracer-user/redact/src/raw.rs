@@ -28,7 +28,11 @@ impl<T: Zeroize> Raw<T> {
 impl Raw<Content> {
     /// The value, released as it is.
     pub(crate) fn release(mut self) -> Redacted<Content> {
-        Redacted::kept(std::mem::replace(&mut self.value, Content::Number(0)))
+        let value = std::mem::replace(&mut self.value, Content::Number(0));
+        Redacted::kept(match value {
+            Content::Beginning(bytes) => Content::Text(bytes),
+            Content::Text(_) | Content::Texts(_) | Content::Tokens(_) | Content::Number(_) => value,
+        })
     }
 }
 

@@ -61,7 +61,9 @@ impl<T> Redacted<T> {
 impl Serialize for Redacted<Content> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.outcome {
-            Ok(Content::Text(bytes)) => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
+            Ok(Content::Text(bytes) | Content::Beginning(bytes)) => {
+                serializer.serialize_str(&String::from_utf8_lossy(bytes))
+            }
             Ok(Content::Texts(texts)) => {
                 serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
             }

@@ -58,17 +58,28 @@ fn bytes(content: Option<&Content>) -> Vec<u8> {
     }
 }
 
-/// The text cut into tokens of `length` bytes and the remainder of numbers that look random.
+/// The text cut into tokens of lengths that look random.
 fn streamed(engine: &Engine, text: &[u8], seed: usize) -> Vec<u8> {
-    let mut passage = Passage::new();
-    let (mut rest, mut state) = (text, seed);
-    let mut position = 0;
-    let mut parts: Vec<Part> = Vec::new();
-    while !rest.is_empty() {
+    let mut state = seed;
+    let lengths = std::iter::repeat_with(|| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let length = 1 + (state >> 33) % 9;
+        1 + (state >> 33) % 9
+    });
+    cut(engine, text, lengths)
+}
+
+/// The text as tokens of these lengths.
+fn cut(engine: &Engine, text: &[u8], lengths: impl IntoIterator<Item = usize>) -> Vec<u8> {
+    let mut passage = Passage::new();
+    let mut rest = text;
+    let mut position = 0;
+    let mut parts: Vec<Part> = Vec::new();
+    for length in lengths {
+        if rest.is_empty() {
+            break;
+        }
         let (piece, after) = rest.split_at(length.min(rest.len()));
         let token = Token {
             id: position,
@@ -94,6 +105,38 @@ fn any_partition_gives_what_the_whole_gives() {
             streamed(&engine, text.as_bytes(), seed) == whole(&engine, text),
             "text {seed} is cut differently"
         );
+    }
+}
+
+/// Every cut in two, every byte alone, and eight cuts in many parts that look random: of all texts
+/// under `TRACER_FULL=1`, of every 64th otherwise.
+#[test]
+fn every_partition_gives_what_the_whole_gives() {
+    let engine = engine("[fields]\ntext = \"scan\"");
+    let step = step(64);
+    let mut partitions = 0_u64;
+    for (number, text) in texts().iter().enumerate().step_by(step) {
+        let (text, expected) = (text.as_bytes(), whole(&engine, text));
+        let in_two = (1..text.len()).map(|first| vec![first, usize::MAX]);
+        for lengths in in_two.chain([vec![1; text.len()]]) {
+            partitions += 1;
+            let output = cut(&engine, text, lengths.iter().copied());
+            assert!(output == expected, "text {number} cut as {lengths:?}");
+        }
+        for seed in 0..8 {
+            partitions += 1;
+            let output = streamed(&engine, text, number * 8 + seed);
+            assert!(output == expected, "text {number}, seed {seed}");
+        }
+    }
+    println!("{partitions} partitions");
+}
+
+/// Every text under `TRACER_FULL=1`, one in so many otherwise.
+fn step(otherwise: usize) -> usize {
+    match std::env::var_os("TRACER_FULL") {
+        Some(_) => 1,
+        None => otherwise,
     }
 }
 
@@ -165,11 +208,7 @@ fn base64(value: &[u8]) -> Vec<u8> {
 fn no_output_of_a_cut_text_holds_what_was_found_in_any_form() {
     let engine = engine("[fields]\ntext = \"scan\"");
     let detectors = Detectors::builtin();
-    let step = if std::env::var_os("TRACER_FULL").is_some() {
-        1
-    } else {
-        16
-    };
+    let step = step(16);
     for (number, text) in texts().iter().enumerate().step_by(step) {
         let output = streamed(&engine, text.as_bytes(), number + 3);
         assert_hides(&detectors, number, text, &output);

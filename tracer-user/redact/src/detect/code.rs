@@ -17,6 +17,8 @@ use super::{
 /// One identifier. Its characters come in capitals and without separators.
 struct Code {
     name: &'static str,
+    /// One that holds.
+    example: &'static str,
     kind: Kind,
     /// Letters as `A`, digits as `9`, either as `X`; alternatives are separated by `|`.
     shapes: [Shape; MAX_SHAPES],
@@ -49,6 +51,7 @@ enum Vouch {
 
 const fn code(
     name: &'static str,
+    example: &'static str,
     kind: Kind,
     shape: &'static str,
     vouched_by: Vouch,
@@ -56,6 +59,7 @@ const fn code(
 ) -> Code {
     Code {
         name,
+        example,
         kind,
         shapes: shapes(shape),
         holds,
@@ -95,54 +99,97 @@ use Vouch::{Itself, Word, WordOrAlone};
 
 #[rustfmt::skip]
 static CODES: &[Code] = &[
-    code("es-nif", NationalId, "99999999A|9999999A", Itself, |c| { let (n, l) = c.split_at(c.len() - 1); b"TRWAGMYFPDXBNJZSQVHLCKE"[remainder(n) % 23] == l[0] }),
-    code("es-nie", NationalId, "A9999999A", Itself, |c| matches!(c[0], b'X' | b'Y' | b'Z') && { let n = remainder(&c[1..8]) + usize::from(c[0] - b'X') * 10_000_000; b"TRWAGMYFPDXBNJZSQVHLCKE"[n % 23] == c[8] }),
-    code("es-cif", NationalId, "A9999999X", WordOrAlone, |c| { let d = values(&c[1..8]); let s: u32 = d.iter().enumerate().map(|(i, x)| if i % 2 == 0 { let y = u32::from(*x) * 2; y / 10 + y % 10 } else { u32::from(*x) }).sum(); let k = (10 - s % 10) % 10; c[8] == b'0' + k as u8 || c[8] == b"JABCDEFGHI"[k as usize] }),
-    code("it-codice-fiscale", NationalId, "AAAAAA99A99A999A", Itself, it_codice_fiscale),
-    code("it-driving-licence", DrivingLicence, "AA9999999A|A9A99A999A", WordOrAlone, |c| c[1] != b'1' || c[0] == b'U'),
-    code("fi-hetu", NationalId, "999999A999X", Itself, |c| fi_hetu(&c[..6], c[6], &c[7..])),
-    code("fi-hetu-dashed", NationalId, "999999999A", WordOrAlone, |c| fi_hetu(&c[..6], b'-', &c[6..])),
-    code("uk-nino", NationalId, "AA999999A", Itself, |c| !b"DFIQUV".contains(&c[0]) && !b"DFIOQUV".contains(&c[1]) && !matches!(&c[..2], b"BG" | b"GB" | b"NK" | b"KN" | b"TN" | b"NT" | b"ZZ") && matches!(c[8], b'A'..=b'D')),
-    code("uk-driving-licence", DrivingLicence, "XXXXX999999XXXXX|XXXXX999999XXXXXXX|XXXXX999999XX9AA", Itself, |c| { let name = c[..5].iter().take_while(|b| b.is_ascii_uppercase()).count(); name > 0 && c[name..5].iter().all(|b| *b == b'9') && { let d = values(&c[5..11]); matches!(d[1] * 10 + d[2], 1..=12 | 51..=62) && (1..=31).contains(&(d[3] * 10 + d[4])) } && c[11..13].iter().all(u8::is_ascii_alphanumeric) && c[14..].iter().all(u8::is_ascii_uppercase) }),
-    code("uk-passport", Passport, "AA9999999|999999999", WordOrAlone, |c| c[0].is_ascii_uppercase()),
-    code("uk-postcode", PostalAddress, "A99AA|A999AA|AA99AA|AA999AA|A9A9AA|AA9A9AA", WordOrAlone, |c| !c[c.len() - 2..].iter().any(|b| b"CIKMOV".contains(b)) && !b"QVX".contains(&c[0])),
-    code("uk-plate", VehiclePlate, "AA99AAA", WordOrAlone, |c| { let age = (c[2] - b'0') * 10 + c[3] - b'0'; matches!(age, 2..=29 | 51..=79) && !c.iter().any(|b| b"IQ".contains(b)) }),
-    code("de-social-security", NationalId, "99999999A999", Itself, de_social_security),
-    code("de-passport", Passport, "AXXXXXXX9|AXXXXXXXX", WordOrAlone, |c| c.len() == 9 && b"CFGHJKLMNPRTVWXYZ".contains(&c[0]) && mrz(&c[..8]) == c[8]),
-    code("de-health-insurance", HealthId, "A999999999", WordOrAlone, |c| { let l = c[0] - b'A' + 1; let d = [&[l / 10, l % 10], &values(&c[1..9])[..]].concat(); let s: u32 = d.iter().enumerate().map(|(i, x)| { let p = u32::from(*x) * if i % 2 == 0 { 1 } else { 2 }; p / 10 + p % 10 }).sum(); s % 10 == u32::from(c[9] - b'0') }),
-    code("fr-nir-corsica", NationalId, "999999A99999999", WordOrAlone, |c| matches!(c[6], b'A' | b'B')),
-    code("ie-pps", NationalId, "9999999A|9999999AA", WordOrAlone, |c| { let d = values(&c[..7]); let extra = match c.get(8) { Some(b'W') | None => 0, Some(l) => u32::from(l - b'A' + 1) * 9 }; let s = (weighted(&d, &[8, 7, 6, 5, 4, 3, 2]) + extra) % 23; c[7] == if s == 0 { b'W' } else { b'@' + s as u8 } }),
-    code("sg-nric", NationalId, "A9999999A", WordOrAlone, sg_nric),
-    code("sg-uen", NationalId, "99999999A|999999999A|A99AA9999A", WordOrAlone, |c| c.len() < 10 || matches!(c[0], b'R' | b'S' | b'T') || (c[0].is_ascii_digit() && (18..=20).contains(&((c[0] - b'0') * 10 + c[1] - b'0')))),
-    code("hk-id", NationalId, "A999999X|AA999999X", WordOrAlone, |c| { let l = c.len() - 7; let mut v: Vec<u32> = c[..l].iter().map(|b| u32::from(b - b'A') + 10).collect(); if l == 1 { v.insert(0, 36); } v.extend(values(&c[l..l + 6]).iter().map(|d| u32::from(*d))); let s: u32 = v.iter().zip((2..=9).rev()).map(|(a, w)| a * w).sum(); (11 - s % 11) % 11 == if c[c.len() - 1] == b'A' { 10 } else { u32::from(c[c.len() - 1]).wrapping_sub(48) } }),
-    code("tw-id", NationalId, "A999999999", WordOrAlone, |c| { let v = [10, 11, 12, 13, 14, 15, 16, 17, 34, 18, 19, 20, 21, 22, 35, 23, 24, 25, 26, 27, 28, 29, 32, 30, 31, 33][usize::from(c[0] - b'A')]; let d = values(&c[1..]); matches!(d[0], 1 | 2 | 8 | 9) && (v / 10 + v % 10 * 9 + weighted(&d, &[8, 7, 6, 5, 4, 3, 2, 1, 1])).is_multiple_of(10) }),
-    code("in-pan", NationalId, "AAAAA9999A", WordOrAlone, |c| b"PCHABGJLFTD".contains(&c[3])),
-    code("in-gstin", NationalId, "99AAAAA9999AXAX", Itself, |c| { let s = (c[0] - b'0') * 10 + c[1] - b'0'; matches!(s, 1..=38 | 97 | 99) && c[13] == b'Z' }),
-    code("in-voter", NationalId, "AAA9999999", WordOrAlone, |_| true),
-    code("in-passport", Passport, "A9999999", WordOrAlone, |c| c[1] != b'0'),
-    code("in-plate", VehiclePlate, "AA99AA9999|AA9AAA9999|AA99A9999|AA9AA9999|AAA9999|AA9999|A99999", Word, |_| true),
-    code("in-plate-series", VehiclePlate, "AA99AA9999|AA9AAA9999", WordOrAlone, |c| IN_STATES.contains(&&c[..2])),
-    code("kr-passport", Passport, "A99999999|A999A9999", WordOrAlone, |c| b"MSRODG".contains(&c[0])),
-    code("es-passport", Passport, "AAA999999", WordOrAlone, |_| true),
-    code("us-passport", Passport, "A99999999", WordOrAlone, |c| c[0] != b'H' || c.len() == 9),
-    code("us-mbi", HealthId, "9AX9AX9AA99", Itself, |c| c[0] != b'0' && !c.iter().any(|b| b"SLOIBZ".contains(b))),
-    code("us-dea", HealthId, "AA9999999", WordOrAlone, |c| { let d = values(&c[2..]); (u32::from(d[0]) + u32::from(d[2]) + u32::from(d[4]) + 2 * (u32::from(d[1]) + u32::from(d[3]) + u32::from(d[5]))) % 10 == u32::from(d[6]) && b"ABCDEFGHJKLMPRSTUX".contains(&c[0]) }),
-    code("us-driving-licence", DrivingLicence, "A9999999|A99999999|A999999999|A9999999999|A99999999999|A999999999999", Word, |_| true),
-    code("mx-curp", NationalId, "AAAA999999AAAAAAX9", Itself, |c| matches!(c[10], b'H' | b'M' | b'X') && is_date(&values(&c[6..8]), &values(&c[8..10]))),
-    code("mx-rfc", NationalId, "AAAA999999XXX|AAA999999XXX", WordOrAlone, |c| { let l = c.len() - 9; is_date(&values(&c[l + 2..l + 4]), &values(&c[l + 4..l + 6])) }),
-    code("cl-rut-k", NationalId, "99999999A|9999999A", WordOrAlone, |c| c[c.len() - 1] == b'K' && cl_rut(&values(&c[..c.len() - 1])) == 10),
-    code("cn-resident-id-x", NationalId, "99999999999999999A", Itself, |c| c[17] == b'X' && cn_resident_id(&values(&c[..17]), None)),
-    code("uk-plate-dated", VehiclePlate, "A999AAA|A99AAA|A9AAA|AAA999A|AAA99A|AAA9A", WordOrAlone, |c| !c.iter().any(|b| b"IQZ".contains(b))),
-    code("tr-plate", VehiclePlate, "99A99|99A999|99A9999|99A99999|99AA99|99AA999|99AA9999|99AAA99|99AAA999|99AAA9999", WordOrAlone, |c| (1..=81).contains(&((c[0] - b'0') * 10 + c[1] - b'0'))),
-    code("ng-plate", VehiclePlate, "AAA999AA", WordOrAlone, |_| true),
-    code("pl-id-card", NationalId, "AAA999999", Word, |_| true),
-    code("de-id-card", NationalId, "AXXXXXXXX|9999999999A", Word, |_| true),
-    code("nl-passport", Passport, "AAXXXXXX9", Word, |_| true),
-    code("vin", VehiclePlate, "XXXXXXXXXXXXXXXXX", Word, |c| !c.iter().any(|b| b"IOQ".contains(b))),
-    code("swift", Kind::BankAccount, "AAAAAAXX|AAAAAAXXXXX", Word, |_| true),
-    code("any-passport-code", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
-    code("any-coded-id", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("es-nif", "12345678Z", NationalId, "99999999A|9999999A", Itself, |c| { let (n, l) = c.split_at(c.len() - 1); b"TRWAGMYFPDXBNJZSQVHLCKE"[remainder(n) % 23] == l[0] }),
+    code("es-nie", "X1234567L", NationalId, "A9999999A", Itself, |c| matches!(c[0], b'X' | b'Y' | b'Z') && { let n = remainder(&c[1..8]) + usize::from(c[0] - b'X') * 10_000_000; b"TRWAGMYFPDXBNJZSQVHLCKE"[n % 23] == c[8] }),
+    code("es-cif", "A58818501", NationalId, "A9999999X", WordOrAlone, |c| { let d = values(&c[1..8]); let s: u32 = d.iter().enumerate().map(|(i, x)| if i % 2 == 0 { let y = u32::from(*x) * 2; y / 10 + y % 10 } else { u32::from(*x) }).sum(); let k = (10 - s % 10) % 10; c[8] == b'0' + k as u8 || c[8] == b"JABCDEFGHI"[k as usize] }),
+    code("it-codice-fiscale", "RSSMRA85T10A562S", NationalId, "AAAAAA99A99A999A", Itself, it_codice_fiscale),
+    code("it-driving-licence", "AA0123456B", DrivingLicence, "AA9999999A|A9A99A999A", WordOrAlone, |c| c[1] != b'1' || c[0] == b'U'),
+    code("fi-hetu", "131052A308T", NationalId, "999999A999X", Itself, |c| fi_hetu(&c[..6], c[6], &c[7..])),
+    code("fi-hetu-dashed", "131052-308T", NationalId, "999999999A", WordOrAlone, |c| fi_hetu(&c[..6], b'-', &c[6..])),
+    code("uk-nino", "AB123456C", NationalId, "AA999999A", Itself, |c| !b"DFIQUV".contains(&c[0]) && !b"DFIOQUV".contains(&c[1]) && !matches!(&c[..2], b"BG" | b"GB" | b"NK" | b"KN" | b"TN" | b"NT" | b"ZZ") && matches!(c[8], b'A'..=b'D')),
+    code("uk-driving-licence", "MORGA657054SM9IJ", DrivingLicence, "XXXXX999999XXXXX|XXXXX999999XXXXXXX|XXXXX999999XX9AA", Itself, |c| { let name = c[..5].iter().take_while(|b| b.is_ascii_uppercase()).count(); name > 0 && c[name..5].iter().all(|b| *b == b'9') && { let d = values(&c[5..11]); matches!(d[1] * 10 + d[2], 1..=12 | 51..=62) && (1..=31).contains(&(d[3] * 10 + d[4])) } && c[11..13].iter().all(u8::is_ascii_alphanumeric) && c[14..].iter().all(u8::is_ascii_uppercase) }),
+    code("uk-passport", "AB1234567", Passport, "AA9999999|999999999", WordOrAlone, |c| c[0].is_ascii_uppercase()),
+    code("uk-postcode", "SW1A1AA", PostalAddress, "A99AA|A999AA|AA99AA|AA999AA|A9A9AA|AA9A9AA", WordOrAlone, |c| !c[c.len() - 2..].iter().any(|b| b"CIKMOV".contains(b)) && !b"QVX".contains(&c[0])),
+    code("uk-plate", "AB51ABC", VehiclePlate, "AA99AAA", WordOrAlone, |c| { let age = (c[2] - b'0') * 10 + c[3] - b'0'; matches!(age, 2..=29 | 51..=79) && !c.iter().any(|b| b"IQ".contains(b)) }),
+    code("de-social-security", "65170839J003", NationalId, "99999999A999", Itself, de_social_security),
+    code("de-passport", "C01X00T41", Passport, "AXXXXXXX9|AXXXXXXXX", WordOrAlone, |c| c.len() == 9 && b"CFGHJKLMNPRTVWXYZ".contains(&c[0]) && mrz(&c[..8]) == c[8]),
+    code("de-health-insurance", "A123456780", HealthId, "A999999999", WordOrAlone, |c| { let l = c[0] - b'A' + 1; let d = [&[l / 10, l % 10], &values(&c[1..9])[..]].concat(); let s: u32 = d.iter().enumerate().map(|(i, x)| { let p = u32::from(*x) * if i % 2 == 0 { 1 } else { 2 }; p / 10 + p % 10 }).sum(); s % 10 == u32::from(c[9] - b'0') }),
+    code("fr-nir-corsica", "185052A00123475", NationalId, "999999A99999999", WordOrAlone, |c| matches!(c[6], b'A' | b'B')),
+    code("ie-pps", "1234567T", NationalId, "9999999A|9999999AA", WordOrAlone, |c| { let d = values(&c[..7]); let extra = match c.get(8) { Some(b'W') | None => 0, Some(l) => u32::from(l - b'A' + 1) * 9 }; let s = (weighted(&d, &[8, 7, 6, 5, 4, 3, 2]) + extra) % 23; c[7] == if s == 0 { b'W' } else { b'@' + s as u8 } }),
+    code("sg-nric", "S1234567D", NationalId, "A9999999A", WordOrAlone, sg_nric),
+    code("sg-uen", "53125226D", NationalId, "99999999A|999999999A|A99AA9999A", WordOrAlone, |c| c.len() < 10 || matches!(c[0], b'R' | b'S' | b'T') || (c[0].is_ascii_digit() && (18..=20).contains(&((c[0] - b'0') * 10 + c[1] - b'0')))),
+    code("hk-id", "A1234563", NationalId, "A999999X|AA999999X", WordOrAlone, |c| { let l = c.len() - 7; let mut v: Vec<u32> = c[..l].iter().map(|b| u32::from(b - b'A') + 10).collect(); if l == 1 { v.insert(0, 36); } v.extend(values(&c[l..l + 6]).iter().map(|d| u32::from(*d))); let s: u32 = v.iter().zip((2..=9).rev()).map(|(a, w)| a * w).sum(); (11 - s % 11) % 11 == if c[c.len() - 1] == b'A' { 10 } else { u32::from(c[c.len() - 1]).wrapping_sub(48) } }),
+    code("tw-id", "A123456789", NationalId, "A999999999", WordOrAlone, |c| { let v = [10, 11, 12, 13, 14, 15, 16, 17, 34, 18, 19, 20, 21, 22, 35, 23, 24, 25, 26, 27, 28, 29, 32, 30, 31, 33][usize::from(c[0] - b'A')]; let d = values(&c[1..]); matches!(d[0], 1 | 2 | 8 | 9) && (v / 10 + v % 10 * 9 + weighted(&d, &[8, 7, 6, 5, 4, 3, 2, 1, 1])).is_multiple_of(10) }),
+    code("in-pan", "ABCPE1234F", NationalId, "AAAAA9999A", WordOrAlone, |c| b"PCHABGJLFTD".contains(&c[3])),
+    code("in-gstin", "27AAPFU0939F1ZV", NationalId, "99AAAAA9999AXAX", Itself, |c| { let s = (c[0] - b'0') * 10 + c[1] - b'0'; matches!(s, 1..=38 | 97 | 99) && c[13] == b'Z' }),
+    code("in-voter", "ABC1234567", NationalId, "AAA9999999", WordOrAlone, |_| true),
+    code("in-passport", "J8369854", Passport, "A9999999", WordOrAlone, |c| c[1] != b'0'),
+    code("in-plate", "KA53ME3456", VehiclePlate, "AA99AA9999|AA9AAA9999|AA99A9999|AA9AA9999|AAA9999|AA9999|A99999", Word, |_| true),
+    code("in-plate-series", "KA53ME3456", VehiclePlate, "AA99AA9999|AA9AAA9999", WordOrAlone, |c| IN_STATES.contains(&&c[..2])),
+    code("kr-passport", "M12345678", Passport, "A99999999|A999A9999", WordOrAlone, |c| b"MSRODG".contains(&c[0])),
+    code("es-passport", "AAA123456", Passport, "AAA999999", WordOrAlone, |_| true),
+    code("us-passport", "A12345678", Passport, "A99999999", WordOrAlone, |c| c[0] != b'H' || c.len() == 9),
+    code("us-mbi", "1EG4TE5MK73", HealthId, "9AX9AX9AA99", Itself, |c| c[0] != b'0' && !c.iter().any(|b| b"SLOIBZ".contains(b))),
+    code("us-dea", "AB1234563", HealthId, "AA9999999", WordOrAlone, |c| { let d = values(&c[2..]); (u32::from(d[0]) + u32::from(d[2]) + u32::from(d[4]) + 2 * (u32::from(d[1]) + u32::from(d[3]) + u32::from(d[5]))) % 10 == u32::from(d[6]) && b"ABCDEFGHJKLMPRSTUX".contains(&c[0]) }),
+    code("us-driving-licence", "D1234567", DrivingLicence, "A9999999|A99999999|A999999999|A9999999999|A99999999999|A999999999999", Word, |_| true),
+    code("mx-curp", "HEGG560427MVZRRL04", NationalId, "AAAA999999AAAAAAX9", Itself, |c| matches!(c[10], b'H' | b'M' | b'X') && is_date(&values(&c[6..8]), &values(&c[8..10]))),
+    code("mx-rfc", "HEGG560427AB1", NationalId, "AAAA999999XXX|AAA999999XXX", WordOrAlone, |c| { let l = c.len() - 9; is_date(&values(&c[l + 2..l + 4]), &values(&c[l + 4..l + 6])) }),
+    code("cl-rut-k", "12345605K", NationalId, "99999999A|9999999A", WordOrAlone, |c| c[c.len() - 1] == b'K' && cl_rut(&values(&c[..c.len() - 1])) == 10),
+    code("cn-resident-id-x", "11010519491231002X", NationalId, "99999999999999999A", Itself, |c| c[17] == b'X' && cn_resident_id(&values(&c[..17]), None)),
+    code("uk-plate-dated", "A123BCD", VehiclePlate, "A999AAA|A99AAA|A9AAA|AAA999A|AAA99A|AAA9A", WordOrAlone, |c| !c.iter().any(|b| b"IQZ".contains(b))),
+    code("tr-plate", "34ABC123", VehiclePlate, "99A99|99A999|99A9999|99A99999|99AA99|99AA999|99AA9999|99AAA99|99AAA999|99AAA9999", WordOrAlone, |c| (1..=81).contains(&((c[0] - b'0') * 10 + c[1] - b'0'))),
+    code("ng-plate", "ABC123DE", VehiclePlate, "AAA999AA", WordOrAlone, |_| true),
+    code("pl-id-card", "ABA300000", NationalId, "AAA999999", Word, |_| true),
+    code("de-id-card", "L01X00T47", NationalId, "AXXXXXXXX|9999999999A", Word, |_| true),
+    code("nl-passport", "SPECI2014", Passport, "AAXXXXXX9", Word, |_| true),
+    code("vin", "1HGCM82633A004352", VehiclePlate, "XXXXXXXXXXXXXXXXX", Word, |c| !c.iter().any(|b| b"IOQ".contains(b))),
+    code("swift", "DEUTDEFF500", Kind::BankAccount, "AAAAAAXX|AAAAAAXXXXX", Word, |_| true),
+    code("any-passport-code", "AB123456", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("any-coded-id", "A12345", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
 ];
+
+/// What has the shape of a code that no word need vouch for, and is none.
+const COUNTER_EXAMPLES: [(&str, &str); 11] = [
+    ("es-nif", "12345678A"),
+    ("es-nie", "X1234567A"),
+    ("it-codice-fiscale", "RSSMRA85T99A562S"),
+    ("fi-hetu", "131052A308A"),
+    ("uk-nino", "DF123456C"),
+    ("uk-driving-licence", "MORGA699054SM9IJ"),
+    ("de-social-security", "65170839J004"),
+    ("in-gstin", "50AAPFU0939F1ZV"),
+    ("us-mbi", "0EG4TE5MK73"),
+    ("mx-curp", "HEGG569927MVZRRL04"),
+    ("cn-resident-id-x", "11010519491231001X"),
+];
+
+/// Each code's name, a text with its example, and whether the rule does what it says: the example
+/// holds, and where no word has to vouch for it, its counter-example does not.
+pub(crate) fn examples() -> impl Iterator<Item = (&'static str, String, bool)> {
+    CODES.iter().map(|code| {
+        let holds = |text: &str| {
+            let characters: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
+            let is_length = |shape: &Shape| shape.length == characters.len();
+            code.shapes.iter().any(is_length) && (code.holds)(&characters)
+        };
+        let counter = COUNTER_EXAMPLES.iter().find(|(name, _)| *name == code.name);
+        let is_refused = match counter {
+            Some((_, counter)) => !holds(counter),
+            None => code.vouched_by != Itself,
+        };
+        let word = match code.kind {
+            Passport => "passport",
+            DrivingLicence => "driving licence",
+            VehiclePlate => "number plate",
+            HealthId => "patient",
+            PostalAddress => "postcode",
+            Kind::BankAccount => "swift",
+            _ => "national id",
+        };
+        let text = format!("{word} {}", code.example);
+        (code.name, text, holds(code.example) && is_refused)
+    })
+}
 
 const IN_STATES: [&[u8]; 30] = [
     b"AN", b"AP", b"AR", b"AS", b"BR", b"CH", b"DD", b"DL", b"GA", b"GJ", b"HP", b"HR", b"JH",

@@ -3,6 +3,7 @@
 use super::{
     Detectors, Finding, Limits,
     checksum::{iban, luhn, verhoeff},
+    code,
     hit::{Certainty, Found},
     kind::{Group, Kind},
     number::identifier::IDENTIFIERS,
@@ -287,8 +288,22 @@ pub(crate) fn lint(detectors: &Detectors) -> Result<usize, Vec<RuleError>> {
             });
         }
     }
+    let mut codes = 0;
+    for (name, text, does_what_it_says) in code::examples() {
+        codes += 1;
+        let is_found = finds(&text, &|finding| {
+            finding.range.end == text.len() && finding.group == Group::Personal
+        });
+        if !does_what_it_says {
+            let rule = name.to_owned();
+            errors.push(RuleError::CounterExample { rule, place: 1 });
+        } else if !is_found {
+            let rule = name.to_owned();
+            errors.push(RuleError::Example { rule, place: 1 });
+        }
+    }
     match errors.is_empty() {
-        true => Ok(TOKENS.len() + IDENTIFIERS.len()),
+        true => Ok(TOKENS.len() + IDENTIFIERS.len() + codes),
         false => Err(errors),
     }
 }

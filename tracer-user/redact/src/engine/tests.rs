@@ -223,3 +223,48 @@ proptest! {
         prop_assert_eq!(output, r#"{"redacted":"drop"}"#);
     }
 }
+
+#[test]
+fn what_may_go_on_past_the_end_of_a_beginning_is_hidden() {
+    let engine = engine("[fields]\ntext = \"scan\"", CaptureLevel::Text);
+    let text = format!(
+        "Tell me about {}the key {SECRET} and more",
+        "the sea, ".repeat(60)
+    );
+    let start = text.find(SECRET).expect("it is there");
+    for cut in start + 6..start + SECRET.len() {
+        let beginning = Content::Beginning(text.as_bytes()[..cut].to_vec());
+        let shown = json(&engine, Field::Text, beginning);
+        assert!(!shown.contains("sk-pro"), "{shown}");
+        assert!(shown.contains("Tell me about"), "{shown}");
+    }
+    let keeps = self::engine("[fields]\ntext = \"keep\"", CaptureLevel::Text);
+    let shown = json(
+        &keeps,
+        Field::Text,
+        Content::Beginning(b"as it is".to_vec()),
+    );
+    assert_eq!(shown, r#""as it is""#);
+}
+
+#[test]
+fn log_probabilities_without_their_text_are_withheld_where_text_is_searched() {
+    let numbers = || Content::text("[-0.25, -3.5, -0.0001]");
+    for (policy, expected) in [
+        ("[fields]\ntext = \"scan\"", r#"{"redacted":"unreadable"}"#),
+        ("[fields]\ntext = \"keep\"", r#""[-0.25, -3.5, -0.0001]""#),
+        ("[fields]\ntext = \"drop\"", r#"{"redacted":"drop"}"#),
+    ] {
+        let engine = engine(policy, CaptureLevel::Text);
+        assert_eq!(
+            json(&engine, Field::TokenIds, numbers()),
+            expected,
+            "{policy}"
+        );
+    }
+    let shape = engine("[fields]\ntext = \"keep\"", CaptureLevel::Shape);
+    assert_eq!(
+        json(&shape, Field::TokenIds, numbers()),
+        r#"{"redacted":"level"}"#
+    );
+}

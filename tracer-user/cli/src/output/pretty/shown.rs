@@ -19,7 +19,9 @@ pub(crate) trait Shown {
 impl Shown for Redacted<Content> {
     fn shown(&self) -> String {
         match self.value() {
-            Ok(Content::Text(bytes)) => printable(&String::from_utf8_lossy(bytes)).into_owned(),
+            Ok(Content::Text(bytes) | Content::Beginning(bytes)) => {
+                printable(&String::from_utf8_lossy(bytes)).into_owned()
+            }
             Ok(Content::Texts(texts)) => {
                 let texts = texts.iter().map(|text| String::from_utf8_lossy(text));
                 printable(&texts.collect::<Vec<_>>().join(" ")).into_owned()
@@ -32,7 +34,9 @@ impl Shown for Redacted<Content> {
 
     fn lines(&self) -> Vec<String> {
         match self.value() {
-            Ok(Content::Text(bytes)) => lines(&String::from_utf8_lossy(bytes)),
+            Ok(Content::Text(bytes) | Content::Beginning(bytes)) => {
+                lines(&String::from_utf8_lossy(bytes))
+            }
             Ok(Content::Texts(_) | Content::Tokens(_) | Content::Number(_)) | Err(_) => {
                 vec![self.shown()]
             }
@@ -42,7 +46,10 @@ impl Shown for Redacted<Content> {
     fn token_ids(&self) -> Option<&[Option<i32>]> {
         match self.value() {
             Ok(Content::Tokens(ids)) => Some(ids),
-            Ok(Content::Text(_) | Content::Texts(_) | Content::Number(_)) | Err(_) => None,
+            Ok(
+                Content::Text(_) | Content::Beginning(_) | Content::Texts(_) | Content::Number(_),
+            )
+            | Err(_) => None,
         }
     }
 }

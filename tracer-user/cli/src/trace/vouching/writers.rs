@@ -148,7 +148,9 @@ impl Writers {
 fn taken_back(answer: &Answer) -> Answer {
     let verdict = &answer.verdict;
     let path = verdict.path.value().and_then(|path| match path.expose() {
-        Content::Text(bytes) => Some(Raw::new(Content::text(bytes.clone()))),
+        Content::Text(bytes) | Content::Beginning(bytes) => {
+            Some(Raw::new(Content::text(bytes.clone())))
+        }
         Content::Texts(_) | Content::Tokens(_) | Content::Number(_) => None,
     });
     Answer {
