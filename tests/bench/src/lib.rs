@@ -5,6 +5,7 @@
 pub mod affinity;
 pub mod attach;
 pub mod clock;
+pub mod collector;
 pub mod drain;
 pub mod footprint;
 pub mod hashing;

@@ -6,8 +6,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use tracer_bench::{
-    attach, drain, footprint, hashing, instructions, machine::Machine, page, peer::LeftOut,
-    pipeline, probe_cost, redaction, report::Report, row::Row, sealing, served,
+    attach, collector, drain, footprint, hashing, instructions, machine::Machine, page,
+    peer::LeftOut, pipeline, probe_cost, redaction, report::Report, row::Row, sealing, served,
 };
 
 /// Measures every claim about speed.
@@ -47,6 +47,8 @@ enum Group {
     Hashing,
     /// How fast events are sealed for a collector, and how small
     Sealing,
+    /// How fast a collector takes events in, and finds them again
+    Collector,
     /// Tokens a second of llama.cpp, traced and untraced
     Served,
 }
@@ -142,6 +144,12 @@ fn measure(arguments: &Arguments, machine: &Machine) -> Result<(Vec<Row>, Vec<Le
     if wanted(Group::Sealing) {
         rows.extend(sealing::measure(sealing::Extent {
             repetitions: if quick { 3 } else { 11 },
+        })?);
+    }
+    if wanted(Group::Collector) {
+        rows.extend(collector::measure(collector::Extent {
+            repetitions: if quick { 3 } else { 11 },
+            stored: if quick { 500_000 } else { 10_000_000 },
         })?);
     }
     if wanted(Group::Served) {

@@ -25,7 +25,7 @@ pub const GROUP: &str = "sealing";
 /// Events of each figure.
 const EVENTS: u64 = 200_000;
 /// 2026-11-23.
-const BEGIN: u64 = 1_795_402_800_000_000_000;
+pub(crate) const BEGIN: u64 = 1_795_402_800_000_000_000;
 
 /// How much to measure.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +176,7 @@ fn verify(sealed: &[Vec<u8>]) -> Result<Vec<Record>> {
 }
 
 /// A decode step as llama.cpp's profile tells it, about 10 ms after the one before.
-fn step(number: u64) -> RawEvent {
+pub(crate) fn step(number: u64) -> RawEvent {
     let jitter = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
     let time = number * 10_000_000 + jitter;
     Event {

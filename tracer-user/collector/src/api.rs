@@ -326,6 +326,11 @@ pub mod fuzzing {
         }
     }
 
+    /// Reads text as a certificate request.
+    pub fn certificate_request(text: &str) {
+        let _ = SigningRequest::parse(text);
+    }
+
     /// Reads text as the parameters of a query.
     pub fn query(text: &str) {
         let _ = parameters::is_query(text);

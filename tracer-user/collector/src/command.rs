@@ -17,6 +17,7 @@ use tracer_collector::{
     init::{self, CONFIGURATION, Plan},
     server::Server,
     store::{Registry, SqliteStore, Store as _},
+    verify,
 };
 use tracer_event::WallNanos;
 use tracer_wire::{AgentId, SessionId, enrolment::is_node_name};
@@ -43,6 +44,10 @@ enum Command {
     /// Agents that enrolled
     #[command(subcommand)]
     Agent(Agent),
+    /// Check all that is stored: checksums, signatures, that no record is missing; without the keys
+    ///
+    /// Exit status: 0 all is as it was sent, 1 it is not, 2 error.
+    Verify(Configured),
     /// Destroy what one session holds, keys first; the collector must not be running
     Shred(Shred),
 }
@@ -136,7 +141,8 @@ pub(crate) fn run() -> ExitCode {
     };
     Log::install();
     match carry_out(typed.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
         Err(error) => {
             let _ = writeln!(io::stderr(), "tracer-collector: {error:#}");
             ExitCode::from(2)
@@ -144,8 +150,9 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn carry_out(command: Command) -> Result<()> {
-    match command {
+fn carry_out(command: Command) -> Result<bool> {
+    let done = match command {
+        Command::Verify(Configured { config }) => return verify(&config),
         Command::Init(init) => make(init),
         Command::Serve(Configured { config }) => serve(&config),
         Command::Check(Configured { config }) => {
@@ -165,7 +172,16 @@ fn carry_out(command: Command) -> Result<()> {
             ensure!(count > 0, "nothing of session {session} is kept");
             say(&format!("{count} records were overwritten\n"))
         }
-    }
+    };
+    done.map(|()| true)
+}
+
+fn verify(config: &Path) -> Result<bool> {
+    let configuration = Configuration::read(config)?;
+    let store = SqliteStore::open(&configuration.store, configuration.segment)?;
+    let report = verify::verify(&store)?;
+    say(&report.to_string())?;
+    Ok(report.is_whole())
 }
 
 fn make(typed: Init) -> Result<()> {

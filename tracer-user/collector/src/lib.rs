@@ -18,6 +18,7 @@ pub mod pki;
 pub mod server;
 pub mod store;
 mod tls;
+pub mod verify;
 
 pub use api::fuzzing;
 pub use tls::Port;

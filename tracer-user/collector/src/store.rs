@@ -64,6 +64,18 @@ pub trait Store: Send + Sync + 'static {
         epoch: Epoch,
     ) -> Result<Option<Entry>, StoreError>;
 
+    /// All records of a session that are kept, after a place, in their order, at most `limit`.
+    ///
+    /// # Errors
+    /// If the store does not work.
+    fn chain(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError>;
+
     /// The number of the newest record.
     ///
     /// # Errors

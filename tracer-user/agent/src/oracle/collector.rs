@@ -1,94 +1,110 @@
-//! The other end: what a collector does with frames, with a store that never fails.
+//! The other end: the real collector's conversation and store, which is killed and opened again now
+//! and then.
 
 use std::collections::BTreeMap;
 
-use tracer_wire::{
-    Accepted, ChainError, Frame, FrameReader, Position, Record, RecordHash, Refusal, Sequence,
-    SessionId, Verifier,
+use tempfile::TempDir;
+use tracer_collector::{
+    ingest::{Conversation, Request},
+    store::{Outcome, SqliteStore, Store as _},
 };
+use tracer_event::WallNanos;
+use tracer_wire::{ChainError, Record, SessionId};
 
-/// Records that a collector holds at once, at most.
-const CREDIT: u32 = 4;
+use crate::fixture::{KEY, NOW};
+
+/// Records that the agent may have on their way.
+const WINDOW: u32 = 4;
+/// Small, so that there are several.
+const SEGMENT: u64 = 4_000;
+/// How often the collector is killed, in calls.
+const KILLED: u64 = 23;
 
 /// What survives all connections.
-#[derive(Default)]
 pub(super) struct Collector {
-    pub(super) sessions: BTreeMap<SessionId, Stored>,
+    /// None only while it is killed.
+    store: Option<SqliteStore>,
+    folder: TempDir,
+    calls: u64,
     /// Records that came a second time and changed nothing.
     pub(super) repeated: u64,
 }
 
-/// A session as it is stored.
-pub(super) struct Stored {
-    pub(super) verifier: Verifier,
-    /// In the order in which they came.
-    pub(super) records: Vec<Record>,
-    links: BTreeMap<Sequence, RecordHash>,
+/// One connection.
+pub(super) struct Connection {
+    conversation: Conversation,
 }
 
-/// One connection.
-#[derive(Default)]
-pub(super) struct Connection {
-    reader: FrameReader,
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            conversation: Conversation::new(KEY.agent(), WINDOW),
+        }
+    }
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        // In memory where there is such a folder: the agent's disk fails here, not this one.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let folder = folder.unwrap();
+        Self {
+            store: Some(SqliteStore::open(folder.path(), SEGMENT).unwrap()),
+            folder,
+            calls: 0,
+            repeated: 0,
+        }
+    }
 }
 
 impl Collector {
     /// Takes bytes and answers.
     pub(super) fn receive(&mut self, connection: &mut Connection, bytes: &[u8]) -> Vec<u8> {
-        connection.reader.push(bytes);
-        let mut answers = Vec::new();
-        while let Some(frame) = connection
-            .reader
-            .next_frame()
-            .expect("the network cuts, no more")
-        {
-            let answer = match frame {
-                Frame::Hello { .. } => vec![Frame::Credit { records: CREDIT }],
-                Frame::Ask { session } => {
-                    let stored = self.sessions.get(&session);
-                    let position =
-                        stored.map_or(Position::START, |stored| stored.verifier.position());
-                    vec![Frame::Stands { session, position }]
+        self.calls += 1;
+        if self.calls.is_multiple_of(KILLED) {
+            self.store = None;
+            self.store = Some(SqliteStore::open(self.folder.path(), SEGMENT).unwrap());
+        }
+        let store = self.store.as_ref().expect("it was opened again");
+        let conversation = &mut connection.conversation;
+        let mut requests = Vec::new();
+        let mut answers = conversation
+            .receive(bytes, &mut requests)
+            .expect("the network cuts, no more");
+        for request in requests {
+            match request {
+                Request::Position(session) => {
+                    let position = store.position(KEY.agent(), session).unwrap();
+                    answers.extend(Conversation::stands(session, position));
                 }
-                Frame::Record(record) => self.take(&record),
-                other => panic!("an agent says {other:?}"),
-            };
-            answers.extend(answer.iter().flat_map(Frame::to_bytes));
+                Request::Append(record) => {
+                    let outcomes = store.append(std::slice::from_ref(&record), WallNanos(NOW));
+                    let outcome = outcomes.unwrap()[0];
+                    match outcome {
+                        Outcome::Stored | Outcome::Refused(ChainError::Missing { .. }) => {}
+                        Outcome::Repeated => self.repeated += 1,
+                        Outcome::Refused(error) => {
+                            panic!("an honest agent's record is refused: {error}\n{record:?}")
+                        }
+                    }
+                    let claims = record.claims();
+                    let done = (claims.session, claims.sequence, outcome);
+                    answers.extend(conversation.appended(&[done]));
+                }
+            }
         }
         answers
     }
 
-    fn take(&mut self, record: &Record) -> Vec<Frame> {
-        let claims = record.claims();
-        let (session, sequence) = (claims.session, claims.sequence);
-        let stored = self.sessions.entry(session).or_insert_with(|| Stored {
-            verifier: Verifier::of(claims),
-            records: Vec::new(),
-            links: BTreeMap::new(),
+    /// All that is stored, by session, in its order.
+    pub(super) fn sessions(&self) -> BTreeMap<SessionId, Vec<Record>> {
+        let store = self.store.as_ref().expect("it was opened again");
+        let sessions = store.sessions().unwrap().into_iter().map(|session| {
+            let entries = store.chain(session.agent, session.session, None, usize::MAX);
+            let records = entries.unwrap();
+            let records = records.iter().map(|entry| store.read(entry).unwrap());
+            (session.session, records.collect())
         });
-        let links = &stored.links;
-        match stored.verifier.accept(record, |at| links.get(&at).copied()) {
-            Ok(Accepted::Next) => {
-                stored.links.insert(sequence, record.link());
-                stored.records.push(record.clone());
-            }
-            Ok(Accepted::Repeated) => self.repeated += 1,
-            Err(ChainError::Missing { .. }) => {
-                let reason = Refusal::Missing;
-                return vec![Frame::Refused {
-                    session,
-                    sequence,
-                    reason,
-                }];
-            }
-            Err(error) => panic!("an honest agent's record is refused: {error}\n{record:?}"),
-        }
-        vec![
-            Frame::Stored {
-                session,
-                through: sequence,
-            },
-            Frame::Credit { records: 1 },
-        ]
+        sessions.collect()
     }
 }

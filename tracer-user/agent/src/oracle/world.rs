@@ -319,10 +319,11 @@ impl World {
 
     /// All that was kept has arrived, or was declared as dropped for lack of room.
     pub(super) fn check_kept(&self) {
+        let sessions = self.collector.sessions();
         for promise in &self.kept {
-            let stored = self.collector.sessions.get(&promise.session);
-            let found = stored.is_some_and(|stored| {
-                stored.records.iter().any(|record| {
+            let stored = sessions.get(&promise.session);
+            let found = stored.is_some_and(|records| {
+                records.iter().any(|record| {
                     record.hash() == promise.hash || declares(record, promise.sequence)
                 })
             });
@@ -345,9 +346,9 @@ impl World {
     /// What has arrived was sealed by the agent, is there once, and opens to the events that went in.
     pub(super) fn check_stored(&self) {
         let mut seen = BTreeSet::new();
-        for stored in self.collector.sessions.values() {
+        for records in self.collector.sessions().values() {
             let mut opener = Opener::new(recipient());
-            for record in &stored.records {
+            for record in records {
                 if let Body::Gap(_) = record.claims().body {
                     continue;
                 }
@@ -377,8 +378,7 @@ impl World {
 
     /// Records that the collector has, gaps not counted.
     pub(super) fn stored(&self) -> usize {
-        let sessions = self.collector.sessions.values();
-        sessions.map(|stored| stored.records.len()).sum()
+        self.collector.sessions().values().map(Vec::len).sum()
     }
 
     /// Records that gaps declare.
@@ -395,9 +395,10 @@ impl World {
     }
 
     fn gaps(&self, reason: GapReason) -> u64 {
-        let records = self.collector.sessions.values();
-        records
-            .flat_map(|stored| &stored.records)
+        let sessions = self.collector.sessions();
+        sessions
+            .values()
+            .flatten()
             .map(|record| match &record.claims().body {
                 Body::Gap(gap) if gap.reason == reason => {
                     record.claims().sequence.0 - gap.first.0 + 1

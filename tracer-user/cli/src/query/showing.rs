@@ -108,7 +108,10 @@ impl Showing {
         };
         match read.schema.as_str() {
             SCHEMA => {
-                let event = serde_json::from_slice::<Event<Recorded>>(line).ok();
+                let event = match self.format {
+                    EventFormat::Pretty => serde_json::from_slice::<Event<Recorded>>(line).ok(),
+                    EventFormat::Ndjson => None,
+                };
                 self.event(&String::from_utf8_lossy(line), event.as_ref(), to);
             }
             "tracer.sealed/1" => self.sealed(line, to),

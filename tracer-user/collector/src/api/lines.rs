@@ -248,8 +248,10 @@ impl Lines {
             let from = Cursor::Arrival {
                 after: models.through,
             };
-            for load in collector.store.select(&loads, from, 10_000)? {
-                if load.is_gap || load.number > entry.number {
+            // Numbers are not given twice in a session: later loads do no harm.
+            let newest = collector.store.newest()?;
+            for load in collector.store.select(&loads, from, usize::MAX)? {
+                if load.is_gap {
                     continue;
                 }
                 let Ok(record) = collector.store.read(&load) else {
@@ -266,7 +268,7 @@ impl Lines {
                     }
                 }
             }
-            models.through = entry.number;
+            models.through = newest;
         }
         let digests = models.digests.clone();
         self.models.insert(key, models);

@@ -121,6 +121,15 @@ fn what_was_taken_is_there_once_unchanged_and_after_reopening<S: Store>(open: Op
     let stored = read_all(&store, Stream::Telemetry);
     assert_eq!(stored.iter().collect::<Vec<_>>(), batches(&records));
     assert!(everything(&store, Stream::Content).is_empty());
+    let chain = store.chain(agent, session, None, 100).unwrap();
+    let chain: Vec<_> = chain
+        .iter()
+        .map(|entry| store.read(entry).unwrap())
+        .collect();
+    assert_eq!(chain, records);
+    let page = store.chain(agent, session, Some(Sequence(2)), 3).unwrap();
+    let page: Vec<_> = page.iter().map(|entry| entry.sequence.0).collect();
+    assert_eq!(page, [3, 4, 5]);
     let epoch = store.epoch(agent, session, Epoch(0)).unwrap().unwrap();
     assert_eq!(store.read(&epoch).unwrap(), records[0]);
     assert!(store.position(agent, session).unwrap().closed);
@@ -502,6 +511,59 @@ mod files {
         let stored = read_all(&store, Stream::Telemetry);
         assert_eq!(stored.iter().collect::<Vec<_>>(), batches(&records));
         assert!(!folder.path().join("segments/000000000099.segment").exists());
+    }
+
+    /// A file system of its own, as long as this lives.
+    struct Mounted(tempfile::TempDir);
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount")
+                .arg(self.0.path())
+                .status();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
+        let folder = Mounted(tempfile::tempdir().unwrap());
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(folder.0.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            eprintln!("SKIP a full disk: mounting one needs root");
+            return;
+        }
+        let store = sqlite(folder.0.path());
+        let records = session(&key(1), Stream::Telemetry, 30);
+        store.append(&records[..10], at(0)).unwrap();
+        let filler = folder.0.path().join("filler");
+        let full = fs::write(&filler, vec![7; 4 << 20]);
+        assert!(full.is_err(), "the disk is full");
+        let mut taken = 10;
+        for record in &records[10..] {
+            match store.append(std::slice::from_ref(record), at(0)) {
+                Ok(outcomes) => {
+                    assert_eq!(outcomes, [Outcome::Stored]);
+                    taken += 1;
+                }
+                Err(_) => break,
+            }
+        }
+        assert!(taken < records.len(), "something was taken without room");
+        let claims = records[0].claims();
+        let position = store.position(claims.agent, claims.session).unwrap();
+        assert_eq!(position.next.0 as usize, taken);
+        fs::remove_file(&filler).unwrap();
+        let outcomes = store.append(&records[taken..], at(0)).unwrap();
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Stored));
+        drop(store);
+        let store = sqlite(folder.0.path());
+        let stored = read_all(&store, Stream::Telemetry);
+        assert_eq!(stored.iter().collect::<Vec<_>>(), batches(&records));
+        drop(store);
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Store for SqliteStore {
         let number = entry.number;
         let segment = entry.place.segment;
         let damage = match self.segments.read(entry.place)? {
-            Ok(record) if record.link() == entry.link => return Ok(record),
+            Ok(record) if is_of(&record, entry) => return Ok(record),
             Ok(_) => super::Damage::Other,
             Err(damage) => damage,
         };
@@ -184,6 +184,16 @@ impl Store for SqliteStore {
         epoch: Epoch,
     ) -> Result<Option<Entry>, StoreError> {
         self.read_index(|index| select::epoch(index, agent, session, epoch))
+    }
+
+    fn chain(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.read_index(|index| select::chain(index, agent, session, after, limit))
     }
 
     fn newest(&self) -> Result<RecordNumber, StoreError> {
@@ -215,6 +225,13 @@ impl Store for SqliteStore {
             Ok(size.cast_unsigned())
         })
     }
+}
+
+/// Whether a record is the one that the index means.
+fn is_of(record: &Record, entry: &Entry) -> bool {
+    let claims = record.claims();
+    (record.link(), claims.sequence, claims.session, claims.agent)
+        == (entry.link, entry.sequence, entry.session, entry.agent)
 }
 
 /// A time as the index has it: those after the year 2262 are that year.

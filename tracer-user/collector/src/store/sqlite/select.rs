@@ -109,6 +109,25 @@ pub(super) fn epoch(
     Ok(found.optional()?)
 }
 
+pub(super) fn chain(
+    index: &Connection,
+    agent: AgentId,
+    session: SessionId,
+    after: Option<Sequence>,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM records r JOIN sessions s ON s.id = r.session
+         WHERE s.agent = ? AND s.session = ? AND s.shredded != 1 AND r.sequence > ?
+         ORDER BY r.sequence LIMIT ?"
+    );
+    let after = after.map_or(-1, |after| after.0.cast_signed());
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = index.prepare_cached(&sql)?;
+    let found = statement.query_map(params![agent.0, session.0, after, limit], entry)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn is_kept(index: &Connection, number: RecordNumber) -> Result<bool, StoreError> {
     let mut statement = index.prepare_cached(
         "SELECT 1 FROM records r JOIN sessions s ON s.id = r.session
