@@ -23,6 +23,8 @@ const PAGE: usize = 64;
 const AHEAD: usize = 2;
 /// How often it is asked again whether the reader may still read.
 const RECHECK: Duration = Duration::from_secs(1);
+/// How long a reader may take nothing. Until then it holds a place among the queries.
+const STALLED: Duration = Duration::from_mins(10);
 /// How often a line is sent that says nothing, so that a reader who is gone is noticed.
 const ALIVE: Duration = Duration::from_secs(30);
 
@@ -158,23 +160,25 @@ impl Telling {
         let collector = Arc::clone(&self.collector);
         let selection = self.selection.clone();
         let to = self.to.clone();
+        let runtime = tokio::runtime::Handle::current();
         let told = tokio::task::spawn_blocking(move || {
             let entries = collector.store.select(&selection, from, PAGE)?;
             for entry in &entries {
                 let bytes = lines.of(&collector, entry)?;
-                if !bytes.is_empty() && to.blocking_send(bytes.into()).is_err() {
-                    return Ok((lines, None));
-                }
-                if lines.is_full() {
-                    return Ok((lines, None));
+                let is_taken = bytes.is_empty()
+                    || runtime
+                        .block_on(to.send_timeout(bytes.into(), STALLED))
+                        .is_ok();
+                if !is_taken || lines.is_full() {
+                    return Ok((lines, !is_taken, None));
                 }
             }
             let last = entries.last().map(|entry| (entry.first, entry.number));
-            Ok((lines, last))
+            Ok((lines, false, last))
         });
         match told.await {
-            Ok(Ok((lines, last))) => {
-                if lines.is_full() || self.to.is_closed() {
+            Ok(Ok((lines, is_stalled, last))) => {
+                if is_stalled || lines.is_full() || self.to.is_closed() {
                     return Err(Over::Done);
                 }
                 self.lines = Some(lines);

@@ -1,10 +1,10 @@
 //! Holds the description to what is there.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-use super::{Access, DESCRIPTION, Endpoint, ROUTES, parameters};
+use super::{Access, DESCRIPTION, Endpoint, ROUTES, fuzzing, parameters};
 
 #[test]
 fn the_description_is_of_the_routes_that_there_are() {
@@ -71,4 +71,42 @@ fn every_reference_in_the_description_leads_somewhere() {
         let pointer = reference.trim_start_matches('#');
         assert!(description.pointer(pointer).is_some(), "{reference}");
     }
+}
+
+/// What the fuzzer does for longer, in every run of the tests: its seeds, and each of them with bytes
+/// changed, cut off and repeated.
+#[test]
+fn no_body_or_query_makes_the_reader_panic() {
+    let seeds = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fuzz/seeds/api"
+    ));
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut count = 0;
+    for seed in fs::read_dir(seeds).unwrap() {
+        let seed = fs::read(seed.unwrap().path()).unwrap();
+        count += 1;
+        for _ in 0..1000 {
+            let mut bytes = seed.clone();
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes.truncate(at + 1),
+                    _ => bytes.extend_from_within(at..),
+                }
+            }
+            fuzzing::body(&bytes);
+            let text = String::from_utf8_lossy(&bytes);
+            fuzzing::query(&text);
+            fuzzing::certificate_request(&text);
+        }
+    }
+    assert_eq!(count, 5);
 }
