@@ -43,6 +43,16 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Sets a collector up, enrols an agent that captures text, and starts all three.
     pub(crate) fn start() -> Result<Self> {
+        let mut fleet = Self::prepare()?;
+        for part in [Part::Collector, Part::Ship, Part::Capture] {
+            fleet.run(part)?;
+        }
+        fleet.until("connected", |status| status.is_connected)?;
+        Ok(fleet)
+    }
+
+    /// Sets a collector up, and an agent that has a token; starts neither.
+    pub(crate) fn prepare() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // Ship's user goes through it to its own.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
@@ -58,7 +68,7 @@ impl Fleet {
             folder.path().join("policy.toml"),
             "[fields]\ntext = \"keep\"\n",
         )?;
-        let mut fleet = Self {
+        let fleet = Self {
             folder,
             running: [None, None, None],
             reader,
@@ -66,16 +76,32 @@ impl Fleet {
         };
         let token = fleet.init_collector()?;
         fleet.write_config()?;
-        let enrolled = fleet
-            .tracer(&["agent", "enroll", "--token", &token])
+        fleet.enroll(&token)?;
+        Ok(fleet)
+    }
+
+    /// Gives the agent a token.
+    pub(crate) fn enroll(&self, token: &str) -> Result<()> {
+        let enrolled = self
+            .tracer(&["agent", "enroll", "--token", token])
             .output()?;
         let said = String::from_utf8_lossy(&enrolled.stderr).into_owned();
         ensure!(enrolled.status.success(), "enroll: {said}");
-        for part in [Part::Collector, Part::Ship, Part::Capture] {
-            fleet.run(part)?;
-        }
-        fleet.until("connected", |status| status.is_connected)?;
-        Ok(fleet)
+        Ok(())
+    }
+
+    /// SIGHUP.
+    pub(crate) fn reload(&self, part: Part) -> Result<()> {
+        let raw = i32::try_from(self.pid(part)?)?;
+        Ok(kill_process(
+            Pid::from_raw(raw).context("it has a pid")?,
+            Signal::HUP,
+        )?)
+    }
+
+    /// What a part has said so far.
+    pub(crate) fn log(&self, part: Part) -> String {
+        fs::read_to_string(self.path(&format!("{part:?}.log"))).unwrap_or_default()
     }
 
     fn init_collector(&self) -> Result<String> {
@@ -268,7 +294,7 @@ impl Fleet {
     fn logs(&self) -> String {
         let parts = [Part::Collector, Part::Ship, Part::Capture];
         let logs = parts.map(|part| {
-            let text = fs::read_to_string(self.path(&format!("{part:?}.log"))).unwrap_or_default();
+            let text = self.log(part);
             format!("--- {part:?}\n{text}")
         });
         logs.concat()

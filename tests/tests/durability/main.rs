@@ -12,7 +12,8 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use tracer_event::Body;
+use tracer_collector::{config::Configuration, server::Server};
+use tracer_event::{Body, WallNanos};
 use tracer_tests::{
     cache::Cache,
     comparison::assert_exact,
@@ -347,5 +348,139 @@ fn both_processes_have_what_they_need_and_no_more() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// A collector in this process, whose certificates for agents end soon.
+struct ShortLived {
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<Result<()>>>,
+}
+
+impl ShortLived {
+    fn serve(fleet: &Fleet, lasts: Duration) -> Result<Self> {
+        let mut configuration = Configuration::read(&fleet.path("collector/collector.toml"))?;
+        configuration.agent_lasts = lasts;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serve = move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let server = Server::bind(configuration, None).await?;
+                let stopped = async { drop(stopped.await) };
+                server
+                    .serve(stopped, || Box::pin(std::future::pending()))
+                    .await
+            })
+        };
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread::spawn(serve)),
+        })
+    }
+}
+
+impl Drop for ShortLived {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[test]
+fn a_certificate_is_renewed_in_time_and_one_that_ended_takes_a_new_token() -> Result<()> {
+    requires_root!();
+    let mut fleet = Fleet::prepare()?;
+    // The collector dates certificates five minutes back: two thirds of this are over in six seconds.
+    let collector = ShortLived::serve(&fleet, Duration::from_secs(160))?;
+    fleet.run(Part::Ship)?;
+    fleet.run(Part::Capture)?;
+    fleet.until("connected", |status| status.is_connected)?;
+    let first = fleet.status()?.certificate_until;
+    ensure!(first.is_some(), "it has a certificate");
+    fleet.until("renewed", |status| {
+        status.is_connected && status.certificate_until > first
+    })?;
+    drop(collector);
+    // Now they end at once. The agent renews with the one that it has, and is left with one that ends.
+    let collector = ShortLived::serve(&fleet, Duration::from_secs(2))?;
+    let renewed = fleet.status()?.certificate_until;
+    fleet.until("renewed once more", |status| {
+        status.is_connected && status.certificate_until < renewed
+    })?;
+    drop(collector);
+    thread::sleep(Duration::from_secs(4));
+    let _collector = ShortLived::serve(&fleet, Duration::from_hours(1))?;
+    fleet.until("told that its certificate ended", |status| {
+        status.collector.contains("enrol again with a new token")
+    })?;
+    let token = tracer_collector::init::enrolment_token(
+        &Configuration::read(&fleet.path("collector/collector.toml"))?,
+        "",
+        Duration::from_hours(1),
+        WallNanos(u64::try_from(
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)?
+                .as_nanos(),
+        )?),
+    )?;
+    fleet.enroll(&token.to_string())?;
+    fleet.until("connected again", |status| status.is_connected)?;
+    fleet.stop(Part::Capture)?;
+    fleet.until("drained", |status| status.spool_records == 0)?;
+    Ok(())
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_and_a_right_one_taken_over() -> Result<()> {
+    requires_root!();
+    let mut fleet = Fleet::start()?;
+    let path = fleet.path("agent.toml");
+    let right = std::fs::read_to_string(&path)?;
+    fleet.until("tracing", |status| {
+        let mut capture = status.capture.iter();
+        capture.any(|capture| capture.doing == "tracing at level text")
+    })?;
+    let pids = [fleet.pid(Part::Ship)?, fleet.pid(Part::Capture)?];
+    std::fs::write(&path, right.replace("64MiB", "64 million"))?;
+    for part in [Part::Ship, Part::Capture] {
+        fleet.reload(part)?;
+    }
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while [Part::Ship, Part::Capture]
+        .iter()
+        .any(|part| !fleet.log(*part).contains("goes on as it was"))
+    {
+        ensure!(std::time::Instant::now() < end, "a wrong one is refused");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!([fleet.pid(Part::Ship)?, fleet.pid(Part::Capture)?], pids);
+    let runs = fleet.log(Part::Capture).matches("tracing at level").count();
+    assert_eq!(runs, 1, "its run goes on");
+    ensure!(
+        fleet.log(Part::Capture).contains("line 1"),
+        "its line is named"
+    );
+    std::fs::write(
+        &path,
+        right
+            .replace("64MiB", "32MiB")
+            .replace("level = \"text\"", "level = \"shape\""),
+    )?;
+    for part in [Part::Ship, Part::Capture] {
+        fleet.reload(part)?;
+    }
+    fleet.until("as the new one says", |status| {
+        let mut capture = status.capture.iter();
+        let is_shape = capture.any(|capture| capture.doing == "tracing at level shape");
+        is_shape && status.spool_limit == 32 << 20 && status.is_connected
+    })?;
+    // Ship was started again, capture was not.
+    ensure!(fleet.pid(Part::Ship)? != pids[0], "ship is confined anew");
+    assert_eq!(fleet.pid(Part::Capture)?, pids[1]);
     Ok(())
 }

@@ -178,6 +178,9 @@ pub fn run(settings: &ShipSettings, check: impl Fn() -> Result<()>) -> Result<En
             }
         };
         drain(&status).await;
+        // The collector is told that no more comes.
+        status.keeper.order(Order::Disconnected);
+        tokio::time::sleep(LOOK).await;
         let _ = ask.send(true);
         if !uplink.is_finished() {
             let _ = tokio::time::timeout(LOOK, uplink).await;

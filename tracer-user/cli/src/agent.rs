@@ -41,10 +41,8 @@ pub(crate) fn run(arguments: &Agent) -> Result<Outcome> {
         Some(AgentPart::Ship { supervised }) => {
             journal::begin("ship");
             let settings = ship_settings(&config, &path, *supervised)?;
-            ship::run(&settings, || {
-                let config = AgentConfig::read(&path)?;
-                ship_settings(&config, &path, *supervised).map(drop)
-            })?;
+            // The user is looked up when it is started again: it sees no /etc/passwd any more.
+            ship::run(&settings, || Ok(AgentConfig::read(&path).map(drop)?))?;
             Ok(Outcome::Something)
         }
         Some(AgentPart::Enroll { token }) => enroll::run(&config, token),

@@ -219,8 +219,8 @@ impl Uplink {
                     output.flush().await?;
                 }
             }
-            // The keeper has given the conversation up.
-            Ok(())
+            // The keeper has given the conversation up, or all has ended: the collector is told.
+            output.shutdown().await
         };
         tokio::select! {
             ended = reading => ended,

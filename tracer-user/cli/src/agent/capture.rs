@@ -37,7 +37,10 @@ const RIGHTS_WITHOUT_ADMIN: (u32, u32) = (5, 16);
 /// Why a run ended.
 enum Ended {
     Stop,
-    Reload,
+    /// There is another configuration.
+    Reload(Box<AgentConfig>),
+    /// Nothing can come any more of what was selected.
+    Finished,
     /// Content was captured, and its time is over.
     ContentOver,
 }
@@ -75,16 +78,19 @@ pub(super) fn run(path: &Path, config: AgentConfig, supervised: bool) -> Result<
             break Ok(());
         };
         let level = level_now(&config);
-        match one_run(&config, level, &handing, &signals, recipient, seal) {
+        let wishes = Wishes {
+            path,
+            config: &config,
+            level,
+        };
+        match one_run(&wishes, &handing, &signals, recipient, seal) {
             Ok(Ended::Stop) => break Ok(()),
+            Ok(Ended::Finished) => log::info!("what was selected has ended"),
             Ok(Ended::ContentOver) => log::info!("content is not captured any more"),
-            Ok(Ended::Reload) => match reread(path) {
-                Ok(new) => {
-                    config = new;
-                    log::info!("the configuration was read again");
-                }
-                Err(error) => log::error!("{error:#}; capture goes on as it was"),
-            },
+            Ok(Ended::Reload(new)) => {
+                config = *new;
+                log::info!("the configuration was read again");
+            }
             Err(error) => break Err(error),
         }
     };
@@ -112,15 +118,26 @@ fn await_collector(handing: &Handing, signals: &Signals) -> Option<Recipient> {
     None
 }
 
+/// What a run is to do.
+struct Wishes<'a> {
+    path: &'a Path,
+    config: &'a AgentConfig,
+    level: Level,
+}
+
 /// Traces until a signal, or until content has been captured for as long as was allowed.
 fn one_run(
-    config: &AgentConfig,
-    level: Level,
+    wishes: &Wishes<'_>,
     handing: &Handing,
     signals: &Signals,
     recipient: Recipient,
     seal: impl Fn(Recipient, Vec<Recipient>) -> Sealing,
 ) -> Result<Ended> {
+    let Wishes {
+        path,
+        config,
+        level,
+    } = *wishes;
     let settings = settings(config, level)?;
     let is_content = settings.captures_content();
     let log = is_content
@@ -138,13 +155,16 @@ fn one_run(
             break Ended::Stop;
         }
         if signals.take_reload() {
-            break Ended::Reload;
+            match reread(path) {
+                Ok(new) => break Ended::Reload(Box::new(new)),
+                Err(error) => log::error!("{error:#}; capture goes on as it was"),
+            }
         }
         if is_content && level_now(config) != level {
             break Ended::ContentOver;
         }
         if !run.go_on(None)? {
-            break Ended::Reload;
+            break Ended::Finished;
         }
         let lost = run.sink().take_lost();
         run.count_refused(lost);
