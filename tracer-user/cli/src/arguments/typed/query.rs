@@ -85,7 +85,7 @@ pub(crate) struct Collector {
 /// Keys of those who may read content
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
-    /// Make a key; its public half, for [content] recipients of agents, is printed
+    /// Make a key; its public half, which the configuration of agents takes, is printed
     ///
     /// Whoever has the file can read what is sealed for it. There is no other copy.
     New {
