@@ -16,7 +16,7 @@ use crate::{
 pub type Call = (String, BTreeMap<String, Value>);
 
 /// Lets text leave: the targets hold no secret.
-const POLICY: &str = "[fields]\ntext = \"keep\"\n";
+pub(crate) const POLICY: &str = "[fields]\ntext = \"keep\"\n";
 
 /// Runs the command traced at level `text` and compares: each call's values, and how often each
 /// function ran that the target counts.
@@ -25,7 +25,15 @@ const POLICY: &str = "[fields]\ntext = \"keep\"\n";
 /// Names the first value that was read differently from what the target passed.
 pub fn read_as_passed(command: Command, profile: &str) -> Result<()> {
     let (passed, read) = run(command, profile, "text")?;
-    for ((function, passed), (probe, read)) in passed.iter().zip(&read) {
+    ensure_same(&passed, &read)
+}
+
+/// Compares calls that were made with those that were read, in their order.
+///
+/// # Errors
+/// Names the first that differs.
+pub fn ensure_same(passed: &[Call], read: &[Call]) -> Result<()> {
+    for ((function, passed), (probe, read)) in passed.iter().zip(read) {
         ensure!(function == probe, "{function} was called, not {probe}");
         for (name, passed) in passed {
             let found = read
@@ -94,14 +102,16 @@ pub fn run(command: Command, profile: &str, level: &str) -> Result<(Vec<Call>, V
         }
     }
     let passed = lines.into_iter().filter_map(|line| match line.event {
-        Event::Call { function, values } => Some((function, values)),
+        Event::Call {
+            function, values, ..
+        } => Some((function, values)),
         _ => None,
     });
     Ok((passed.collect(), traced(&trace, pid)?))
 }
 
 /// Checks that the histogram of each function holds all of its calls.
-fn ensure_counted(functions: &BTreeMap<String, Counts>, trace: &Trace) -> Result<()> {
+pub(crate) fn ensure_counted(functions: &BTreeMap<String, Counts>, trace: &Trace) -> Result<()> {
     let operations = trace.operations()?;
     for (function, counts) in functions {
         let is_it = |name: &str| name.rsplit('/').next() == Some(function);
@@ -117,8 +127,8 @@ fn ensure_counted(functions: &BTreeMap<String, Counts>, trace: &Trace) -> Result
     Ok(())
 }
 
-/// A call that is told at its entry and at its return is one.
-fn traced(trace: &Trace, pid: u32) -> Result<Vec<Call>> {
+/// The process's calls; one that is told at its entry and at its return is one.
+pub(crate) fn traced(trace: &Trace, pid: u32) -> Result<Vec<Call>> {
     let mut calls: Vec<Call> = Vec::new();
     let mut places = BTreeMap::new();
     for line in trace.of(pid) {

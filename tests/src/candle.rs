@@ -5,7 +5,11 @@ use std::{env, fs, path::Path, process::Command};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::{cache::Cache, compile::SOURCES, package::run};
+use crate::{
+    cache::Cache,
+    compile::{SOURCES, scratch},
+    package::run,
+};
 
 /// The command line of `workloads/candle`. It waits before its calls and after them.
 ///
@@ -35,7 +39,6 @@ pub fn command(cache: &Cache) -> Result<Command> {
         Ok(())
     })?;
     let mut command = Command::new(folder.join("candle-workload"));
-    let model = format!("tracer-candle-{}.safetensors", std::process::id());
-    command.arg(Path::new("/tmp").join(model));
+    command.arg(scratch("candle", "safetensors"));
     Ok(command)
 }

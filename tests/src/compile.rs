@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Result, bail};
@@ -12,6 +13,15 @@ use crate::{cache::Cache, package::run};
 
 /// The folder of the workloads' sources.
 pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads");
+
+/// A path for a file that a workload makes: no other process of these tests has it.
+#[must_use]
+pub fn scratch(name: &str, extension: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    Path::new("/tmp").join(format!("tracer-{name}-{process}-{number}.{extension}"))
+}
 
 /// Compiles `sources` (the first is the program, the rest are what it includes) with `flags`.
 ///

@@ -12,6 +12,7 @@ pub mod debian;
 pub mod fuse;
 pub mod memory;
 pub mod model;
+pub mod observed;
 pub mod package;
 pub mod privilege;
 pub mod proof;

@@ -222,6 +222,30 @@ pub const CUDA_CUPTI: Package = Package {
     members: &["nvidia/cu13/lib/libcupti.so.13"],
 };
 
+/// The numpy that Triton's Python backend was compiled for: it reads a later one's arrays wrongly.
+pub const NUMPY_1: Package = Package {
+    registry: Registry::PyPi,
+    name: "numpy",
+    version: "1.26.4",
+    file: "numpy-1.26.4-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    sha256: "666dbfb6ec68962c033a450943ded891bed2d54e6755e35e5835d63f4f6931d5",
+    members: &[],
+};
+
+/// Triton Inference Server with its Python backend, as pytriton brings it.
+pub const TRITON: Package = Package {
+    registry: Registry::PyPi,
+    name: "nvidia-pytriton",
+    version: "0.7.0",
+    file: "nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl",
+    sha256: "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+    members: &[
+        "nvidia_pytriton.libs",
+        "pytriton/tritonserver/backends",
+        "pytriton/tritonserver/python_backend_stubs/3.11",
+    ],
+};
+
 /// whisper.cpp 1.8.5, as pywhispercpp links it.
 pub const PYWHISPERCPP: Package = Package {
     registry: Registry::PyPi,

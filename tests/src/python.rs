@@ -14,9 +14,9 @@ use crate::{
     cache::Cache,
     compile::SOURCES,
     package::{
-        CTRANSLATE2, CUDA_RUNTIME, FLATBUFFERS, LITERT, NUMPY, ONNX_RUNTIME, OPENVINO,
-        PYWHISPERCPP, PYWHISPERCPP_SOURCE, PYYAML, Package, SAFETENSORS, TOKENIZERS,
-        TOKENIZERS_LEGACY, run,
+        CTRANSLATE2, CUDA_RUNTIME, FLATBUFFERS, LITERT, NUMPY, NUMPY_1, ONNX_RUNTIME,
+        ONNX_RUNTIME_CET, OPENVINO, PYWHISPERCPP, PYWHISPERCPP_SOURCE, PYYAML, Package,
+        SAFETENSORS, TOKENIZERS, TOKENIZERS_LEGACY, TRITON, run,
     },
 };
 
@@ -33,6 +33,8 @@ pub enum Passing {
     OnnxC,
     /// ONNX Runtime's Python extension module.
     OnnxPython,
+    /// An older build of it, with CET.
+    OnnxPythonCet,
     /// OpenVINO from Python and through its C interface.
     OpenVino,
     /// Hugging Face's safetensors.
@@ -41,6 +43,8 @@ pub enum Passing {
     Tokenizers,
     /// A build of it whose names are mangled in the old way.
     TokenizersLegacy,
+    /// Triton Inference Server with a model of its Python backend.
+    Triton,
     /// whisper.cpp on a model without weights.
     Whisper,
 }
@@ -57,10 +61,12 @@ impl Passing {
             Self::LiteRt => ("litert", &[&LITERT, &FLATBUFFERS, &NUMPY]),
             Self::OnnxC => ("onnx_c", &[&ONNX_RUNTIME, &NUMPY]),
             Self::OnnxPython => ("onnx_python", &[&ONNX_RUNTIME, &NUMPY]),
+            Self::OnnxPythonCet => ("onnx_python", &[&ONNX_RUNTIME_CET, &NUMPY]),
             Self::OpenVino => ("openvino", &[&OPENVINO, &NUMPY]),
             Self::Safetensors => ("safetensors", &[&SAFETENSORS, &NUMPY]),
             Self::Tokenizers => ("tokenizers", &[&TOKENIZERS]),
             Self::TokenizersLegacy => ("tokenizers", &[&TOKENIZERS_LEGACY]),
+            Self::Triton => ("triton", &[&TRITON, &NUMPY_1]),
             Self::Whisper => ("whisper", &[&PYWHISPERCPP, &PYWHISPERCPP_SOURCE]),
         };
         with_packages(cache, "passes.py", name, &unpacked(cache, packages)?)

@@ -106,6 +106,15 @@ pub enum Event {
     Call {
         function: String,
         values: BTreeMap<String, serde_json::Value>,
+        /// How long it took, the caller's own work around it included.
+        took_ns: Option<u64>,
+    },
+    /// A model was released.
+    Released,
+    /// A model was loaded, or could not be; nothing says so where the library does not.
+    Load {
+        path: Option<String>,
+        loaded: Option<bool>,
     },
     /// The CPU time of `calls` calls; `warm_up` calls before them were not measured.
     Measured {

@@ -1,19 +1,25 @@
 //! A C++ program on PyTorch's own CPU library: the Python package needs gigabytes of CUDA to be imported.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Result;
 
 use crate::{
     cache::Cache,
-    compile::compiled_with,
+    compile::{compiled_with, scratch},
     package::{CUDA_CUPTI, CUDA_RUNTIME, TORCH},
 };
 
-/// The command line of `workloads/torch.cpp`. It waits before its calls and after them.
+/// The library whose functions it calls.
+///
+/// # Errors
+/// When the package cannot be fetched.
+pub fn library(cache: &Cache) -> Result<PathBuf> {
+    Ok(TORCH.unpacked(cache)?.join("torch/lib/libtorch_cpu.so"))
+}
+
+/// The command line of `workloads/torch.cpp`. It waits before its calls and after them; with the argument
+/// `rounds` it answers the same questions again and again instead.
 ///
 /// # Errors
 /// When the package cannot be fetched, or the program does not compile.
@@ -41,7 +47,6 @@ pub fn command(cache: &Cache) -> Result<Command> {
     let libraries: Vec<&str> = libraries.iter().map(String::as_str).collect();
     let program = compiled_with(cache, &["torch.cpp"], &flags, &libraries)?;
     let mut command = Command::new(program);
-    let model = format!("tracer-torch-{}.pt", std::process::id());
-    command.arg(Path::new("/tmp").join(model));
+    command.arg(scratch("torch", "pt"));
     Ok(command)
 }

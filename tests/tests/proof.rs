@@ -22,11 +22,15 @@ use tracer_tests::{
     report::Event,
     requires_root,
     server::Server,
+    torch,
     workload::{Place, Running, Runtime, Target},
 };
 
 /// Functions of a library that are looked at; all of them with `TRACER_FULL=1`.
 const SLICE: usize = 4000;
+
+/// Functions of PyTorch's library.
+const PYTORCH_SLICE: usize = 120_000;
 
 fn most() -> usize {
     if env::var_os("TRACER_FULL").is_some() {
@@ -63,8 +67,7 @@ struct Rounds {
 }
 
 impl Rounds {
-    fn start(library: Library, packages: &[&Package]) -> Result<Self> {
-        let command = library.command(&Cache::open()?, packages)?;
+    fn start(command: Command) -> Result<Self> {
         let mut running = Running::start(command, Place::Host)?;
         running.until_waiting()?;
         let mut rounds = Self {
@@ -116,12 +119,17 @@ fn prove_in_python(
     file: &str,
     least: usize,
 ) -> Result<()> {
-    let folder = packages[0].unpacked(&Cache::open()?)?;
-    let path = folder.join(file);
-    let mut rounds = Rounds::start(library, packages)?;
-    let proof = prove(&path, most(), seed()?, || rounds.round())?;
+    let cache = Cache::open()?;
+    let path = packages[0].unpacked(&cache)?.join(file);
+    let command = library.command(&cache, packages)?;
+    prove_in_rounds(command, &path, most(), least)
+}
+
+fn prove_in_rounds(command: Command, path: &Path, most: usize, least: usize) -> Result<()> {
+    let mut rounds = Rounds::start(command)?;
+    let proof = prove(path, most, seed()?, || rounds.round())?;
     rounds.finish()?;
-    report(&path, &proof, least)
+    report(path, &proof, least)
 }
 
 #[test]
@@ -180,6 +188,20 @@ fn rust_is_seen_as_it_is() -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// PyTorch's library has 390,000 symbols: a slice of its functions is looked at.
+#[test]
+fn pytorch_is_seen_as_it_is() -> Result<()> {
+    requires_root!();
+    if env::var_os("TRACER_FULL").is_none() {
+        println!("not run: PyTorch takes half a gigabyte; TRACER_FULL=1 runs it");
+        return Ok(());
+    }
+    let cache = Cache::open()?;
+    let mut command = torch::command(&cache)?;
+    command.arg("rounds");
+    prove_in_rounds(command, &torch::library(&cache)?, PYTORCH_SLICE, 100)
 }
 
 /// llama.cpp and its kernels, unstripped: with CET as node-llama-cpp ships it, without as xllamacpp does.

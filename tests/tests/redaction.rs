@@ -332,7 +332,7 @@ const PROFILES: [(&str, &str); 2] = [
     (
         "tokenizers",
         r#"
-name = "prompts-text"
+name = "tokenizers"
 runtime = "tokenizers"
 recognise = ["PyInit_tokenizers"]
 [[probe]]
@@ -347,7 +347,7 @@ fields = { text = "bytes rcx count r8 limit 1024" }
     (
         "onnxruntime",
         r#"
-name = "prompts-ids"
+name = "onnxruntime"
 runtime = "onnxruntime"
 recognise = ["PyInit_onnxruntime_pybind11_state"]
 [functions]

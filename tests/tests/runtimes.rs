@@ -1,105 +1,181 @@
-//! Profiles of real runtimes read the right values from the real libraries: each is given to
-//! `tracer trace --profile`, and what is read is what the process says that it passed. Needs root and
-//! BPF.
+//! Runtimes as their users have them: `tracer trace` without a word about them finds a process that had its
+//! model and one that starts afterwards, and what it tells of their loads and calls is what the processes say
+//! that they did. Needs root and BPF.
 
-use std::{env, fs};
+use std::{env, fs, process::Command};
 
 use anyhow::{Context, Result};
 use tracer_tests::{
-    cache::Cache, calls::read_as_passed, candle, python::Passing, requires_root, torch,
+    cache::Cache,
+    calls::read_as_passed,
+    candle,
+    observed::{Runtime, seen_by_default},
+    python::Passing,
+    requires_root, torch,
 };
 
-/// The profiles that the profile crate's own tests compile.
-const PROFILES: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../tracer-user/profile/tests/runtimes"
-);
+/// Profiles.
+const PROFILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tracer-user/profile");
 
 /// Minutes to compile.
 #[test]
 fn candle_tells_the_tensors_that_it_loads_and_counts_its_layers() -> Result<()> {
     requires_root!();
-    if env::var_os("TRACER_FULL").is_none() {
-        println!("not run: candle takes minutes to compile; TRACER_FULL=1 runs it");
+    if !is_full("candle takes minutes to compile") {
         return Ok(());
     }
-    read_as_passed(candle::command(&Cache::open()?)?, &profile("candle.toml")?)
+    let cache = Cache::open()?;
+    let runtime = Runtime {
+        unseen_loads: true,
+        ..runtime("candle", "")
+    };
+    seen_by_default(|| candle::command(&cache), runtime)
 }
 
 #[test]
-fn ctranslate2_tells_its_prompts_and_steps() -> Result<()> {
+fn ctranslate2_tells_its_prompts_batches_and_steps() -> Result<()> {
     requires_root!();
-    reads(Passing::CTranslate2, "ctranslate2.toml")
+    let runtime = Runtime {
+        naming_their_model: &["generate", "run-generation"],
+        late_model: true,
+        ..runtime("ctranslate2", "libctranslate2")
+    };
+    seen(Passing::CTranslate2, runtime)
 }
 
 #[test]
 fn cuda_tells_sizes_directions_errors_and_one_launch_in_a_thousand() -> Result<()> {
     requires_root!();
-    // Off by default, and for slow copies only: here every copy fails at once.
-    let profile = profile("cuda.toml")?
-        .replace("enabled = false\n", "")
-        .replace("minimum_duration = \"100us\"\n", "");
+    seen(Passing::Cuda, runtime("cuda", ""))?;
+    // Launches are timed where the profile asks for it.
+    let profile = profile("profiles/cuda.toml")?.replace("enabled = false\n", "");
     read_as_passed(Passing::Cuda.command(&Cache::open()?)?, &profile)
 }
 
 #[test]
-fn litert_tells_paths_counts_and_whether_it_failed() -> Result<()> {
+fn litert_tells_paths_counts_shapes_and_whether_it_failed() -> Result<()> {
     requires_root!();
-    reads(Passing::LiteRt, "litert.toml")
+    let runtime = Runtime {
+        late_model: true,
+        ..runtime("litert", "libpywrap_litert_common")
+    };
+    seen(Passing::LiteRt, runtime)
 }
 
 #[test]
 fn onnx_runtime_tells_what_goes_through_its_table_of_functions() -> Result<()> {
     requires_root!();
-    reads(Passing::OnnxC, "onnxruntime-c.toml")
+    let runtime = Runtime {
+        naming_their_model: &["run-c", "run-c-failed"],
+        late_model: true,
+        ..runtime("onnxruntime", "libonnxruntime.so")
+    };
+    seen(Passing::OnnxC, runtime)
+}
+
+/// A build without CET and one with it.
+#[test]
+fn onnx_runtime_in_python_tells_shapes_and_errors_though_it_has_no_symbol() -> Result<()> {
+    requires_root!();
+    let runtime = Runtime {
+        naming_their_model: &["run", "run-failed"],
+        late_model: true,
+        ..runtime("onnxruntime", "onnxruntime_pybind11_state")
+    };
+    seen(Passing::OnnxPython, runtime)?;
+    seen(Passing::OnnxPythonCet, runtime)
 }
 
 #[test]
-fn onnx_runtime_in_python_tells_names_and_errors_though_it_has_no_symbol() -> Result<()> {
+fn openvino_tells_its_models_and_inferences() -> Result<()> {
     requires_root!();
-    reads(Passing::OnnxPython, "onnxruntime-python.toml")
-}
-
-#[test]
-fn openvino_tells_paths_and_results_in_both_its_interfaces() -> Result<()> {
-    requires_root!();
-    reads(Passing::OpenVino, "openvino.toml")
+    let runtime = Runtime {
+        naming_their_model: &["compile-model"],
+        late_model: true,
+        ..runtime("openvino", "libopenvino.so")
+    };
+    seen(Passing::OpenVino, runtime)
 }
 
 /// Half a gigabyte to fetch, and a minute to compile.
 #[test]
 fn pytorch_tells_shapes_token_ids_and_paths() -> Result<()> {
     requires_root!();
-    if env::var_os("TRACER_FULL").is_none() {
-        println!("not run: PyTorch takes half a gigabyte; TRACER_FULL=1 runs it");
+    if !is_full("PyTorch takes half a gigabyte") {
         return Ok(());
     }
-    read_as_passed(torch::command(&Cache::open()?)?, &profile("torch.toml")?)
+    let cache = Cache::open()?;
+    seen_by_default(
+        || torch::command(&cache),
+        runtime("pytorch", "libtorch_cpu"),
+    )
 }
 
 #[test]
 fn safetensors_tells_files_headers_and_tensors() -> Result<()> {
     requires_root!();
-    reads(Passing::Safetensors, "safetensors.toml")
+    let runtime = Runtime {
+        late_model: true,
+        ..runtime("safetensors", "_safetensors_rust")
+    };
+    seen(Passing::Safetensors, runtime)
 }
 
 #[test]
 fn tokenizers_tell_the_prompts_text_however_rust_mangled_their_names() -> Result<()> {
     requires_root!();
-    reads(Passing::Tokenizers, "tokenizers.toml")?;
-    reads(Passing::TokenizersLegacy, "tokenizers.toml")
+    seen(Passing::Tokenizers, runtime("tokenizers", ""))?;
+    seen(Passing::TokenizersLegacy, runtime("tokenizers", ""))
+}
+
+/// An example of a profile that is not built in. It takes Python 3.11, whose stub is unpacked.
+#[test]
+fn triton_tells_what_is_loaded_inferred_and_executed() -> Result<()> {
+    requires_root!();
+    if !is_full("Triton's server takes 60 MB more to fetch") {
+        return Ok(());
+    }
+    let profile = profile("tests/runtimes/triton.toml")?;
+    read_as_passed(Passing::Triton.command(&Cache::open()?)?, &profile)
 }
 
 #[test]
 fn whisper_cpp_tells_its_model_and_how_much_sound_it_was_given() -> Result<()> {
     requires_root!();
-    reads(Passing::Whisper, "whisper.toml")
+    let runtime = Runtime {
+        naming_their_model: &["full"],
+        late_model: true,
+        ..runtime("whisper.cpp", "libwhisper")
+    };
+    seen(Passing::Whisper, runtime)
 }
 
-fn reads(runtime: Passing, file: &str) -> Result<()> {
-    read_as_passed(runtime.command(&Cache::open()?)?, &profile(file)?)
+/// A runtime whose calls name no model.
+fn runtime<'a>(name: &'a str, library: &'a str) -> Runtime<'a> {
+    Runtime {
+        name,
+        library,
+        naming_their_model: &[],
+        late_model: false,
+        unseen_loads: false,
+        arguments: &[],
+    }
+}
+
+fn seen(passing: Passing, runtime: Runtime<'_>) -> Result<()> {
+    let cache = Cache::open()?;
+    let command = || -> Result<Command> { passing.command(&cache) };
+    seen_by_default(command, runtime)
 }
 
 fn profile(file: &str) -> Result<String> {
     fs::read_to_string(format!("{PROFILES}/{file}")).context(file.to_owned())
+}
+
+fn is_full(reason: &str) -> bool {
+    let is_full = env::var_os("TRACER_FULL").is_some();
+    if !is_full {
+        println!("not run: {reason}; TRACER_FULL=1 runs it");
+    }
+    is_full
 }

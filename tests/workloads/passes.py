@@ -15,7 +15,7 @@ from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 sys.path[:0] = [os.path.dirname(__file__), *sys.argv[2:]]
 
 import tiny  # noqa: E402
-from reporting import called, start, wait  # noqa: E402
+from reporting import called, loaded, released, report, start, timed, wait  # noqa: E402
 
 SCRATCH = tempfile.TemporaryDirectory()
 
@@ -54,7 +54,8 @@ def onnx_c():
     create_from_array = function(8, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)
     run = function(9, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)
     tensor_from = function(49, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_int, c_void_p)
-    environment, options, memory, session = c_void_p(), c_void_p(), c_void_p(), c_void_p()
+    environment, options, memory = c_void_p(), c_void_p(), c_void_p()
+    release_session = function(95, c_void_p, result=None)
     succeeded(function(3, c_int, c_char_p, c_void_p)(4, b"test", byref(environment)))
     succeeded(function(10, c_void_p)(byref(options)))
     succeeded(function(24, c_void_p, c_int)(options, 1))  # SetIntraOpNumThreads
@@ -62,29 +63,37 @@ def onnx_c():
     model = tiny.onnx()
     path = kept("model.onnx", model)
 
+    def create(name):
+        session = c_void_p()
+        problem = create_session(environment, name.encode(), options, byref(session))
+        loaded(name, not problem)
+        return session
+
+    first = create(path)
+
     def work():
-        for name in ("/nowhere/model.onnx", path):
-            create_session(environment, name.encode(), options, byref(session))
-            called("create-session", path=name)
-        create_from_array(environment, model, len(model), options, byref(session))
-        called("create-session-from-array", size=len(model))
-        for tokens in ([1, 2, 3, 4, 5, 6, 7], [98, 1000, 3, 2, 1]):
+        session = [create(name) for name in ("/nowhere/model.onnx", path)][-1]
+        release_session(session)
+        released()
+        problem = create_from_array(environment, model, len(model), options, byref(session))
+        loaded(None, not problem)
+        for session, tokens in ((first, [1, 2, 3, 4, 5, 6, 7]), (session, [98, 1000, 3, 2, 1])):
             data, shape = (c_int64 * len(tokens))(*tokens), (c_int64 * 1)(len(tokens))
             value, answer = c_void_p(), c_void_p()
             succeeded(tensor_from(memory, data, ctypes.sizeof(data), shape, 1, 7, byref(value)))
             inputs, outputs = (c_char_p * 1)(b"ids"), (c_char_p * 1)(b"y")
-            problem = run(session, None, inputs, byref(value), 1, outputs, 1, byref(answer))
+            problem, _, took = timed(lambda: run(session, None, inputs, byref(value), 1, outputs, 1, byref(answer)))
             called(
-                "run",
+                "run-c",
+                took=took,
                 input_count=1,
                 output_count=1,
                 input_names=["ids"],
                 output_names=["y"],
                 dimensions=[len(tokens)],
-                token_ids=tokens[:5],
             )
             if problem:
-                called("run-failed", code=error_code(problem), text=error_message(problem).decode())
+                called("run-c-failed", code=error_code(problem), text=error_message(problem).decode())
 
     return work
 
@@ -96,20 +105,31 @@ def onnx_python():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(tiny.onnx(), options, providers=["CPUExecutionProvider"])
+    path, sessions = kept("model.onnx", tiny.onnx()), []
+
+    def load(model, name):
+        making = lambda: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session, problem, _ = timed(making)
+        loaded(name, not problem)
+        # None is freed: an address is one session's.
+        sessions.append(session)
+        return session
+
+    load(path, path)
 
     def work():
+        broken = kept("broken.onnx", b"this is no model")
+        load(broken, broken)
         for tokens in ([1, 2, 3], [1000]):
-            problem = None
-            try:
-                session.run(None, {"ids": numpy.array(tokens, dtype=numpy.int64)})
-            except Exception as refused:
-                problem = str(refused)
-            called("run", input_count=1, output_count=1, input_names=["ids"], output_names=["y"])
+            ids = numpy.array(tokens, dtype=numpy.int64)
+            _, problem, took = timed(lambda: sessions[0].run(None, {"ids": ids}))
+            shape = dict(dimensions=list(ids.shape))
+            called("run", took=took, input_count=1, output_count=1, input_names=["ids"], output_names=["y"], **shape)
             if problem:
                 # "[ONNXRuntimeError] : CODE : NAME : TEXT"
-                _, code, _, text = problem.split(" : ", 3)
+                _, code, _, text = str(problem).split(" : ", 3)
                 called("run-failed", code=int(code), text=text)
+        load(tiny.onnx(), None)
 
     return work
 
@@ -119,6 +139,7 @@ def ctranslate2():
 
     tiny.ctranslate2(SCRATCH.name)
     generator = library.Generator(SCRATCH.name, inter_threads=1, intra_threads=1)
+    loaded(SCRATCH.name)
 
     def work():
         for batch, tokens in (([["<s>", "t5"], ["<s>", "t7"]], 3), ([["<s>", "t1", "t250", "t9"]], 5)):
@@ -130,6 +151,7 @@ def ctranslate2():
             called("step", step=0)
             for number in range(tokens):
                 called("step", step=len(batch[0]) - 1 + number)
+            called("run-generation", batch_size=len(batch))
 
     return work
 
@@ -148,16 +170,31 @@ def openvino():
     class Shape(ctypes.Structure):
         _fields_ = [("rank", c_int64), ("dimensions", c_void_p)]
 
+    def read_model(path):
+        read, problem, _ = timed(lambda: core.read_model(path))
+        loaded(path, not problem)
+        return read
+
+    def compiled_for_cpu(read):
+        made, _, took = timed(lambda: core.compile_model(read, "CPU"))
+        called("compile-model", took=took, device="CPU")
+        return made.create_infer_request()
+
+    first = compiled_for_cpu(read_model(path))
+
+    def infer(asked, tokens):
+        _, problem, took = timed(lambda: asked.infer({"ids": numpy.array(tokens, dtype=numpy.int64)}))
+        called("infer", took=took)
+
     def work():
-        read = core.read_model(path)
-        called("read-model", path=path)
-        asked = core.compile_model(read, "CPU").create_infer_request()
-        for tokens in (1, 5):
-            asked.infer({"ids": numpy.arange(tokens, dtype=numpy.int64)})
-            called("infer")
+        infer(first, [1])
+        broken = kept("broken.onnx", b"this is no model")
+        read_model(broken)
+        infer(compiled_for_cpu(read_model(path)), [1, 2, 3, 4, 5])
         succeeded(c.ov_core_read_model(c_core, path.encode(), None, byref(model)))
-        called("read-model", path=path)
+        loaded(path)
         succeeded(c.ov_core_compile_model(c_core, model, b"CPU", c_size_t(0), byref(compiled)))
+        called("compile-model", device="CPU")
         succeeded(c.ov_compiled_model_create_infer_request(compiled, byref(request)))
         data, dimensions = (c_int64 * 3)(1, 2, 3), (c_int64 * 1)(3)
         shape = Shape(1, ctypes.addressof(dimensions))
@@ -181,7 +218,8 @@ def litert():
     compiled_library = ctypes.CDLL(shipped("ai_edge_litert/libLiteRt.so"))
     environment = c_void_p()
     succeeded(compiled_library.LiteRtCreateEnvironment(0, None, byref(environment)))
-    python = interpreter.Interpreter(model_content=model, num_threads=1)
+    python = interpreter.Interpreter(model_path=path, num_threads=1)
+    loaded(path)
 
     class Type(ctypes.Structure):
         # Element type; rank (7 bits) and whether there are strides; dimensions; strides.
@@ -195,16 +233,19 @@ def litert():
 
     def work():
         python.allocate_tensors()
-        python.invoke()
-        called("invoke", result=0)
+        _, _, took = timed(python.invoke)
+        called("invoke", took=took, result=0)
         python.resize_tensor_input(0, [2, 8])
-        try:
-            python.invoke()
-        except RuntimeError:
-            called("invoke", result=1)
+        called("resize", tensor=0, dimensions=[2, 8], result=0)
+        _, problem, took = timed(python.invoke)
+        assert problem
+        called("invoke", took=took, result=1)
+        broken = kept("broken.tflite", b"this is no model")
+        _, problem, _ = timed(lambda: interpreter.Interpreter(model_path=broken))
+        loaded(broken, not problem)
         opened, options, compiled = c_void_p(), c_void_p(), c_void_p()
         succeeded(compiled_library.LiteRtCreateModelFromFile(environment, path.encode(), byref(opened)))
-        called("load-compiled", path=path)
+        loaded(path)
         succeeded(compiled_library.LiteRtCreateOptions(byref(options)))
         succeeded(compiled_library.LiteRtSetOptionsHardwareAccelerators(options, 1))
         succeeded(compiled_library.LiteRtCreateCompiledModel(environment, opened, options, byref(compiled)))
@@ -224,9 +265,17 @@ def safetensors():
     length = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + length].decode()
 
+    first = library.safe_open(path, "numpy")
+    loaded(path, None)
+    called("read-header", file_size=len(content), header_length=length, header=header)
+
     def work():
-        with library.safe_open(path, "numpy") as file:
-            called("open", path=path)
+        first.get_tensor("head.bias")
+        called("tensor", tensor="head.bias")
+        # Another file: a load of one that is mapped already counts as the load that mapped it.
+        other = kept("other.safetensors", content)
+        with library.safe_open(other, "numpy") as file:
+            loaded(other, None)
             called("read-header", file_size=len(content), header_length=length, header=header)
             for name in ("head.bias", "embedding.weight"):
                 file.get_tensor(name)
@@ -252,13 +301,14 @@ def cuda():
             called("allocate", size=size, result=result)
         for size, kind, word in ((4096, 1, "host to device"), (65536, 2, "device to host")):
             result = library.cudaMemcpyAsync(None, None, c_size_t(size), kind, None)
-            called("copy", size=size, direction=word, result=result)
+            called("copy-failed", size=size, direction=word, result=result)
         for number in range(1, 3001):
             grid, block = Extent(number, 2, 3), Extent(32, 4, 5)
             library.cudaLaunchKernel(c_void_p(4096), grid, block, None, c_size_t(number + 7), None)
             if number % 1000 == 1:
                 shape = dict(grid_x=number, grid_y=2, grid_z=3, block_x=32, block_y=4, block_z=5)
                 called("launch-sample", **shape, shared_memory=number + 7)
+        report("counts", functions={"launch": dict(entered=3000, returned=3000, unwound=0)}, checksum=0)
 
     return work
 
@@ -277,18 +327,24 @@ def whisper():
     library.whisper_full.argtypes = [c_void_p, Params, c_void_p, c_int]
     library.whisper_free.argtypes = [c_void_p]
 
+    def load(path):
+        context = library.whisper_init_from_file(path.encode())
+        loaded(path, bool(context))
+        return context
+
+    first = load(model)
+
     def work():
-        for path in ("/nowhere/model.bin", model):
-            context = library.whisper_init_from_file(path.encode())
-            called("load", path=path)
-        for threads, samples in ((1, 16000), (2, 24000)):
+        context = [load(path) for path in ("/nowhere/model.bin", model)][-1]
+        for context, threads, samples in ((first, 1, 16000), (context, 2, 800)):
             params = Params()
             ctypes.memmove(params.bytes, library.whisper_full_default_params_by_ref(0), 128)
             ctypes.memmove(params.bytes, (c_int * 2)(0, threads), 8)
-            result = library.whisper_full(context, params, (ctypes.c_float * samples)(), samples)
-            called("full", strategy="greedy", threads=threads, samples=samples, result=result)
+            sound = (ctypes.c_float * samples)()
+            result, _, took = timed(lambda: library.whisper_full(context, params, sound, samples))
+            called("full", took=took, strategy="greedy", threads=threads, samples=samples, result=result)
         library.whisper_free(context)
-        called("free")
+        released()
 
     return work
 
@@ -307,7 +363,158 @@ def tokenizers():
     return work
 
 
-RUNTIMES = (onnx_c, onnx_python, ctranslate2, openvino, litert, safetensors, cuda, whisper, tokenizers)
+def triton():
+    """Triton Inference Server inside this process, through its C interface; its Python backend has a
+    process of its own for the model."""
+    import shutil
+    import threading
+    import time
+
+    server_library = shipped("nvidia_pytriton.libs/libtritonserver-*.so")
+    package = shipped("pytriton/tritonserver")
+    stub = os.path.join(package, "python_backend_stubs/%d.%d/triton_python_backend_stub" % sys.version_info[:2])
+    # The stub lies beside the backend, and a wheel unpacked by hand has no program that may run.
+    backend = os.path.join(SCRATCH.name, "backends/python")
+    shutil.copytree(os.path.join(package, "backends/python"), backend)
+    os.chmod(shutil.copy(stub, backend), 0o755)
+    os.environ["LD_LIBRARY_PATH"] = os.path.dirname(server_library)
+    numpy = f"import sys; sys.path.append({os.path.dirname(shipped('numpy'))!r})\n"
+    repository = os.path.join(SCRATCH.name, "models")
+    for name, code in (("twice", numpy + TRITON_TWICE), ("broken", "no Python at all")):
+        os.makedirs(os.path.join(repository, name, "1"))
+        with open(os.path.join(repository, name, "1/model.py"), "w") as file:
+            file.write(code)
+        with open(os.path.join(repository, name, "config.pbtxt"), "w") as file:
+            file.write(TRITON_CONFIG)
+
+    def opened(path):
+        # Only Triton's own program says where the libraries are that this one needs.
+        while True:
+            try:
+                return ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
+            except OSError as missing:
+                opened(os.path.join(os.path.dirname(server_library), str(missing).split(":")[0]))
+
+    library = opened(server_library)
+    opened(os.path.join(backend, "libtriton_python.so"))
+    library.TRITONSERVER_ErrorMessage.restype = c_char_p
+
+    def call(name, *arguments):
+        function = getattr(library, "TRITONSERVER_" + name)
+        function.restype = c_void_p
+        return function(*arguments)
+
+    def done(name, *arguments):
+        problem = call(name, *arguments)
+        assert not problem, library.TRITONSERVER_ErrorMessage(c_void_p(problem))
+
+    options, server, allocator = c_void_p(), c_void_p(), c_void_p()
+    done("ServerOptionsNew", byref(options))
+    done("ServerOptionsSetModelRepositoryPath", options, repository.encode())
+    done("ServerOptionsSetBackendDirectory", options, os.path.dirname(backend).encode())
+    done("ServerOptionsSetModelControlMode", options, 2)  # models are loaded when asked for
+    done("ServerOptionsSetModelLoadRetryCount", options, 0)
+    for kind in ("Info", "Warn", "Error"):
+        done(f"ServerOptionsSetLog{kind}", options, ctypes.c_bool(False))
+    done("ServerNew", byref(server), options)
+
+    answered, answers = threading.Event(), []
+    Allocate = ctypes.CFUNCTYPE(
+        c_void_p, c_void_p, c_char_p, c_size_t, c_int, c_int64, c_void_p,
+        ctypes.POINTER(c_void_p), ctypes.POINTER(c_void_p), ctypes.POINTER(c_int), ctypes.POINTER(c_int64),
+    )
+    Release = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_int, c_int64)
+    Given = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
+    room = (ctypes.c_float * 16)()
+
+    @Allocate
+    def allocate(_allocator, _tensor, _size, _kind, _number, _own, buffer, _kept, kind, number):
+        buffer[0], kind[0], number[0] = ctypes.addressof(room), 0, 0
+
+    @Release
+    def release(*_arguments):
+        pass
+
+    @Given
+    def released(request, _flags, _own):
+        call("InferenceRequestDelete", c_void_p(request))
+
+    @Given
+    def responded(response, _flags, _own):
+        if response:
+            answer = None
+            if not call("InferenceResponseError", c_void_p(response)):
+                name, kind, shape, rank, base, size, memory, number, own = (c_void_p() for _ in range(9))
+                parts = (byref(part) for part in (name, kind, shape, rank, base, size, memory, number, own))
+                done("InferenceResponseOutput", c_void_p(response), 0, *parts)
+                answer = list((ctypes.c_float * ((size.value or 0) // 4)).from_address(base.value))
+            answers.append(answer)
+            call("InferenceResponseDelete", c_void_p(response))
+        answered.set()
+
+    done("ResponseAllocatorNew", byref(allocator), allocate, release, None)
+    done("ServerLoadModel", server, b"twice")
+    # What the callbacks need lives as long as the server.
+    keep = allocate, release, released, responded
+
+    def infer(values):
+        request = c_void_p()
+        done("InferenceRequestNew", byref(request), server, b"twice", c_int64(-1))
+        data = (ctypes.c_float * len(values))(*values)
+        shape = (c_int64 * 1)(len(values))
+        done("InferenceRequestAddInput", request, b"x", 11, shape, ctypes.c_uint64(1))
+        done("InferenceRequestAppendInputData", request, b"x", data, c_size_t(ctypes.sizeof(data)), 0, c_int64(0))
+        done("InferenceRequestAddRequestedOutput", request, b"y")
+        done("InferenceRequestSetReleaseCallback", request, released, None)
+        done("InferenceRequestSetResponseCallback", request, allocator, None, responded, None)
+        answered.clear()
+        done("ServerInferAsync", server, request, None)
+        called("infer")
+        assert answered.wait(60), "Triton did not answer"
+        # The backend answers before its call ends.
+        time.sleep(0.2)
+        called("execute", requests=1)
+
+    def work():
+        for name in ("twice", "broken", "absent"):
+            problem = call("ServerLoadModel", server, name.encode())
+            called("load-model", model_name=name)
+            assert bool(problem) == (name != "twice")
+            if problem:
+                code = library.TRITONSERVER_ErrorCode(c_void_p(problem))
+                text = library.TRITONSERVER_ErrorMessage(c_void_p(problem)).decode()
+                called("load-failed", model_name=name, code=code, text=text)
+        for values in ([1, 2, 3, 4], [-1, 0, 0, 0]):
+            infer(values)
+            assert keep and answers[-1] == (values[0] > 0 and [2 * value for value in values] or None), answers
+        done("ServerStop", server)
+        done("ServerDelete", server)
+
+    return work
+
+
+TRITON_CONFIG = """
+backend: "python"
+max_batch_size: 0
+input [ { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ -1 ] } ]
+instance_group [ { kind: KIND_CPU count: 1 } ]
+"""
+TRITON_TWICE = """
+import triton_python_backend_utils as utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(utils.get_input_tensor_by_name(request, "x").as_numpy()) for request in requests]
+
+    def answer(self, x):
+        if x[0] < 0:
+            return utils.InferenceResponse(error=utils.TritonError("negative"))
+        return utils.InferenceResponse(output_tensors=[utils.Tensor("y", 2 * x)])
+"""
+
+RUNTIMES = (onnx_c, onnx_python, ctranslate2, openvino, litert, safetensors, cuda, whisper, tokenizers, triton)
 work = {runtime.__name__: runtime for runtime in RUNTIMES}[sys.argv[1]]()
 start()
 wait("call")

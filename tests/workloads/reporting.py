@@ -22,6 +22,29 @@ def wait(what):
         sys.exit(72)
 
 
-def called(function, **values):
-    """One call of a function that a profile names, with what was passed and what came back."""
-    report("call", function=function, values=values)
+def called(function, took=None, **values):
+    """One call of a function that a profile names, with what was passed and what came back, and how many
+    nanoseconds it took."""
+    report("call", function=function, values=values, took_ns=took)
+
+
+def loaded(path, well=True):
+    """A model was loaded from a file, or from memory; well is whether that succeeded, None where the library
+    does not tell."""
+    report("load", path=path, loaded=well)
+
+
+def released():
+    """A model was released."""
+    report("released")
+
+
+def timed(work):
+    """Calls it, catches what it raises, and tells how many nanoseconds that took: (answer, problem, took)."""
+    begin = time.monotonic_ns()
+    answer = problem = None
+    try:
+        answer = work()
+    except Exception as refused:
+        problem = refused
+    return answer, problem, time.monotonic_ns() - begin

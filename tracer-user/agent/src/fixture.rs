@@ -53,6 +53,7 @@ pub(crate) fn session(stream: Stream, batches: u64) -> Vec<Record> {
 pub(crate) fn event(stream: Stream, time: u64, number: u64) -> RedactedEvent {
     let body = match stream {
         Stream::Telemetry => tracer_event::Body::Silent(Silent {
+            runtime: Name::new("llama.cpp"),
             busy: tracer_event::Nanos(number),
         }),
         Stream::Content => tracer_event::Body::Text(Box::new(inference::Text {

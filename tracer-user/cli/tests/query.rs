@@ -220,6 +220,7 @@ fn step() -> Body<Raw<Content>> {
 
 fn silent() -> Body<Raw<Content>> {
     Body::Silent(agent::Silent {
+        runtime: Name::new("llama.cpp"),
         busy: Nanos(1_000_000_000),
     })
 }

@@ -316,10 +316,13 @@ pub struct Restored {
     pub probes: Vec<Name>,
 }
 
-/// A process is busy while none of its probes is ever hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A process is busy while none of the probes in one of its libraries is ever hit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(any(test, feature = "schema"), derive(schemars::JsonSchema))]
 pub struct Silent {
+    /// The runtime whose library it is.
+    #[serde(rename = "gen_ai.provider.name")]
+    pub runtime: Name,
     /// CPU time that the process used without a hit.
     pub busy: Nanos,
 }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tracer_redact::Field;
 
-use crate::{identity::Name, known::Known, time::Nanos};
+use crate::{
+    identity::{ModelId, Name},
+    known::Known,
+    time::Nanos,
+};
 
 /// A call as its probe captured it; the event's `probe` names the function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +19,9 @@ pub struct Called<C> {
     pub at: CallPart,
     /// Names the call: the same at its entry and its return, unique within a run.
     pub call: u64,
+    /// The model that it concerns, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
     /// How long it took; unknown at its entry.
     pub duration: Known<Nanos>,
     /// What was captured, by the profile's names. Addresses are left out.
@@ -86,6 +93,7 @@ impl<C> Called<C> {
         let Self {
             at,
             call,
+            model,
             duration,
             values,
             cut,
@@ -93,6 +101,7 @@ impl<C> Called<C> {
         Called {
             at,
             call,
+            model,
             duration,
             values: values
                 .into_iter()

@@ -159,6 +159,7 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
         Body::Called(Box::new(call::Called {
             at: call::CallPart::Return,
             call: 77,
+            model: Some(ModelId(1)),
             duration: Known::Known(Nanos(4_100)),
             values: call_values(),
             cut: vec![Name::new("prompt")],
@@ -252,6 +253,7 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             probes: vec![Name::new("llama.cpp/token-piece")],
         })),
         Body::Silent(agent::Silent {
+            runtime: Name::new("llama.cpp"),
             busy: Nanos(5_000_000_000),
         }),
         Body::Summary(Box::new(agent::Summary {

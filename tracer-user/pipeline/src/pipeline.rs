@@ -379,8 +379,16 @@ impl Pipeline {
                 let body = translate::restored(&group, &restored, probes);
                 self.emit(time, None, Body::Restored(Box::new(body)));
             }
-            Observation::Silent { process, busy, .. } => {
-                let body = Body::Silent(Silent { busy: nanos(busy) });
+            Observation::Silent {
+                process,
+                library,
+                busy,
+                ..
+            } => {
+                let body = Body::Silent(Silent {
+                    runtime: self.names.library(library),
+                    busy: nanos(busy),
+                });
                 self.emit(time, Some(Pid(process.pid)), body);
             }
         }

@@ -10,11 +10,33 @@ use crate::{
     read::{Extension, read, read_extension},
 };
 
-/// Built-in profiles: name and text.
-const BUILT_IN: &[(&str, &str)] = &[("llama.toml", include_str!("../profiles/llama.toml"))];
+/// A file of `profiles`: its name and its text.
+macro_rules! built_in {
+    ($name:literal) => {
+        (
+            concat!($name, ".toml"),
+            include_str!(concat!("../profiles/", $name, ".toml")),
+        )
+    };
+}
+
+/// Built-in profiles: name and text. The first that knows a file is the one for it.
+const BUILT_IN: &[(&str, &str)] = &[
+    built_in!("llama"),
+    built_in!("onnxruntime"),
+    built_in!("torch"),
+    built_in!("ctranslate2"),
+    built_in!("whisper"),
+    built_in!("litert"),
+    built_in!("openvino"),
+    built_in!("tokenizers"),
+    built_in!("safetensors"),
+    built_in!("cuda"),
+    built_in!("candle"),
+];
 
 /// Those that a run has only if it asks for them.
-const ON_REQUEST: &[(&str, &str)] = &[("ggml.toml", include_str!("../profiles/ggml.toml"))];
+const ON_REQUEST: &[(&str, &str)] = &[built_in!("ggml")];
 
 /// Most bytes of one profile file.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -58,7 +80,7 @@ impl Catalogue {
         true
     }
 
-    /// Adds a file's profile; one of the same name is replaced. A file that says `extends` adds
+    /// Adds a file's profile, before all others; one of the same name is replaced in its place. A file that says `extends` adds
     /// recipes to a profile that is there already.
     ///
     /// # Errors
@@ -84,7 +106,15 @@ impl Catalogue {
     /// If the text is neither, or extends a profile that does not exist.
     pub fn add_text(&mut self, file: &str, text: &str) -> Result<(), ProfileError> {
         match read_extension(file, text)? {
-            None => self.add(read(file, text)?),
+            None => {
+                let profile = read(file, text)?;
+                let is_new = self.profiles.iter().all(|known| known.name != profile.name);
+                self.add(profile);
+                // Where both know a file, the user's own is meant.
+                if is_new {
+                    self.profiles.rotate_right(1);
+                }
+            }
             Some(Extension { extends, recipes }) => {
                 let names = || self.profiles.iter().map(|profile| profile.name.as_str());
                 let place = names().position(|name| name == extends.value);
@@ -117,7 +147,7 @@ impl Catalogue {
         }
     }
 
-    /// The profiles, built-in ones first.
+    /// The profiles, in the order in which they are asked whether they know a library.
     #[must_use]
     pub fn profiles(&self) -> &[Profile] {
         &self.profiles
@@ -144,6 +174,20 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn a_profile_of_ones_own_comes_first() {
+        let mut catalogue = Catalogue::built_in();
+        let own = "name = \"own\"\nruntime = \"own\"\nrecognise = [\"llama_decode\"]\n[[probe]]\n\
+                   name = \"p\"\nsignal = \"call\"\ngroup = \"g\"\nrate = 1\nsymbols = [\"llama_decode\"]\n";
+        catalogue.add_text("own.toml", own).expect("it is sound");
+        let names: Vec<&str> = catalogue
+            .profiles()
+            .iter()
+            .map(|profile| profile.name.as_str())
+            .collect();
+        assert_eq!(names[..2], ["own", "llama"]);
+    }
+
     #[test]
     fn what_is_there_on_request_is_not_there_without() {
         let mut catalogue = Catalogue::built_in();

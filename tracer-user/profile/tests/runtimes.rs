@@ -5,7 +5,9 @@ use std::{fs, path::Path};
 
 use tracer_profile::{Catalogue, Probe, Profile, read};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtimes");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles");
+/// Profiles that are examples.
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtimes");
 
 fn profile(name: &str) -> Profile {
     let path = Path::new(FOLDER).join(name);
@@ -20,7 +22,7 @@ fn probe<'a>(profile: &'a Profile, name: &str) -> &'a Probe {
 
 #[test]
 fn what_the_documentation_says_of_functions_without_symbols_is_read() {
-    let path = Path::new(FOLDER).join("../../../../docs/profiles.md");
+    let path = Path::new(FOLDER).join("../../../docs/profiles.md");
     let text = fs::read_to_string(path).expect("the page is there");
     let (_, section) = text
         .split_once("## Functions without a symbol")
@@ -60,13 +62,17 @@ fn reads<'a>(probe: &'a Probe, name: &str) -> &'a str {
 #[test]
 fn a_profile_for_each_known_runtime_compiles() {
     let mut names = Vec::new();
-    for entry in fs::read_dir(FOLDER).expect("the folder is there") {
-        let name = entry.expect("the folder can be read").file_name();
-        let name = name.into_string().expect("our names are ASCII");
-        assert!(!profile(&name).probes.is_empty(), "{name}");
-        names.push(name);
+    for folder in [FOLDER, EXAMPLES] {
+        for entry in fs::read_dir(folder).expect("the folder is there") {
+            let path = entry.expect("the folder can be read").path();
+            let text = fs::read_to_string(&path).expect("it can be read");
+            let profile = read(&path.display().to_string(), &text);
+            let profile = profile.unwrap_or_else(|error| panic!("{error}"));
+            assert!(!profile.probes.is_empty(), "{}", profile.name);
+            names.push(profile.name);
+        }
     }
-    assert_eq!(names.len(), 12, "{names:?}");
+    assert_eq!(names.len(), 13, "{names:?}");
 }
 
 #[test]
@@ -77,8 +83,8 @@ fn what_a_field_reads_is_said_in_plain_words() {
         reads(full, "threads"),
         "4-byte signed integer at the stack ([rsp + 12] on entry)"
     );
-    let ort = profile("onnxruntime-c.toml");
-    let run = probe(&ort, "run");
+    let ort = profile("onnxruntime.toml");
+    let run = probe(&ort, "run-c");
     assert_eq!(
         reads(run, "input_names"),
         "NUL-terminated texts behind pointers at rdx (argument 3), as many as the 8-byte unsigned \
@@ -99,7 +105,7 @@ fn what_a_field_reads_is_said_in_plain_words() {
 /// A seed that is refused at its first line would lead the fuzzer nowhere.
 #[test]
 fn what_the_fuzzer_begins_with_is_read() {
-    let folder = Path::new(FOLDER).join("../../../../tests/fuzz/seeds/profile");
+    let folder = Path::new(FOLDER).join("../../../tests/fuzz/seeds/profile");
     for entry in fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("the folder can be read").path();
         let added = Catalogue::built_in().add_file(&path);

@@ -140,7 +140,7 @@ impl Pretty {
                     &format!("{} is probed again ({probes})", restored.group),
                 )
             }
-            Body::Silent(silent) => self.silent(event, *silent),
+            Body::Silent(silent) => self.silent(event, silent),
             Body::ModelFreed(freed) => self.note(
                 event,
                 Tone::Faint,
@@ -467,11 +467,12 @@ impl Pretty {
         self.note(event, Tone::Warning, &what)
     }
 
-    fn silent<C>(&mut self, event: &Event<C>, silent: Silent) -> String {
+    fn silent<C>(&mut self, event: &Event<C>, silent: &Silent) -> String {
         let busy = short_duration(Duration::from_nanos(silent.busy.0));
         let what = format!(
-            "has used {busy} of CPU without one hit of its probes: it may not call the functions \
-             that its profile knows"
+            "has used {busy} of CPU without one hit of the probes for {}: it may not call the \
+             functions that the profile knows",
+            silent.runtime
         );
         self.note(event, Tone::Warning, &what)
     }

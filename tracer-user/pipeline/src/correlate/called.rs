@@ -2,7 +2,7 @@
 
 use tracer_abi::{CaptureLevel, Phase};
 use tracer_event::{
-    Content, Known, Name, Raw,
+    Content, Known, ModelId, Name, Raw,
     call::{CallPart, CallValue, Called, Unread},
 };
 use tracer_profile::{Field, FieldName};
@@ -11,7 +11,7 @@ use crate::call::{Call, CapturedText, CapturedValue, Texts};
 
 type Value = CallValue<Raw<Content>>;
 
-pub(super) fn called(call: &Call<'_>) -> Called<Raw<Content>> {
+pub(super) fn called(call: &Call<'_>, model: Option<ModelId>) -> Called<Raw<Content>> {
     let mut event = Called {
         at: match call.phase {
             Phase::Entry => CallPart::Entry,
@@ -19,6 +19,7 @@ pub(super) fn called(call: &Call<'_>) -> Called<Raw<Content>> {
             Phase::Unwound => CallPart::Unwound,
         },
         call: call.id(),
+        model,
         duration: match call.phase {
             Phase::Entry => Known::Unknown,
             Phase::Exit | Phase::Unwound => Known::Known(call.duration()),

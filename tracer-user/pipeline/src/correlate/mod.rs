@@ -62,10 +62,12 @@ struct Process {
     models: Models,
     /// When it last called, or was found.
     used: BootNanos,
-    /// Whether the profile's word on snapshots is known.
-    is_found: bool,
+    /// The profiles whose word on snapshots is known.
+    found: Vec<String>,
     /// Whether models that were there before have been looked for.
     is_searched: bool,
+    /// Whether it may have loaded models that nobody saw.
+    missed: bool,
 }
 
 impl Process {
@@ -98,6 +100,61 @@ impl Process {
             .discover(pid, runtime, time, is_serving, &mut next, output);
         self.is_searched = is_serving || !self.models.is_empty();
     }
+
+    /// The model that a call concerns, whose snapshot is then complete. One that was loaded unseen is
+    /// known from its first call on.
+    fn served(
+        &mut self,
+        call: &Call<'_>,
+        next_model: &mut u64,
+        output: &mut Output,
+    ) -> Option<ModelId> {
+        let address = call.address(FieldName::Model);
+        if address.or_else(|| call.address(FieldName::Context))? == 0 {
+            return None;
+        }
+        let (pid, runtime) = (call.pid(), &call.probe.runtime);
+        if self.models.is_empty() {
+            self.search(pid, runtime, call.time(), true, next_model, output);
+        }
+        let known = match address {
+            Some(_) => self.models.at(address),
+            None => self
+                .models
+                .only()
+                .filter(|id| !self.missed || self.models.is_unseen(*id)),
+        };
+        let model = match (known, address) {
+            // Whose it is of several cannot be told.
+            (None, None) if !self.models.is_empty() => None,
+            (None, _) => {
+                *next_model += 1;
+                let id = ModelId(*next_model);
+                self.models.adopt(call, address, id, output);
+                Some(id)
+            }
+            (Some(id), _) => Some(id),
+        };
+        // A call may come before the word that its process has this runtime, and with it what a
+        // snapshot is to tell.
+        if !self.found.is_empty() {
+            self.models.serves(pid, model, output);
+        }
+        model
+    }
+}
+
+/// Whether a profile tells of models: one of operations or texts alone does not, and a process that
+/// has such a runtime has another.
+fn is_about_models(profile: &Profile) -> bool {
+    profile.probes.iter().any(|probe| match probe.signal {
+        Signal::Operation => false,
+        Signal::Call => {
+            let names = [FieldName::Model, FieldName::Context];
+            names.iter().any(|name| probe.field(*name).is_some())
+        }
+        _ => true,
+    })
 }
 
 impl Correlator {
@@ -173,7 +230,8 @@ impl Correlator {
                 output.emit(Draft::of_call(call, body));
             }
             Signal::Call => {
-                let body = Body::Called(Box::new(called(call)));
+                let model = process.served(call, &mut self.next_model, output);
+                let body = Body::Called(Box::new(called(call, model)));
                 output.emit(Draft::of_call(call, body));
             }
             Signal::Step
@@ -231,17 +289,14 @@ impl Correlator {
             .entry(pid)
             .or_insert_with(|| Process::new(self.want));
         process.used = process.used.max(time);
-        // A profile of operations alone knows nothing of models, and a process has another.
-        let is_about_models = profile
-            .probes
-            .iter()
-            .any(|probe| probe.signal != Signal::Operation);
-        if process.is_found || !is_about_models {
+        if process.found.contains(&profile.name) || !is_about_models(profile) {
             return;
         }
-        process.is_found = true;
+        process.missed |= runtime.load_may_be_missed;
+        let is_first = process.found.is_empty();
+        process.found.push(profile.name.clone());
         process.models.surroundings(pid, Surroundings::of(profile));
-        if runtime.load_may_be_missed {
+        if is_first && runtime.load_may_be_missed {
             let name = Name::new(&profile.runtime);
             process.search(pid, &name, time, false, &mut self.next_model, output);
         }

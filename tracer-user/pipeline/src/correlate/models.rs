@@ -65,6 +65,8 @@ struct Model {
     id: ModelId,
     /// `None` for a model that was there before the probes.
     address: Option<u64>,
+    /// Whether its load was seen.
+    is_seen: bool,
     ends: Vec<u32>,
     /// The template of the file's header.
     header_template: Option<Digest>,
@@ -92,10 +94,12 @@ impl Models {
     /// What the profile wants to know is known, and with it what the live process says.
     pub(super) fn surroundings(&mut self, pid: Pid, surroundings: Surroundings) {
         let CommandLine { model, template } = CommandLine::read(pid.0, &surroundings.options);
-        self.template_option = template;
-        self.named = model.map_or_else(Vec::new, |path| files_at(pid, &path, self.want));
-        self.first_look = Live::read(pid, &surroundings);
-        self.surroundings = surroundings;
+        self.template_option = template.or(self.template_option);
+        if let Some(path) = model {
+            self.named = files_at(pid, &path, self.want);
+        }
+        self.surroundings.extend(surroundings);
+        self.first_look = Live::read(pid, &self.surroundings);
         for index in 0..self.models.len() {
             self.refresh(pid, index);
         }
@@ -127,9 +131,10 @@ impl Models {
     /// A load call ended.
     pub(super) fn loaded(&mut self, call: &Call<'_>, id: ModelId, output: &mut Output) {
         let pid = call.pid();
+        let is_loaded = load_result(call) == Known::Known(LoadResult::Loaded);
         let address = call
             .address(FieldName::Model)
-            .filter(|address| *address != 0);
+            .filter(|address| *address != 0 && is_loaded);
         let begun = self.begun.remove(&call.id());
         let (path, found) = match begun {
             Some(Begun { path, whole, found }) => (whole.then_some(path), found),
@@ -138,14 +143,7 @@ impl Models {
         let mut snapshot = empty(id, call.probe.runtime.clone(), LoadSeen::Seen);
         snapshot.load_began = Known::Known(call.began());
         snapshot.load_duration = Known::Known(call.duration());
-        snapshot.load_result = match (call.phase, address) {
-            (Phase::Unwound, _) => Known::Known(LoadResult::Unwound),
-            (Phase::Entry | Phase::Exit, Some(_)) => Known::Known(LoadResult::Loaded),
-            (Phase::Entry | Phase::Exit, None) => match call.address(FieldName::Model) {
-                Some(_) => Known::Known(LoadResult::Failed),
-                None => Known::Unknown,
-            },
-        };
+        snapshot.load_result = load_result(call);
         snapshot.dry_run = truth(call, FieldName::NoAllocation);
         snapshot.load_parameters = load_parameters(call);
         if found.is_empty()
@@ -171,12 +169,65 @@ impl Models {
                 model.address.is_some() || !same
             });
         }
+        let has_path = !snapshot.files.is_empty() || !found.is_empty();
+        if self.goes_on(call, address, has_path, &snapshot) {
+            return;
+        }
+        // An address is used again where nobody saw the release.
+        self.models.retain(|model| {
+            model.address.is_none() || model.address != address || model.held.is_some()
+        });
         let failed = snapshot.load_result != Known::Known(LoadResult::Loaded);
         let draft = Draft::of_call(call, Body::ModelFreed(ModelFreed { model: id }));
         self.add(pid, address, &found, snapshot, draft, output);
         if failed {
             self.complete_last(output);
         }
+    }
+
+    /// Whether the call only continues the load of a model whose file was named by a call before: its
+    /// snapshot then takes the result, and the time since that one began.
+    fn goes_on(
+        &mut self,
+        call: &Call<'_>,
+        address: Option<u64>,
+        has_path: bool,
+        snapshot: &ModelSnapshot<Raw<Content>>,
+    ) -> bool {
+        let is_it = |model: &Model| address.is_some() && model.address == address;
+        let Some(index) = self.models.iter().position(is_it) else {
+            return false;
+        };
+        let Some(held) = &mut self.models[index].held else {
+            return false;
+        };
+        if has_path || held.snapshot.files.is_empty() {
+            return false;
+        }
+        let began = held.snapshot.load_began;
+        if let Known::Known(began) = began {
+            held.snapshot.load_duration = Known::Known(call.time().since(began));
+        }
+        held.snapshot.load_result = snapshot.load_result;
+        held.touched = held.touched.max(call.time());
+        true
+    }
+
+    /// A model that is first known by a call that it serves.
+    pub(super) fn adopt(
+        &mut self,
+        call: &Call<'_>,
+        address: Option<u64>,
+        id: ModelId,
+        output: &mut Output,
+    ) {
+        let snapshot = empty(id, call.probe.runtime.clone(), LoadSeen::NotSeen);
+        let draft = Draft::of_process(
+            call.began(),
+            call.pid(),
+            Body::ModelFreed(ModelFreed { model: id }),
+        );
+        self.add(call.pid(), address, &[], snapshot, draft, output);
     }
 
     /// Models that a process had before the probes: what it maps, or, if it is serving, what its
@@ -253,6 +304,7 @@ impl Models {
         let model = Model {
             id: snapshot.model,
             address,
+            is_seen: snapshot.load == LoadSeen::Seen,
             ends: header.map_or_else(Vec::new, |header| header.end_of_generation.clone()),
             header_template: header.and_then(|header| header.chat_template),
             length: header.and_then(|header| header.context_length),
@@ -351,6 +403,13 @@ impl Models {
             [model] => Some(model.id),
             _ => None,
         }
+    }
+
+    /// Whether nobody saw the model's load.
+    pub(super) fn is_unseen(&self, id: ModelId) -> bool {
+        self.models
+            .iter()
+            .any(|model| model.id == id && !model.is_seen)
     }
 
     /// The context length that a model was trained with.
@@ -493,6 +552,20 @@ impl Models {
         for draft in after {
             output.emit(draft);
         }
+    }
+}
+
+/// How a load ended: by its result code if the runtime has one, else by the model's address.
+fn load_result(call: &Call<'_>) -> Known<LoadResult> {
+    let code = call.number(FieldName::Result);
+    let address = call.address(FieldName::Model);
+    match (call.phase, code, address) {
+        (Phase::Unwound, _, _) => Known::Known(LoadResult::Unwound),
+        (Phase::Entry | Phase::Exit, Some(0), _) => Known::Known(LoadResult::Loaded),
+        (Phase::Entry | Phase::Exit, Some(_), _) => Known::Known(LoadResult::Failed),
+        (Phase::Entry | Phase::Exit, None, Some(0)) => Known::Known(LoadResult::Failed),
+        (Phase::Entry | Phase::Exit, None, Some(_)) => Known::Known(LoadResult::Loaded),
+        (Phase::Entry | Phase::Exit, None, None) => Known::Unknown,
     }
 }
 

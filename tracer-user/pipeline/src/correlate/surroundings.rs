@@ -26,6 +26,24 @@ impl Surroundings {
             options: profile.options.clone(),
         }
     }
+
+    /// Adds what another profile of the same process says.
+    pub(super) fn extend(&mut self, other: Self) {
+        let Self {
+            environment,
+            libraries,
+            options,
+        } = other;
+        for name in environment {
+            if !self.environment.contains(&name) {
+                self.environment.push(name);
+            }
+        }
+        self.libraries.extend(libraries);
+        if self.options == Options::default() {
+            self.options = options;
+        }
+    }
 }
 
 /// What only a living process can tell.
@@ -48,7 +66,7 @@ impl Live {
             return None;
         };
         let backends = live::backends(pid.0, libraries);
-        if backends.is_empty() && !libraries.is_empty() {
+        if !live::is_mapped(pid.0) {
             // A process that has ended and waits for its parent has a status, but no mapping.
             return None;
         }

@@ -23,6 +23,10 @@ use super::gguf::{Header, Want};
 const MOST_FILES: usize = 64;
 /// Where GGUF files begin.
 const MAGIC: [u8; 4] = *b"GGUF";
+/// Where TFLite's files say what they are, and what.
+const TFLITE: std::ops::Range<usize> = 4..8;
+/// The largest header that safetensors' own reader takes.
+const LONGEST_SAFETENSORS_HEADER: u64 = 100_000_000;
 
 /// A model file and what its header says.
 #[derive(Clone, Debug)]
@@ -37,8 +41,11 @@ pub struct Found {
     pub mapped: bool,
     /// Whether it has been removed or replaced since.
     pub deleted: bool,
-    /// Its header, if it is readable and sound.
+    /// Its header, if it is GGUF, readable and sound.
     pub header: Option<Header>,
+    /// Whether it is the model where it has no such header: a load call named it, or it begins as
+    /// model files do.
+    pub is_model: bool,
 }
 
 impl Found {
@@ -46,7 +53,10 @@ impl Found {
     #[must_use]
     pub fn role(&self) -> FileRole {
         let Some(header) = &self.header else {
-            return FileRole::Other;
+            return match self.is_model {
+                true => FileRole::Weights,
+                false => FileRole::Other,
+            };
         };
         match header.kind.as_deref() {
             // Older files do not say; a projector's architecture does.
@@ -130,6 +140,7 @@ pub fn named(pid: u32, path: &Path, want: Want) -> Option<Found> {
         mapped,
         deleted: metadata.nlink() == 0,
         header: Header::read(BufReader::new(&file), want).ok(),
+        is_model: true,
     })
 }
 
@@ -181,13 +192,15 @@ fn inside(pid: u32, path: &Path) -> PathBuf {
 
 fn open_mapping(pid: u32, mapping: &Mapping, want: Want) -> Option<Found> {
     let opened = MappedFile::open(pid, mapping).ok()?;
-    let mut magic = [0; 4];
+    let mut beginning = [0; 9];
     let mut file = opened.file();
-    file.read_exact(&mut magic).ok()?;
-    if magic != MAGIC {
+    file.read_exact(&mut beginning).ok()?;
+    let is_gguf = beginning.starts_with(&MAGIC);
+    if !is_gguf && !is_other_model(&beginning) {
         return None;
     }
-    let header = Header::read(BufReader::new(MAGIC.as_slice().chain(file)), want).ok();
+    let whole = BufReader::new(beginning.as_slice().chain(file));
+    let header = is_gguf.then(|| Header::read(whole, want).ok()).flatten();
     Some(Found {
         path: mapping.path.clone(),
         file: opened.id(),
@@ -195,5 +208,30 @@ fn open_mapping(pid: u32, mapping: &Mapping, want: Want) -> Option<Found> {
         mapped: true,
         deleted: mapping.deleted,
         header,
+        is_model: !is_gguf,
     })
+}
+
+/// Whether a file begins as TFLite's or safetensors' do: the latter with the length of their header,
+/// which is JSON.
+fn is_other_model(beginning: &[u8; 9]) -> bool {
+    let (length, rest) = beginning.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().unwrap_or_default());
+    let is_safetensors = rest == b"{" && (2..=LONGEST_SAFETENSORS_HEADER).contains(&length);
+    is_safetensors || &beginning[TFLITE] == b"TFL3"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_files_are_known_by_their_beginnings() {
+        assert!(is_other_model(b"\x1c\0\0\0TFL3\x14"));
+        assert!(is_other_model(b"\x80\0\0\0\0\0\0\0{"));
+        // A script, a longer header than any reader takes, and a table of contents.
+        assert!(!is_other_model(b"#!/bin/sh"));
+        assert!(!is_other_model(b"\x80\0\0\0\0\0\0\x01{"));
+        assert!(!is_other_model(b"\x80\0\0\0\0\0\0\0["));
+    }
 }

@@ -120,6 +120,12 @@ pub fn backends(pid: u32, patterns: &[String]) -> Vec<Backend<Raw<Content>>> {
     found
 }
 
+/// Whether the process maps any code, as none does that has ended.
+#[must_use]
+pub fn is_mapped(pid: u32) -> bool {
+    executable_mappings(pid).is_ok_and(|mappings| !mappings.is_empty())
+}
+
 /// How many threads the process has.
 #[must_use]
 pub fn threads(pid: u32) -> Known<u32> {
