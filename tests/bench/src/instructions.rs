@@ -18,7 +18,7 @@ use crate::{
 /// Group on the command line.
 pub const GROUP: &str = "instructions";
 
-/// Beside the checkout's root; for each compiler, what was counted.
+/// From the checkout's root; for each compiler and profile, what was counted.
 const SNAPSHOT: &str = "bench/instructions.json";
 /// How much more than the snapshot is a change: hash tables differ from run to run by less.
 const TOLERANCE: f64 = 1.02;
@@ -103,7 +103,8 @@ pub fn measure(machine: &Machine) -> Result<Vec<Row>> {
         Err(error) => return Err(error).context(format!("cannot read {SNAPSHOT}")),
     };
     let updates = env::var_os("TRACER_UPDATE_SNAPSHOT").is_some();
-    let known = snapshot.entry(machine.rustc.clone()).or_default();
+    let compiled = format!("{}, {}", machine.rustc, machine.profile);
+    let known = snapshot.entry(compiled).or_default();
     let mut rows = Vec::new();
     for work in Work::ALL {
         let counted = per_unit(&valgrind, &program, work)?;

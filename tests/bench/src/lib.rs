@@ -7,6 +7,7 @@ pub mod attach;
 pub mod clock;
 pub mod collector;
 pub mod drain;
+pub mod files;
 pub mod footprint;
 pub mod hashing;
 pub mod instructions;

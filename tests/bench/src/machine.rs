@@ -19,6 +19,8 @@ pub struct Machine {
     pub commit: String,
     /// The compiler.
     pub rustc: String,
+    /// How it was compiled: `release` as users get it, or `dev`.
+    pub profile: &'static str,
     /// Beginning of the run, in UTC.
     pub date: String,
     /// Processes that were ready to run, over the last minute, when it began.
@@ -37,6 +39,11 @@ impl Machine {
             tracer: env!("CARGO_PKG_VERSION"),
             commit: says("git", &["describe", "--always", "--dirty"]),
             rustc: says(&rustc, &["--version"]),
+            profile: if cfg!(debug_assertions) {
+                "dev"
+            } else {
+                "release"
+            },
             date: says("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
             load: text("/proc/loadavg")
                 .split_whitespace()

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use tracer_bench::{
-    attach, collector, drain, footprint, hashing, instructions, machine::Machine, page,
+    attach, collector, drain, files, footprint, hashing, instructions, machine::Machine, page,
     peer::LeftOut, pipeline, probe_cost, redaction, report::Report, row::Row, sealing, served,
 };
 
@@ -45,6 +45,8 @@ enum Group {
     Redaction,
     /// How fast model files are hashed
     Hashing,
+    /// What an open costs while files are watched
+    Files,
     /// How fast events are sealed for a collector, and how small
     Sealing,
     /// How fast a collector takes events in, and finds them again
@@ -140,6 +142,9 @@ fn measure(arguments: &Arguments, machine: &Machine) -> Result<(Vec<Row>, Vec<Le
             },
             &mut left_out,
         )?);
+    }
+    if wanted(Group::Files) {
+        rows.extend(files::measure(if quick { 3 } else { 15 }, &mut left_out)?);
     }
     if wanted(Group::Sealing) {
         rows.extend(sealing::measure(sealing::Extent {

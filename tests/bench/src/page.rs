@@ -67,12 +67,13 @@ impl Display for Page<'_> {
             tracer,
             commit,
             rustc,
+            profile,
             date,
             load,
         } = machine;
         let machine = format!(
             "{date}, {processor}, {cpus} CPUs, load {load} at the beginning, Linux {kernel}, \
-             tracer {tracer} ({commit}), {rustc}"
+             tracer {tracer} ({commit}), {rustc}, {profile}"
         );
         write!(
             formatter,

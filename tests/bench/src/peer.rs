@@ -2,7 +2,7 @@
 //! cannot.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::process::geteuid;
 use serde::Serialize;
+use tracer_tests::{cache::Cache, package::run};
 
 /// A comparison that this run does not have.
 #[derive(Clone, Debug, Serialize)]
@@ -60,6 +61,31 @@ pub fn distribution(program: &str, package: &str) -> Result<PathBuf> {
     let is_there = apt(&install)? || (apt(&["update"])? && apt(&install)?);
     ensure!(is_there, "apt-get cannot install the package {package}");
     find(program).with_context(|| format!("the package {package} brought no program {program}"))
+}
+
+/// The distribution's `packages`, unpacked in the cache and not installed: for a program whose package
+/// starts a service.
+///
+/// # Errors
+/// If they cannot be fetched.
+pub fn unpacked(packages: &[&str]) -> Result<PathBuf> {
+    let name = format!("tools/{}", packages.join("-"));
+    Cache::open()?.once(&name, |into| {
+        let archives = into.join("archives");
+        fs::create_dir(&archives)?;
+        run(Command::new("apt-get")
+            // The folder belongs to us, and apt's own user could not reach it.
+            .args(["-qq", "-o", "APT::Sandbox::User=root", "download"])
+            .args(packages)
+            .current_dir(&archives))?;
+        for archive in fs::read_dir(&archives)? {
+            run(Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(archive?.path())
+                .arg(into))?;
+        }
+        fs::remove_dir_all(&archives).context("cannot remove the archives")
+    })
 }
 
 fn find(program: &str) -> Option<PathBuf> {

@@ -61,13 +61,14 @@ impl Display for Report {
             tracer,
             commit,
             rustc,
+            profile,
             date,
             load,
         } = &self.machine;
         writeln!(
             formatter,
             "{date}, {processor}, {cpus} CPUs, load {load}, Linux {kernel}, tracer {tracer} \
-             ({commit}), {rustc}\n"
+             ({commit}), {rustc}, {profile}\n"
         )?;
         let titles = [
             "group",

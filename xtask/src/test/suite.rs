@@ -63,14 +63,6 @@ pub(crate) const SUITES: &[Suite] = &[
                 "warnings",
             ]),
             Step::Check(&["doc", "--workspace", "--no-deps"]),
-            Step::Check(&[
-                "build",
-                "--release",
-                "-p",
-                "tracer-cli",
-                "-p",
-                "tracer-bench",
-            ]),
             Step::Tests {
                 selection: &["--package", "xtask", "--test", "reproducible"],
                 filter: Some("binary(reproducible)"),
@@ -161,7 +153,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "bench",
         is_long: false,
         share: minutes(4),
-        steps: &[Step::Xtask(&["bench", "--quick"], &["bench"])],
+        steps: &[Step::Xtask(&["bench", "--smoke"], &["bench"])],
     },
 ];
 
