@@ -33,10 +33,10 @@ pub(crate) fn read(fleet: &Fleet) -> Result<Stored> {
     let configuration = Configuration::read(&fleet.path("collector/collector.toml"))?;
     let store = SqliteStore::open(&configuration.store, configuration.segment)?;
     let telemetry = fs::read_to_string(fleet.path("collector/telemetry.key"))?;
-    let telemetry: RecordHash = telemetry.trim().parse().context("the telemetry key")?;
+    let telemetry = RecipientSecret::parse(&telemetry).context("the telemetry key")?;
     let secret = |stream| -> Result<RecipientSecret> {
         Ok(match stream {
-            Stream::Telemetry => RecipientSecret::from_bytes(&telemetry.0)?,
+            Stream::Telemetry => RecipientSecret::from_bytes(&telemetry.to_bytes())?,
             Stream::Content => RecipientSecret::from_bytes(&fleet.reader.to_bytes())?,
         })
     };
