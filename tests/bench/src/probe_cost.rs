@@ -8,7 +8,10 @@
 mod peers;
 mod target;
 
-use std::{collections::HashMap, iter, thread};
+use std::{
+    collections::{BTreeMap, HashMap},
+    thread,
+};
 
 use anyhow::{Context, Result};
 use tracer_probe::bench::Empty;
@@ -29,8 +32,9 @@ pub const GROUP: &str = "probe-cost";
 
 /// 1.0 µs, where two empty programs at the same sites cost 2 × 413 ns: see ARCHITECTURE.md.
 const HISTOGRAM_BAR: f64 = 1.21;
-/// bpftrace takes seconds to attach, and its figures stand far from ours.
-const MOST_OF_BPFTRACE: usize = 5;
+/// bpftrace takes seconds to attach, and its figures stand far from ours: it is measured in one of so
+/// many repetitions, and in the first.
+const EVERY_OF_BPFTRACE: usize = 3;
 
 /// What is called, and what is attached meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,7 +101,7 @@ pub struct Measured {
     pub nanoseconds_per_pair: f64,
 }
 
-/// Measures every condition `repetitions` times, those with bpftrace a few times.
+/// Measures every condition `repetitions` times, those with bpftrace in one of three.
 ///
 /// # Errors
 /// If something cannot be attached, a site is not what the rows say, or a call is not accounted for.
@@ -114,33 +118,41 @@ pub fn measure(repetitions: usize) -> Result<Measured> {
             let cost = bench
                 .cost(condition)
                 .with_context(|| format!("measuring {condition:?}"))?;
-            costs.entry(condition).or_default().push(cost);
+            costs.entry(condition).or_default().insert(repetition, cost);
         }
     }
     let peers = format!("{}; ", bench.peers());
+    let pairs = costs.get(&Ours(Plain, PairRecord));
+    let pairs: Vec<f64> = pairs
+        .into_iter()
+        .flat_map(BTreeMap::values)
+        .copied()
+        .collect();
     Ok(Measured {
         rows: rows(&costs, &peers)?,
         left_out: bench.left_out,
-        nanoseconds_per_pair: median(&costs[&Ours(Plain, PairRecord)])
-            .context("nothing was measured")?,
+        nanoseconds_per_pair: median(&pairs).context("nothing was measured")?,
     })
 }
 
-/// Nanoseconds a call of each condition, one for each repetition that had it.
-type Costs = HashMap<Condition, Vec<f64>>;
+/// Nanoseconds a call of each condition, by the repetition.
+type Costs = HashMap<Condition, BTreeMap<usize, f64>>;
 
 fn rows(costs: &Costs, peers: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let note = |of: Condition, values: &[f64]| {
+    let note = |of: Condition, repetitions: usize| {
         let peer = if matches!(of, Theirs(..)) { peers } else { "" };
-        format!("{peer}{} repetitions of {CALLS} calls", values.len())
+        format!("{peer}{repetitions} repetitions of {CALLS} calls")
     };
     // Rows of what this machine does not allow are left out.
     let mut ratio = |name: &str, of: Condition, to: Condition, bar: Bar| -> Result<()> {
         if let (Some(of_it), Some(to_it)) = (costs.get(&of), costs.get(&to)) {
-            let ratios = iter::zip(of_it, to_it).map(|(cost, other)| cost / other);
-            let ratios = ratios.collect::<Vec<_>>();
-            let note = note(to, &ratios);
+            let ratio = |(repetition, other): (&usize, &f64)| {
+                let cost = of_it.get(repetition)?;
+                Some(cost / other)
+            };
+            let ratios: Vec<_> = to_it.iter().filter_map(ratio).collect();
+            let note = note(to, ratios.len());
             rows.push(Row::judge(GROUP, name, "x", ratios, bar, note)?);
         }
         Ok(())
@@ -226,9 +238,12 @@ fn rows(costs: &Costs, peers: &str) -> Result<Vec<Row>> {
     )?;
     for condition in Condition::ALL {
         if let Some(values) = costs.get(&condition) {
-            let microseconds = values.iter().map(|nanoseconds| nanoseconds / 1e3).collect();
+            let microseconds = values
+                .values()
+                .map(|nanoseconds| nanoseconds / 1e3)
+                .collect();
             let name = name(condition);
-            let note = note(condition, values);
+            let note = note(condition, values.len());
             rows.push(Row::judge(
                 GROUP,
                 name,
@@ -319,7 +334,7 @@ impl Bench {
 
     fn can(&self, condition: Condition, repetition: usize) -> bool {
         match condition {
-            Theirs(..) => self.bpftrace.is_some() && repetition < MOST_OF_BPFTRACE,
+            Theirs(..) => self.bpftrace.is_some() && repetition.is_multiple_of(EVERY_OF_BPFTRACE),
             Condition::Tracefs(..) => self.tracefs.is_some(),
             _ => true,
         }

@@ -68,7 +68,7 @@ pub fn measure(extent: Extent, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> 
         .iter()
         .find(|(name, _)| name.starts_with("llm_chat_synth"));
     if let Some((_, documents)) = both_are_made_for {
-        match presidio::measure(documents, repetitions.min(3)) {
+        match presidio::measure(documents, repetitions.div_ceil(4)) {
             Ok(compared) => rows.extend(compared),
             Err(why) => left_out.push(LeftOut::because(GROUP, PRESIDIO, &why)),
         }
