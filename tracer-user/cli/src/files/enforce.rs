@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::fs::OFlags;
 use tracer_probe::{
     LoadError,
@@ -166,7 +166,14 @@ impl Enforcer {
     /// If the kernel's table cannot be written.
     pub(super) fn settle(&mut self, sensor: &mut FileSensor) -> Result<()> {
         match self {
-            Self::Wait { refusals, .. } => {
+            Self::Wait {
+                refusals,
+                gatekeeper,
+            } => {
+                ensure!(
+                    !gatekeeper.has_ended(),
+                    "the thread that answers openers has ended, so the gate is opened"
+                );
                 for Refusal { pid, file, reason } in refusals.try_iter() {
                     sensor.tell_refused(pid, file, reason);
                 }

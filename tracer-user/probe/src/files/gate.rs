@@ -5,6 +5,8 @@
 
 use std::{fs::File, io, os::fd::AsFd, sync::Arc};
 
+use tracer_abi::file::MAX_EXEMPT;
+
 use super::{FileSensor, load::key, watch};
 use crate::{
     process::{FileId, ProcessId},
@@ -156,5 +158,11 @@ impl FileSensor {
 /// Writes a process into a table of those that are let through.
 pub(super) fn exempt(table: &crate::table::Table<u32, u64>, pid: u32) -> io::Result<()> {
     let process = ProcessId::of(pid).map_err(io::Error::other)?;
+    // Those that ended give their places back, or a tracer that is started again and again fills them.
+    for (pid, start_ticks) in table.entries(MAX_EXEMPT as usize)? {
+        if !(ProcessId { pid, start_ticks }).is_alive() {
+            table.remove(pid)?;
+        }
+    }
     table.put(pid, &process.start_ticks)
 }

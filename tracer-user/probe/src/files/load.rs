@@ -145,9 +145,7 @@ impl Loaded {
         let (tier, why) = passed_over
             .pop()
             .unwrap_or((Tier::Tracepoint, String::new()));
-        Err(LoadError::Object(format!(
-            "the programs of tier {tier} cannot be used: {why}"
-        )))
+        Err(LoadError::Tier { tier, why })
     }
 }
 

@@ -19,6 +19,7 @@ use tracer_abi::{
 use crate::{
     btf::{KernelTypes, TypesError},
     features::{self, Host, MultiTrial, Obstacle, Support},
+    files::Tier,
     inside::Slots,
     observation::{Means, RecordBatch},
     ring::{RingBuffer, Rings},
@@ -48,6 +49,14 @@ pub enum LoadError {
          `cargo xtask build-ebpf` and then `cargo build`"
     )]
     Object(String),
+    /// A way to watch files does not work here, and no other was to be tried.
+    #[error("the programs of tier {tier} cannot be used: {why}")]
+    Tier {
+        /// Which.
+        tier: Tier,
+        /// What the kernel says.
+        why: String,
+    },
     /// A map could not be made.
     #[error("cannot make the maps: {0}")]
     Maps(String),

@@ -97,7 +97,21 @@ impl Permission {
             let error = io::Error::last_os_error();
             return match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Vec::new()),
-                _ => Err(error),
+                // fanotify(7): what is wrong with the queue or the buffer.
+                _ if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EBADF | libc::EFAULT | libc::EINVAL)
+                ) =>
+                {
+                    Err(error)
+                }
+                // The file of one notice could not be opened for us: the kernel has refused its opener.
+                _ => {
+                    log::warn!(
+                        "an opener was refused, since its file cannot be looked at: {error}"
+                    );
+                    Ok(Vec::new())
+                }
             };
         }
         Ok(parse(&buffer[..length.unsigned_abs()])

@@ -85,7 +85,9 @@ struct Job {
 
 struct Done {
     id: FileId,
-    verdict: Verdict,
+    checked: Checked,
+    /// What the file was when it was hashed; none if it cannot be looked at.
+    state: Option<State>,
     /// Whether it may serve those who come later.
     lasts: bool,
 }
@@ -151,6 +153,11 @@ impl Gatekeeper {
         self.known.lock().remove(&id);
     }
 
+    /// Whether nobody answers any more, so that openers would wait for ever.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Events about writers were lost.
     pub(super) fn events_lost(&self) {
         self.known.lock().clear();
@@ -161,7 +168,7 @@ impl Drop for Gatekeeper {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // It ends at its next look; a panic in it has let everybody go.
+            // It ends at its next look.
             let _ = thread.join();
         }
     }
@@ -213,20 +220,16 @@ fn hash_for(to_do: &Mutex<Receiver<Job>>, checker: &Checker, finished: &Sender<D
         let settled = before.as_ref().is_ok_and(|state| state.is_settled());
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let checked = checker.check(&file, &path.unwrap_or_default());
-        let (Ok(before), Ok(after)) = (before, State::of(&file)) else {
-            continue;
-        };
-        let checked = if before == after {
-            checked
-        } else {
-            Checked::not("it changed while it was hashed")
+        let (checked, state) = match (before, State::of(&file)) {
+            (Ok(before), Ok(after)) if before == after => (checked, Some(after)),
+            (Ok(_), Ok(after)) => (Checked::not("it changed while it was hashed"), Some(after)),
+            // Who waits for it is told all the same.
+            (_, _) => (Checked::not("it cannot be looked at"), None),
         };
         let done = Done {
             id,
-            verdict: Verdict {
-                state: after,
-                checked,
-            },
+            checked,
+            state,
             lasts: settled && (checked.leased || !checked.verified),
         };
         if finished.send(done).is_err() {
@@ -263,7 +266,7 @@ impl Answering {
             );
             match self.waiting.take() {
                 Ok(held) => held.into_iter().for_each(|held| self.came(held)),
-                // Without the queue nobody can be answered: leaving lets everybody go.
+                // Without the queue nobody can be answered. The tracer ends, which lets everybody go.
                 Err(_) => break,
             }
             self.take_results();
@@ -307,16 +310,21 @@ impl Answering {
     }
 
     fn take_results(&mut self) {
-        while let Ok(Done { id, verdict, lasts }) = self.done.try_recv() {
-            if lasts {
-                self.known.lock().insert(id, verdict);
-            } else {
-                self.known.lock().remove(&id);
-            }
+        while let Ok(Done {
+            id,
+            checked,
+            state,
+            lasts,
+        }) = self.done.try_recv()
+        {
+            match state.filter(|_| lasts) {
+                Some(state) => self.known.lock().insert(id, Verdict { state, checked }),
+                None => self.known.lock().remove(&id),
+            };
             for (held, _) in self.held.remove(&id).unwrap_or_default() {
                 // Changed since: it is not what was hashed.
-                if State::of(held.file()).is_ok_and(|now| now == verdict.state) {
-                    self.decide(held, id, verdict.checked);
+                if state.is_none_or(|state| State::of(held.file()).is_ok_and(|now| now == state)) {
+                    self.decide(held, id, checked);
                 } else {
                     self.refuse(held, id, "it changed after it was hashed");
                 }

@@ -28,6 +28,22 @@ const SYSTEM: [&str; 12] = [
     "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr/bin",
     "/usr/lib", "/var/lib",
 ];
+/// What no policy may lie in: programs, what they are linked with, and what they are set up by.
+const PROGRAMS: [&str; 13] = [
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/sbin",
+    "/sys",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/sbin",
+];
 /// No process is held longer than this, whatever the policy says.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -218,6 +234,19 @@ fn leaves_the_system_alone(root: &Path) -> Result<()> {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let root = real(root);
     let tracer = std::env::current_exe().unwrap_or_default();
+    if let Some(outer) = PROGRAMS
+        .iter()
+        .find(|outer| root.starts_with(real(Path::new(outer))))
+    {
+        return Err(Trouble::new(
+            format!(
+                "watch: {} lies in {outer}, which this machine needs to go on",
+                root.display()
+            ),
+            "name the folders that hold models",
+        )
+        .into());
+    }
     let needed = SYSTEM.iter().map(Path::new).chain([tracer.as_path()]);
     for needed in needed {
         if real(needed).starts_with(&root) {
@@ -284,6 +313,11 @@ mod tests {
             assert!(refused.to_string().contains("needs to go on"), "{root}");
         }
         let tracer = std::env::current_exe().unwrap();
+        // What lies in such a folder is as necessary as the whole of it.
+        for root in ["/usr/lib/x86_64-linux-gnu", "/etc/pam.d", "/usr/sbin"] {
+            let refused = leaves_the_system_alone(Path::new(root)).unwrap_err();
+            assert!(refused.to_string().contains("needs to go on"), "{refused}");
+        }
         assert!(leaves_the_system_alone(tracer.parent().unwrap()).is_err());
         let models = tempfile::tempdir().unwrap();
         leaves_the_system_alone(models.path()).unwrap();

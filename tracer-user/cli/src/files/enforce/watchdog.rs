@@ -47,6 +47,10 @@ impl Watchdog {
             .process_group(0)
             .spawn()
             .context("start the watchdog")?;
+        if let Some(stdin) = &child.stdin {
+            // One that is stopped itself must not stop the thread that answers.
+            rustix::io::ioctl_fionbio(stdin, true).context("talk to the watchdog")?;
+        }
         Ok(Self { child, said: None })
     }
 
@@ -65,8 +69,8 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // It ends when its standard input does.
-        drop(self.child.stdin.take());
+        // Killed, since one that is stopped would not see the end of its standard input.
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
