@@ -16,6 +16,7 @@ pub mod journal;
 pub mod link;
 #[cfg(test)]
 mod oracle;
+pub mod pinned;
 pub mod sender;
 pub mod ship;
 pub mod signals;

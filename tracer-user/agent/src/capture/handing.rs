@@ -167,7 +167,8 @@ impl Shared {
     /// Writes records and statuses while ship is there.
     fn hand_over(&self, writing: &Mutex<UnixStream>) -> Result<(), LinkError> {
         let mut told: Option<Instant> = None;
-        loop {
+        // Asked here too: the end may have come while the connection was made.
+        while !self.is_ending.load(Ordering::Relaxed) {
             if told.is_none_or(|told| told.elapsed() >= TELL) {
                 told = Some(Instant::now());
                 let counts = self.outbox.counts();
@@ -188,6 +189,7 @@ impl Shared {
                 None => return Ok(()),
             }
         }
+        Ok(())
     }
 
     /// Reads what ship says until it says no more.

@@ -17,6 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc as tokio_mpsc};
 use tracer_wire::{Record, Sequence, SessionId};
 
 use super::link::{CaptureLink, Generation, Intake, MOST_WAITING};
+
+/// Records that wait, with those of captures that were killed: a few of them.
+const MOST_WAITING_OF_ALL: usize = 8 * MOST_WAITING;
 use crate::{
     sender::Sender,
     spool::{Folder, Limits, Spool, SpoolError},
@@ -182,13 +185,24 @@ impl Keeping {
     fn take(&mut self, order: Order) {
         match order {
             Order::Record(record, over) => {
-                // What an earlier connection handed over comes again over this one.
-                self.waiting.retain(|(_, earlier)| *earlier == over);
-                if self.waiting.len() >= MOST_WAITING {
+                // What an earlier connection handed over of this session comes again over this one. Other
+                // sessions are of a capture that is gone: nobody has their records but this process.
+                let session = record.claims().session;
+                self.waiting.retain(|(waiting, earlier)| {
+                    *earlier == over || waiting.claims().session != session
+                });
+                let of_this = self.waiting.iter().filter(|(_, other)| *other == over);
+                if of_this.count() >= MOST_WAITING {
                     log::warn!("capture hands over more than it may; its connection is ended");
                     self.link.reset();
-                    self.waiting.clear();
+                    self.waiting.retain(|(_, other)| *other != over);
                     return;
+                }
+                if self.waiting.len() >= MOST_WAITING_OF_ALL {
+                    log::error!(
+                        "too many records of captures that are gone wait; the oldest is lost"
+                    );
+                    self.waiting.pop_front();
                 }
                 self.waiting.push_back((record, over));
             }

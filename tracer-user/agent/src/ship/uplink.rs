@@ -28,7 +28,10 @@ use super::{
     link::CaptureLink,
     port,
 };
+use crate::pinned;
 
+/// Seconds after which a renewal that failed is tried again.
+const RENEW_AGAIN: u64 = 300;
 /// How long a connection may take to be made, and a question to be answered.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// After so long without an acknowledgement from its kernel, the collector counts as gone.
@@ -180,7 +183,11 @@ impl Uplink {
         self.note(|facts| facts.is_connected = true);
         // A little earlier or later, so that not all agents renew together.
         let part = f64::from(random_u32()) / f64::from(u32::MAX);
-        let until_renewal = validity.renewal().saturating_sub(now()).max(1);
+        // One that could not be renewed is good still: the connection stays meanwhile.
+        let until_renewal = match validity.renewal().saturating_sub(now()) {
+            0 => RENEW_AGAIN,
+            left => left,
+        };
         let until_renewal = Duration::from_secs(until_renewal).mul_f64(0.95 + part / 10.0);
         tokio::select! {
             ended = self.converse(stream) => ended.map_err(|error| UplinkError::Connect {
@@ -276,7 +283,7 @@ impl Uplink {
             proof,
             name: self.name.clone(),
         };
-        let config = identity::first_contact(&token)?;
+        let config = pinned::client_config(token.authority).map_err(IdentityError::from)?;
         let address = token.collector.to_string();
         let enrolled = self
             .ask("enrolling", &address, config, ENROL_PATH, &question)

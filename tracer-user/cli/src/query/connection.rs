@@ -11,19 +11,10 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature},
-    version::TLS13,
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use sha2::{Digest as _, Sha256};
+use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
+use tracer_agent::pinned;
 use tracer_wire::enrolment::{Problem, ReaderToken};
 
 use crate::{text::printable, trouble::Trouble};
@@ -72,17 +63,7 @@ impl Connection {
             .context("the address is not host:port")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).context("the host has no name")?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Pinned {
-            authority: token.0.authority,
-            provider: Arc::clone(&provider),
-        };
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let config = pinned::client_config(token.0.authority)?;
         let stream = TcpStream::connect(address).await?;
         let tls = TlsConnector::from(Arc::new(config)).connect(name, stream);
         let (sender, connection) = http1::handshake(TokioIo::new(tls.await?)).await?;
@@ -145,60 +126,5 @@ impl Answer {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) => bail!("the collector's answer was cut off: {error}"),
         }
-    }
-}
-
-/// Trusts the one authority with this hash, which the collector sends with its own certificate.
-#[derive(Debug)]
-struct Pinned {
-    authority: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let authority = intermediates
-            .iter()
-            .find(|certificate| *Sha256::digest(certificate) == self.authority)
-            .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone().into_owned())?;
-        let provider = Arc::clone(&self.provider);
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?;
-        verifier.verify_server_cert(end_entity, &[], server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General(String::from("TLS 1.2 is not spoken")))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }
