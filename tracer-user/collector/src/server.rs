@@ -1,5 +1,6 @@
 //! The running collector: two ports, and the tasks beside them.
 
+mod accepting;
 mod agents;
 mod connections;
 mod https;
@@ -25,7 +26,7 @@ use tokio::{
 use tracer_wire::RecipientSecret;
 
 pub(crate) use self::agents::lost;
-use self::connections::{Bucket, Connections};
+use self::{accepting::accept, connections::Bucket};
 use crate::{
     admission::Admission,
     config::Configuration,
@@ -186,8 +187,10 @@ impl Server {
             )?;
             let collector = Arc::clone(&collector);
             match port {
-                Port::Agents => tasks.spawn(agents::listen(collector, listener, config)),
-                Port::Https => tasks.spawn(https::listen(collector, listener, config)),
+                Port::Agents => {
+                    tasks.spawn(accept(collector, listener, config, port, agents::serve))
+                }
+                Port::Https => tasks.spawn(accept(collector, listener, config, port, https::serve)),
             };
         }
         tasks.spawn(upkeep::follow_registry(Arc::clone(&collector)));

@@ -1,7 +1,10 @@
 //! TLS 1.3 and nothing older, at both ports. Which agents are let in is asked anew in each handshake;
 //! nothing is resumed, so that nobody comes in on what was decided before.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    fmt::{self, Display, Formatter},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
@@ -86,6 +89,15 @@ pub enum Port {
     Agents,
     /// For everybody else, and for agents that enrol and renew, who may.
     Https,
+}
+
+impl Display for Port {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Agents => "of agents",
+            Self::Https => "of HTTPS",
+        })
+    }
 }
 
 /// The configuration of a port.

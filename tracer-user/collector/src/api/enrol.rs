@@ -70,7 +70,8 @@ fn issue(
     proof: Proof,
     purpose: Purpose,
 ) -> Result<Issued, Refusal> {
-    if !collector.enrolments.try_take() {
+    // Who renews has shown a certificate, and does not share this with strangers.
+    if purpose == Purpose::Enrolment && !collector.enrolments.try_take() {
         let error = "too many agents ask for certificates; try again";
         return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, error));
     }

@@ -120,13 +120,16 @@ impl Telling {
         let mut newest = self.collector.committer.newest();
         let mut quiet = Duration::ZERO;
         loop {
+            // There is one writer, and it tells of a record after its commit: a page sees all up to here.
+            let seen = *newest.borrow_and_update();
             match self.page(Cursor::Arrival { after }).await {
                 Ok(Some((_, number))) => {
                     after = number;
                     quiet = Duration::ZERO;
                     continue;
                 }
-                Ok(None) => {}
+                // None of them is wanted, and none is looked at again.
+                Ok(None) => after = after.max(seen),
                 Err(over) => return over,
             }
             if let Err(over) = self.may_read().await {

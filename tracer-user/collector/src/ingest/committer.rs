@@ -149,9 +149,11 @@ impl Thread {
                         }
                     }
                     Request::Position(session) => {
-                        // What was handed over before counts.
-                        self.commit(&mut records, &mut askers);
-                        bytes = 0;
+                        // What was handed over before counts; others' sessions need not be written for it.
+                        if askers.iter().any(|asker| asker.session == session) {
+                            self.commit(&mut records, &mut askers);
+                            bytes = 0;
+                        }
                         let position = self.store.position(job.agent, session);
                         let answer = match position {
                             Ok(position) => Answer::Stands(session, position),

@@ -2,19 +2,17 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rustls::ServerConfig;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::mpsc,
-    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tracer_event::WallNanos;
 use tracer_wire::{AgentId, Body, ChainError, Sequence, SessionId};
 
-use super::{Bucket, Collector, Connections, ROOM_UNIT};
+use super::{Bucket, Collector, ROOM_UNIT};
 use crate::{
     admission::Verdict,
     ingest::{Answer, Conversation, ConversationError, Job, Request, now},
@@ -22,8 +20,6 @@ use crate::{
     store::Outcome,
 };
 
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long an agent may take to read an answer.
 const WRITE: Duration = Duration::from_secs(30);
 /// How long an agent may say nothing. One that has nothing to say comes back when it has.
@@ -54,65 +50,8 @@ enum Ended {
     Ending,
 }
 
-pub(super) async fn listen(
-    collector: Arc<Collector>,
-    listener: TcpListener,
-    config: Arc<ServerConfig>,
-) {
-    let acceptor = TlsAcceptor::from(config);
-    let connections = Arc::new(Connections::default());
-    let mut tasks = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = collector.ended() => break,
-            Some(_) = tasks.join_next() => continue,
-        };
-        let (stream, from) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, mostly: others must end first.
-                log::warn!("cannot accept an agent's connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let limits = &collector.configuration().limits;
-        let counted = connections.admit(
-            from.ip(),
-            limits.agent_connections,
-            limits.connections_per_address,
-        );
-        let Some(counted) = counted else {
-            collector.metrics.turned_away.add(1);
-            continue;
-        };
-        let (collector, acceptor) = (Arc::clone(&collector), acceptor.clone());
-        tasks.spawn(async move {
-            let _counted = counted;
-            serve(&collector, &acceptor, stream, from).await;
-        });
-    }
-    drop(listener);
-    while tasks.join_next().await.is_some() {}
-}
-
-async fn serve(collector: &Collector, acceptor: &TlsAcceptor, stream: TcpStream, from: SocketAddr) {
-    let _ = stream.set_nodelay(true);
-    let handshake = timeout(HANDSHAKE, acceptor.accept(stream)).await;
-    let tls = match handshake {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => {
-            collector.metrics.failed_handshakes.add(1);
-            log::info!("{from}: no agent: {error}");
-            return;
-        }
-        Err(_) => {
-            collector.metrics.failed_handshakes.add(1);
-            log::info!("{from}: no agent: the handshake took too long");
-            return;
-        }
-    };
+/// Serves a connection whose client has a certificate of the authority.
+pub(super) async fn serve(collector: Arc<Collector>, tls: TlsStream<TcpStream>, from: SocketAddr) {
     let connection = tls.get_ref().1;
     let certificate = connection.peer_certificates().and_then(<[_]>::first);
     let admitted = certificate.and_then(|certificate| {
@@ -129,7 +68,7 @@ async fn serve(collector: &Collector, acceptor: &TlsAcceptor, stream: TcpStream,
     let name = collector.admission.name(agent).unwrap_or_default();
     log::info!("{from}: agent {agent} ({name}) is connected");
     collector.metrics.connected(agent, &name);
-    let ended = converse(collector, tls, agent, until).await;
+    let ended = converse(&collector, tls, agent, until).await;
     collector.metrics.disconnected(agent);
     match ended {
         Ended::Gone | Ended::Ending | Ended::Silent => log::info!("{from}: {ended}"),
