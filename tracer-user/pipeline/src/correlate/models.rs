@@ -161,12 +161,12 @@ impl Models {
         // What was found in the live process before is this very model, its call still running.
         if let Some(file) = found.first() {
             let inode = file.to_event().inode;
-            self.models.retain(|model| {
+            self.forget(output, |model| {
                 let same = model.held.as_ref().is_some_and(|held| {
                     let first = held.snapshot.files.first();
                     first.is_some_and(|first| first.inode == inode)
                 });
-                model.address.is_some() || !same
+                model.address.is_none() && same
             });
         }
         let has_path = !snapshot.files.is_empty() || !found.is_empty();
@@ -174,8 +174,8 @@ impl Models {
             return;
         }
         // An address is used again where nobody saw the release.
-        self.models.retain(|model| {
-            model.address.is_none() || model.address != address || model.held.is_some()
+        self.forget(output, |model| {
+            model.address.is_some() && model.address == address && model.held.is_none()
         });
         let failed = snapshot.load_result != Known::Known(LoadResult::Loaded);
         let draft = Draft::of_call(call, Body::ModelFreed(ModelFreed { model: id }));
@@ -515,7 +515,15 @@ impl Models {
     fn complete_last(&mut self, output: &mut Output) {
         if let Some(last) = self.models.len().checked_sub(1) {
             self.complete(last, output);
+            output.forget_pieces(self.models[last].id);
             self.models.remove(last);
+        }
+    }
+
+    /// Drops models whose place something else has taken.
+    fn forget(&mut self, output: &mut Output, gone: impl Fn(&Model) -> bool) {
+        for model in self.models.extract_if(.., |model| gone(model)) {
+            output.forget_pieces(model.id);
         }
     }
 

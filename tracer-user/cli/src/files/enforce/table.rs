@@ -138,7 +138,10 @@ impl VerdictTable {
                 took,
                 when: Instant::now(),
             };
-            self.found.insert(id, found);
+            // One that was written to meanwhile is hashed again at the next try.
+            if sensor.writes(id).is_ok_and(|now| now == writes) {
+                self.found.insert(id, found);
+            }
             if checked.verified {
                 sensor.vouch(id, writes)
             } else {
