@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracer_collector::{
     Port,
@@ -21,6 +21,11 @@ use tracer_collector::{
 };
 use tracer_event::WallNanos;
 use tracer_wire::{AgentId, SessionId, enrolment::is_node_name};
+
+use crate::{
+    manual,
+    rotate::{self, Rotate},
+};
 
 /// Stores the sealed events of many agents
 #[derive(Parser)]
@@ -50,6 +55,21 @@ enum Command {
     Verify(Configured),
     /// Destroy what one session holds, keys first; the collector must not be running
     Shred(Shred),
+    /// Exchange keys: the authority's, or that which telemetry is sealed for; the collector must not be running
+    #[command(subcommand)]
+    Rotate(Rotate),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page per command to a folder
+    Man {
+        /// Folder for tracer-collector.1, tracer-collector-serve.1, …
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -159,6 +179,9 @@ fn carry_out(command: Command) -> Result<bool> {
             let configuration = Configuration::read(&config)?;
             say(&format!("{configuration:#?}\n"))
         }
+        Command::Rotate(what) => rotate::rotate(what, now()).and_then(|text| say(&text)),
+        Command::Completions { shell } => manual::completions(&mut Typed::command(), shell),
+        Command::Man { folder } => manual::pages(Typed::command(), folder.as_deref()),
         Command::Token(token) => tokens(token),
         Command::Agent(agent) => agents(agent),
         Command::Shred(Shred {

@@ -11,13 +11,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sha2_of::sha256;
 use tracer_event::WallNanos;
-use tracer_wire::enrolment::{EnrolmentToken, ReaderToken, TokenSecret, TrustDomain};
+use tracer_wire::{
+    Recipient,
+    enrolment::{EnrolmentToken, ReaderToken, TokenSecret, TrustDomain},
+};
 
 use crate::{
     config::{Advertise, Configuration, Listen, Typed},
     pki::Authority,
-    server::create_telemetry_key,
     store::{Registry, TokenPurpose},
+    telemetry::TelemetryKeys,
 };
 
 /// The configuration's name in a collector's folder.
@@ -88,7 +91,7 @@ pub fn init(plan: &Plan, now: WallNanos) -> Result<Configuration> {
     let text = toml::to_string_pretty(&typed).context("writing the configuration")?;
     let configuration = typed.check(folder)?;
     Authority::create(folder, plan.trust_domain.clone(), now)?;
-    create_telemetry_key(folder)?;
+    TelemetryKeys::create(folder)?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -99,6 +102,16 @@ pub fn init(plan: &Plan, now: WallNanos) -> Result<Configuration> {
     let path = folder.join(CONFIGURATION);
     crate::pki::write_new(&path, text.as_bytes(), 0o600)?;
     Ok(configuration)
+}
+
+/// Puts another key in the place of that which telemetry is sealed for, and gives its public half. The
+/// collector must not be running.
+///
+/// # Errors
+/// If the collector's folder is not complete, or cannot be written.
+pub fn rotate_telemetry(configuration: &Configuration) -> Result<Recipient> {
+    let keys = TelemetryKeys::rotate(&configuration.folder)?;
+    Ok(keys.present().recipient().clone())
 }
 
 /// A token that lets one agent enrol.

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod manual;
+mod rotate;
 
 use std::process::ExitCode;
 

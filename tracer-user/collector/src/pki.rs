@@ -1,5 +1,7 @@
 //! The embedded authority: issues certificates to agents and to the collector itself.
 
+mod rotation;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
@@ -28,6 +30,9 @@ use x509_cert::{
     request::CertReq,
 };
 
+use self::rotation::Former;
+pub use self::rotation::{finish as finish_rotation, rotate};
+
 /// How far clocks of agents may be behind.
 const SKEW: Duration = Duration::from_mins(5);
 /// How long the authority's own certificate is good.
@@ -39,6 +44,7 @@ pub struct Authority {
     certificate: CertificateDer<'static>,
     pem: String,
     trust_domain: TrustDomain,
+    former: Option<Former>,
 }
 
 /// A certificate that was issued.
@@ -80,6 +86,17 @@ pub enum PkiError {
     /// The key and the certificate do not belong together.
     #[error("{} is not the certificate of the key beside it", .0.display())]
     OtherKey(PathBuf),
+    /// There was a rotation whose end has not come.
+    #[error(
+        "the authority before is still trusted ({}): finish that rotation first, or give --distrust if its key \
+         is in other hands", .0.display()
+    )]
+    Rotating(PathBuf),
+    /// Agents may still have certificates of the former authority.
+    #[error(
+        "certificates of the former authority are good for {0} minutes more: finish after that"
+    )]
+    TooEarly(u64),
     /// A request has not the form of one.
     #[error("the certificate request is none: {0}")]
     Request(&'static str),
@@ -113,6 +130,7 @@ impl Authority {
             key,
             &certificate.pem(),
             certificate.der().clone(),
+            None,
         ))
     }
 
@@ -121,6 +139,7 @@ impl Authority {
     /// # Errors
     /// If there is none.
     pub fn load(folder: &Path, trust_domain: TrustDomain) -> Result<Self, PkiError> {
+        rotation::take_up(folder)?;
         let read = |name: &str| {
             let path = folder.join(name);
             fs::read_to_string(&path)
@@ -147,7 +166,8 @@ impl Authority {
         if !is_ours {
             return Err(PkiError::OtherKey(path));
         }
-        Ok(Self::new(trust_domain, key, &pem, certificate))
+        let former = Former::load(folder)?;
+        Ok(Self::new(trust_domain, key, &pem, certificate, former))
     }
 
     fn new(
@@ -155,13 +175,30 @@ impl Authority {
         key: KeyPair,
         pem: &str,
         certificate: CertificateDer<'static>,
+        former: Option<Former>,
     ) -> Self {
         Self {
             issuer: Issuer::new(parameters(&trust_domain), key),
             certificate,
             pem: pem.to_owned(),
             trust_domain,
+            former,
         }
+    }
+
+    /// The authorities whose certificates are good: this one and, while a rotation lasts, the one
+    /// before.
+    pub fn trusted(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let former = self.former.iter().map(|former| &former.certificate);
+        [&self.certificate].into_iter().chain(former)
+    }
+
+    /// What is shown beside a certificate that it issued: who knows one of these finds the way to it,
+    /// and who knows but its hash finds the certificate itself.
+    pub fn shown(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let former = self.former.iter();
+        let former = former.flat_map(|former| [&former.cross, &former.certificate]);
+        [&self.certificate].into_iter().chain(former)
     }
 
     /// Its certificate.
@@ -257,13 +294,17 @@ fn leaf(name: &str, usage: ExtendedKeyUsagePurpose) -> Result<CertificateParams,
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
     params.use_authority_key_identifier_extension = true;
+    params.serial_number = Some(serial()?);
+    Ok(params)
+}
+
+fn serial() -> Result<SerialNumber, PkiError> {
     let mut serial = [0; 16];
     aws_lc_rs::rand::fill(&mut serial)
         .map_err(|_| PkiError::Request("the operating system gave no random bytes"))?;
     // Positive, and not shorter than it looks (RFC 5280, 4.1.2.2).
     serial[0] = serial[0] & 0x7f | 0x40;
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
-    Ok(params)
+    Ok(SerialNumber::from_slice(&serial))
 }
 
 fn validity(params: &mut CertificateParams, now: WallNanos, lasts: Duration) -> WallNanos {

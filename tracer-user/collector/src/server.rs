@@ -2,20 +2,14 @@
 
 mod accepting;
 mod agents;
+mod clock;
 mod connections;
 mod https;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
-use std::{
-    fs,
-    future::Future,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{
@@ -23,7 +17,6 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
-use tracer_wire::RecipientSecret;
 
 pub(crate) use self::agents::lost;
 use self::{accepting::accept, connections::Bucket};
@@ -34,6 +27,7 @@ use crate::{
     metrics::Metrics,
     pki::Authority,
     store::{Registry, SqliteStore, Store},
+    telemetry::TelemetryKeys,
     tls::{Certificates, Port, server_config},
 };
 
@@ -49,7 +43,7 @@ pub(crate) struct Collector {
     pub(crate) authority: Authority,
     pub(crate) certificates: Arc<Certificates>,
     /// Opens telemetry.
-    pub(crate) telemetry: RecipientSecret,
+    pub(crate) telemetry: TelemetryKeys,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Registry,
     pub(crate) admission: Arc<Admission>,
@@ -107,7 +101,7 @@ impl Server {
         told(&mut configuration.https, https.local_addr()?);
         let folder = &configuration.folder;
         let authority = Authority::load(folder, configuration.trust_domain.clone())?;
-        let telemetry = telemetry_key(folder)?;
+        let telemetry = TelemetryKeys::load(folder)?;
         let store = SqliteStore::open(&configuration.store, configuration.segment)?;
         let store: Arc<dyn Store> = Arc::new(store);
         let registry = Registry::open(&configuration.store)?;
@@ -216,23 +210,4 @@ fn told(address: &mut String, bound: SocketAddr) {
     if let Some(host) = address.strip_suffix(":0") {
         *address = format!("{host}:{}", bound.port());
     }
-}
-
-const TELEMETRY_KEY: &str = "telemetry.key";
-
-/// Keeps a new key that telemetry is sealed for.
-pub(crate) fn create_telemetry_key(folder: &Path) -> Result<RecipientSecret> {
-    let secret = RecipientSecret::generate()?;
-    let text = secret.to_text();
-    crate::pki::write_new(&folder.join(TELEMETRY_KEY), text.as_bytes(), 0o600)?;
-    Ok(secret)
-}
-
-fn telemetry_key(folder: &Path) -> Result<RecipientSecret> {
-    let path = folder.join(TELEMETRY_KEY);
-    let text = fs::read_to_string(&path);
-    let text = text.with_context(|| format!("reading the telemetry key {}", path.display()))?;
-    let text = zeroize::Zeroizing::new(text);
-    RecipientSecret::parse(&text)
-        .with_context(|| format!("reading the telemetry key {}", path.display()))
 }

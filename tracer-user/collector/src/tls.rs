@@ -70,7 +70,8 @@ fn certified(
     key: &PrivateKeyDer<'static>,
 ) -> Result<Arc<CertifiedKey>, Error> {
     // An agent that enrols knows the authority by its hash alone: it needs the certificate.
-    let chain = vec![certificate, authority.certificate().clone()];
+    let shown = authority.shown().cloned();
+    let chain = [certificate].into_iter().chain(shown).collect();
     let key = aws_lc_rs::sign::any_supported_type(key)?;
     Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
@@ -112,7 +113,9 @@ pub(crate) fn server_config(
 ) -> Result<Arc<ServerConfig>, anyhow::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    roots.add(authority.certificate().clone())?;
+    for trusted in authority.trusted() {
+        roots.add(trusted.clone())?;
+    }
     let inner = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
     let verifier = AgentVerifier {
         inner: inner.build()?,

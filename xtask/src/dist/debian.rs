@@ -9,26 +9,29 @@ use anyhow::{Context, Result};
 use super::{Release, copy_folder, write};
 use crate::process;
 
-/// Makes the user, with what the system has for it. It stays when the package goes, so that no other
-/// user ever gets its files.
-const MAKE_USER: &str = "#!/bin/sh
+/// Makes the users, with what the system has for it. They stay when the package goes, so that no other
+/// user ever gets their files.
+const MAKE_USERS: &str = "#!/bin/sh
 set -e
-if [ \"$1\" = configure ] && ! grep -q '^tracer-ship:' /etc/passwd; then
-    if command -v systemd-sysusers >/dev/null; then
+[ \"$1\" = configure ] || exit 0
+for user in tracer-ship tracer-collector; do
+    if grep -q \"^$user:\" /etc/passwd; then
+        continue
+    elif command -v systemd-sysusers >/dev/null; then
         systemd-sysusers /usr/lib/sysusers.d/tracer.conf
     elif command -v useradd >/dev/null; then
-        useradd --system --user-group --no-create-home --home-dir /var/lib/tracer-ship \
-            --shell /usr/sbin/nologin tracer-ship
+        useradd --system --user-group --no-create-home --home-dir \"/var/lib/$user\" \
+            --shell /usr/sbin/nologin \"$user\"
     else
-        echo 'tracer: the agent needs a user tracer-ship, and nothing here can make one' >&2
+        echo \"tracer: its services need a user $user, and nothing here can make one\" >&2
     fi
-fi
+done
 ";
 
 /// Packs what lies below `staged` and returns the package.
 ///
 /// It needs nothing but itself, so it depends on nothing. It holds no configuration and starts
-/// nothing: installing only makes the user of the agent's process that has the network.
+/// nothing: installing only makes the users of the processes that have the network.
 pub(super) fn package(staged: &Path, out: &Path, release: &Release) -> Result<PathBuf> {
     let root = out.join("debian");
     copy_folder(staged, &root.join("usr"))?;
@@ -43,7 +46,7 @@ pub(super) fn package(staged: &Path, out: &Path, release: &Release) -> Result<Pa
          that they serve, without a change to the serving code.\n"
     );
     write(&root.join("DEBIAN/control"), &control)?;
-    write(&root.join("DEBIAN/postinst"), MAKE_USER)?;
+    write(&root.join("DEBIAN/postinst"), MAKE_USERS)?;
     process::run(
         Command::new("chmod")
             .arg("755")

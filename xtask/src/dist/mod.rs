@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: what users install.
 //!
-//! One static program, its completions and manual pages, as a tarball and as a Debian package, with a
+//! Two static programs, their completions and manual pages, as a tarball and as a Debian package, with a
 //! bill of materials and checksums. Nothing in them depends on the folder or the time of the build: a
 //! test compares the bytes of two builds in different folders.
 
@@ -19,15 +19,27 @@ use clap::Args;
 use crate::workspace::Workspace;
 use crate::{bpf, digest, process};
 
-/// Shells whose completions are shipped, and where each looks for them below the prefix.
-const COMPLETIONS: [(&str, &str); 3] = [
-    ("bash", "share/bash-completion/completions/tracer"),
-    ("zsh", "share/zsh/vendor-completions/_tracer"),
-    ("fish", "share/fish/vendor_completions.d/tracer.fish"),
-];
+/// Shells whose completions are shipped, and where each looks for a program's below the prefix.
+fn completions(program: &str) -> [(&'static str, String); 3] {
+    [
+        (
+            "bash",
+            format!("share/bash-completion/completions/{program}"),
+        ),
+        ("zsh", format!("share/zsh/vendor-completions/_{program}")),
+        (
+            "fish",
+            format!("share/fish/vendor_completions.d/{program}.fish"),
+        ),
+    ]
+}
 
-/// What the agent's services need, and where each lies below the prefix.
-const SERVICES: [(&str, &str); 3] = [
+/// What the services need, and where each lies below the prefix.
+const SERVICES: [(&str, &str); 4] = [
+    (
+        "tracer-collector.service",
+        "lib/systemd/system/tracer-collector.service",
+    ),
     (
         "tracer-capture.service",
         "lib/systemd/system/tracer-capture.service",
@@ -62,8 +74,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         version: metadata.version()?.to_owned(),
         epoch: epoch(workspace)?,
     };
-    let program = program::build(workspace, &release.epoch)?;
-    program::ensure_static(&program)?;
+    let programs = program::build(workspace, &release.epoch)?;
+    for (program, _) in program::PROGRAMS {
+        program::ensure_static(&programs.join(program))?;
+    }
 
     let out = workspace.root.join(&options.out);
     if out.exists() {
@@ -71,14 +85,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let named = format!("tracer-{}-x86_64-linux", release.version);
     let staged = out.join(&named);
-    stage(workspace, &program, &staged)?;
+    stage(workspace, &programs, &staged)?;
 
     let tarball = out.join(format!("{named}.tar.gz"));
     pack(&staged, &tarball, &release.epoch)?;
     let package = debian::package(&staged, &out, &release)?;
     let materials = out.join(format!("{named}.cdx.json"));
     let kernel_half = sbom::Metadata::read(workspace, "tracer-ebpf", "bpfel-unknown-none")?;
-    let bill = sbom::bill(workspace, &[metadata, kernel_half], &program)?;
+    let collector = sbom::Metadata::read(workspace, "tracer-collector", program::TARGET)?;
+    let parts = [metadata, collector, kernel_half];
+    let bill = sbom::bill(workspace, &parts, &programs)?;
     write(&materials, &bill)?;
     fs::remove_dir_all(&staged).with_context(|| format!("removing {}", staged.display()))?;
 
@@ -108,18 +124,21 @@ fn epoch(workspace: &Workspace) -> Result<String> {
 }
 
 /// Lays out below `staged` what lies below a prefix once it is installed.
-fn stage(workspace: &Workspace, program: &Path, staged: &Path) -> Result<()> {
-    let installed = staged.join("bin/tracer");
-    make_parent(&installed)?;
-    fs::copy(program, &installed).with_context(|| format!("copying {}", program.display()))?;
-    fs::set_permissions(&installed, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("marking {} executable", installed.display()))?;
-    for (shell, place) in COMPLETIONS {
-        let script = process::read(Command::new(program).args(["completions", shell]))?;
-        write(&staged.join(place), &script)?;
+fn stage(workspace: &Workspace, programs: &Path, staged: &Path) -> Result<()> {
+    for (name, _) in program::PROGRAMS {
+        let program = &programs.join(name);
+        let installed = staged.join("bin").join(name);
+        make_parent(&installed)?;
+        fs::copy(program, &installed).with_context(|| format!("copying {}", program.display()))?;
+        fs::set_permissions(&installed, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("marking {} executable", installed.display()))?;
+        for (shell, place) in completions(name) {
+            let script = process::read(Command::new(program).args(["completions", shell]))?;
+            write(&staged.join(place), &script)?;
+        }
+        let pages = staged.join("share/man/man1");
+        process::run(Command::new(program).args(["man", "--folder"]).arg(&pages))?;
     }
-    let pages = staged.join("share/man/man1");
-    process::run(Command::new(program).args(["man", "--folder"]).arg(&pages))?;
     for (file, place) in SERVICES {
         copy(
             &workspace.root.join("packaging/systemd").join(file),

@@ -1,4 +1,4 @@
-//! The static program of a release.
+//! The static programs of a release.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -10,13 +10,19 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use crate::{cargo, workspace::Workspace};
 
 /// The machine that a release is for. The C library is glibc's static one: the triple is named so
-/// that it is linked into the program alone and not into build scripts.
+/// that it is linked into the programs alone and not into build scripts.
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Separates flags in `CARGO_ENCODED_RUSTFLAGS`, so that a path may hold spaces.
 const FLAG_SEPARATOR: &str = "\x1f";
 
-/// Compiles the program, with no path of this machine in it.
+/// The package of each program that is released.
+pub(super) const PROGRAMS: [(&str, &str); 2] = [
+    ("tracer", "tracer-cli"),
+    ("tracer-collector", "tracer-collector"),
+];
+
+/// Compiles the programs, with no path of this machine in them, and returns their folder.
 pub(super) fn build(workspace: &Workspace, epoch: &str) -> Result<PathBuf> {
     let remapped = [
         (workspace.root.clone(), "/tracer"),
@@ -39,7 +45,12 @@ pub(super) fn build(workspace: &Workspace, epoch: &str) -> Result<PathBuf> {
     let mut command = cargo::command(workspace);
     command
         .args(["build", "--quiet", "--locked", "--release"])
-        .args(["--package", "tracer-cli", "--bin", "tracer"])
+        .args(
+            PROGRAMS
+                .iter()
+                .flat_map(|(_, package)| ["--package", package]),
+        )
+        .args(PROGRAMS.iter().flat_map(|(program, _)| ["--bin", program]))
         .args(["--target", TARGET, "--target-dir"])
         .arg(&folder)
         // The library looks for the BPF object in the build folder of the workspace.
@@ -50,7 +61,7 @@ pub(super) fn build(workspace: &Workspace, epoch: &str) -> Result<PathBuf> {
         .env("SOURCE_DATE_EPOCH", epoch)
         .env_remove("RUSTFLAGS");
     crate::process::run(&mut command)?;
-    Ok(folder.join(TARGET).join("release/tracer"))
+    Ok(folder.join(TARGET).join("release"))
 }
 
 /// Where cargo keeps the sources of other crates.

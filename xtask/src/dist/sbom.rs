@@ -120,12 +120,16 @@ impl Package {
     }
 }
 
-/// The bill of a program that is built from `parts`, the first of which is the program itself.
-pub(super) fn bill(workspace: &Workspace, parts: &[Metadata], program: &Path) -> Result<String> {
+/// The bill of the programs in a folder, which are built from `parts`, the first of which is the main
+/// program itself.
+pub(super) fn bill(workspace: &Workspace, parts: &[Metadata], programs: &Path) -> Result<String> {
     let lock = workspace.root.join("Cargo.lock");
     let lock = fs::read_to_string(&lock).with_context(|| format!("reading {}", lock.display()))?;
-    let program = digest::of_file(program)?;
-    serde_json::to_string_pretty(&document(parts, &checksums(&lock), &program)?)
+    let mut hashes = BTreeMap::new();
+    for (program, package) in super::program::PROGRAMS {
+        hashes.insert(package, digest::of_file(&programs.join(program))?);
+    }
+    serde_json::to_string_pretty(&document(parts, &checksums(&lock), &hashes)?)
         .map(|text| text + "\n")
         .context("writing the bill of materials")
 }
@@ -133,7 +137,7 @@ pub(super) fn bill(workspace: &Workspace, parts: &[Metadata], program: &Path) ->
 fn document(
     parts: &[Metadata],
     checksums: &BTreeMap<(&str, &str), &str>,
-    program: &str,
+    hashes: &BTreeMap<&str, String>,
 ) -> Result<Value> {
     let first = parts.first().context("a program has a package")?;
     let version = first.version()?;
@@ -147,7 +151,13 @@ fn document(
                 .map(Package::url);
             dependencies.entry(url.clone()).or_default().extend(linked);
             if package.id != first.root {
-                components.insert(url, component(package, checksums));
+                let mut component = component(package, checksums);
+                // Programs that are shipped beside the main one.
+                if let Some(sum) = hashes.get(package.name.as_str()) {
+                    component["type"] = json!("application");
+                    component["hashes"] = json!([{ "alg": "SHA-256", "content": sum }]);
+                }
+                components.insert(url, component);
             }
         }
     }
@@ -155,7 +165,11 @@ fn document(
         .into_iter()
         .map(|(url, linked)| json!({ "ref": url, "dependsOn": linked }))
         .collect();
-    let root = first.packages.get(&first.root).map(Package::url);
+    let root = first.packages.get(&first.root);
+    let root = root.context("the root is one of the packages")?;
+    let sum = hashes.get(root.name.as_str());
+    let sum = sum.context("the main program has a hash")?;
+    let root = root.url();
     Ok(json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -167,7 +181,7 @@ fn document(
                 "name": "tracer",
                 "version": version,
                 "purl": root,
-                "hashes": [{ "alg": "SHA-256", "content": program }],
+                "hashes": [{ "alg": "SHA-256", "content": sum }],
             },
         },
         "components": components.into_values().collect::<Vec<_>>(),
@@ -246,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_bill_lists_what_is_linked_with_its_checksum_and_nothing_else() {
-        let bill = document(&[metadata()], &checksums(LOCK), "ab").expect("it has a root");
+        let hashes = BTreeMap::from([("tool", String::from("ab"))]);
+        let bill = document(&[metadata()], &checksums(LOCK), &hashes).expect("it has a root");
         let components = bill["components"].as_array().expect("a list");
         assert_eq!(components.len(), 1, "{components:?}");
         assert_eq!(components[0]["purl"], "pkg:cargo/a@1.0.0");

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::Shutdown,
     os::unix::net::UnixStream,
     path::PathBuf,
     sync::{
@@ -51,6 +52,8 @@ struct Shared {
     learnt: Condvar,
     status: Mutex<CaptureStatus>,
     is_ending: AtomicBool,
+    /// The connection that there is, also before ship has answered: shut down, nothing waits on it.
+    current: Mutex<Option<UnixStream>>,
 }
 
 impl Handing {
@@ -72,6 +75,7 @@ impl Handing {
             learnt: Condvar::new(),
             status: Mutex::default(),
             is_ending: AtomicBool::new(false),
+            current: Mutex::default(),
         });
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -100,8 +104,12 @@ impl Handing {
     /// Waits until ship keeps everything, and ends; tells whether it does.
     pub fn finish(self, patience: Duration) -> bool {
         let is_drained = self.shared.outbox.drain(patience);
-        self.shared.is_ending.store(true, Ordering::Relaxed);
+        self.shared.is_ending.store(true, Ordering::SeqCst);
         self.shared.outbox.connected(false);
+        // A ship that says nothing or reads nothing holds up nobody.
+        if let Some(current) = lock(&self.shared.current).take() {
+            let _ = current.shutdown(Shutdown::Both);
+        }
         let _ = self.thread.join();
         is_drained
     }
@@ -110,7 +118,7 @@ impl Handing {
 impl Shared {
     fn run(self: &Arc<Self>) {
         let mut last = String::new();
-        while !self.is_ending.load(Ordering::Relaxed) {
+        while !self.is_ending.load(Ordering::SeqCst) {
             let began = Instant::now();
             let said = match self.converse() {
                 Ok(()) => String::new(),
@@ -118,7 +126,7 @@ impl Shared {
             };
             self.outbox.connected(false);
             // The same trouble is told once.
-            if !said.is_empty() && said != last && !self.is_ending.load(Ordering::Relaxed) {
+            if !said.is_empty() && said != last && !self.is_ending.load(Ordering::SeqCst) {
                 log::warn!("{said}; records wait in memory until ship is back");
             }
             if began.elapsed() > STALLED {
@@ -137,6 +145,11 @@ impl Shared {
         reading.set_write_timeout(Some(STALLED))?;
         reading.set_read_timeout(Some(STALLED))?;
         let writing = Arc::new(Mutex::new(reading.try_clone()?));
+        *lock(&self.current) = Some(reading.try_clone()?);
+        // Whoever ends sets this first and looks for a connection then: one of the two sees the other.
+        if self.is_ending.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let hello = FromCapture::Hello {
             version: VERSION,
             agent: self.key.agent(),
@@ -159,7 +172,7 @@ impl Shared {
                 ended
             })?;
         let written = self.hand_over(&writing);
-        let _ = reading.shutdown(std::net::Shutdown::Both);
+        let _ = reading.shutdown(Shutdown::Both);
         let answered = answering.join().unwrap_or(Ok(()));
         written.and(answered)
     }
@@ -168,7 +181,7 @@ impl Shared {
     fn hand_over(&self, writing: &Mutex<UnixStream>) -> Result<(), LinkError> {
         let mut told: Option<Instant> = None;
         // Asked here too: the end may have come while the connection was made.
-        while !self.is_ending.load(Ordering::Relaxed) {
+        while !self.is_ending.load(Ordering::SeqCst) {
             if told.is_none_or(|told| told.elapsed() >= TELL) {
                 told = Some(Instant::now());
                 let counts = self.outbox.counts();
@@ -234,4 +247,37 @@ impl Shared {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind these is whole after every statement.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::{
+        capture::outbox::ROOM,
+        fixture::{KEY, session},
+    };
+
+    /// Whoever listens there takes the connection, says nothing, and reads nothing.
+    #[test]
+    fn a_ship_that_says_nothing_does_not_hold_up_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("link.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let outbox = Arc::new(Outbox::new(&KEY, ROOM));
+        let collector = CollectorKey::load(folder.path(), None).unwrap();
+        let whom = Whom {
+            socket,
+            user: rustix::process::geteuid().as_raw(),
+        };
+        let handing = Handing::start(whom, &KEY, Arc::clone(&outbox), collector).unwrap();
+        let (_silent, _) = listener.accept().unwrap();
+        for record in session(tracer_wire::Stream::Telemetry, 1) {
+            outbox.put(record);
+        }
+        let begun = Instant::now();
+        assert!(!handing.finish(Duration::ZERO), "it has nothing");
+        assert!(begun.elapsed() < STALLED, "the end waited for ship");
+    }
 }

@@ -30,6 +30,17 @@ pub(super) async fn enrol(
         let error = "name is not 1 to 64 letters, digits, dots, hyphens and underscores";
         return Err(Refusal::bad(error));
     }
+    // Who renews has shown a certificate, and does not share this with strangers.
+    if !collector.enrolments.try_take() {
+        let error = "too many agents ask for certificates; try again";
+        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, error));
+    }
+    // Asked before anything is signed, and once more when the certificate is handed out.
+    let (shown, asked) = (token.clone(), name.clone());
+    blocking(collector, move |collector| {
+        collector.registry.admits(&shown, agent, &asked, now())
+    })
+    .await??;
     let issued = issue(collector, agent, &csr, proof, Purpose::Enrolment)?;
     let until = issued.until;
     let noted = name.clone();
@@ -70,11 +81,6 @@ fn issue(
     proof: Proof,
     purpose: Purpose,
 ) -> Result<Issued, Refusal> {
-    // Who renews has shown a certificate, and does not share this with strangers.
-    if purpose == Purpose::Enrolment && !collector.enrolments.try_take() {
-        let error = "too many agents ask for certificates; try again";
-        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, error));
-    }
     let request = SigningRequest::parse(csr).map_err(|error| Refusal::bad(error.to_string()))?;
     if !proof.is_of(agent, purpose, request.der()) {
         let error = "the proof is not the agent's signature over this request";
@@ -89,7 +95,9 @@ fn issue(
         PkiError::Certificate(_)
         | PkiError::File { .. }
         | PkiError::NotPem { .. }
-        | PkiError::OtherKey(_) => {
+        | PkiError::OtherKey(_)
+        | PkiError::Rotating(_)
+        | PkiError::TooEarly(_) => {
             log::error!("no certificate for agent {agent}: {error}");
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "see the collector's log")
         }
@@ -101,7 +109,7 @@ fn answer(collector: &Collector, issued: Issued) -> Response<Outgoing> {
     json(&Enrolled {
         certificate: issued.pem,
         roots: collector.authority.pem().to_owned(),
-        telemetry_recipient: collector.telemetry.recipient().clone(),
+        telemetry_recipient: collector.telemetry.present().recipient().clone(),
         agents: collector.configuration().agents.clone(),
         trust_domain: collector.authority.trust_domain().clone(),
     })

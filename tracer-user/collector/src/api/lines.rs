@@ -10,13 +10,13 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use tracer_event::{Digest, Known, ModelId};
 use tracer_wire::{
-    AgentId, Body, Contents, Epoch, EventKind, OpenError, Opener, RecipientSecret, Record,
-    SessionId, Stream,
+    AgentId, Body, Contents, Epoch, EventKind, OpenError, Record, SessionId, Stream,
 };
 
 use crate::{
     server::Collector,
     store::{Cursor, Entry, RecordNumber, Selection, StoreError},
+    telemetry::Openers,
 };
 
 /// Epochs whose keys are remembered in one query, at most.
@@ -28,9 +28,9 @@ pub(super) struct Lines {
     /// Events that may still be told.
     left: u64,
     /// Opens the epochs that were learnt.
-    opener: Option<Opener>,
-    /// Epochs whose beginnings were learnt or told; the error if they cannot be opened.
-    epochs: BTreeMap<(AgentId, SessionId, Epoch), Result<(), String>>,
+    openers: Option<Openers>,
+    /// Epochs whose beginnings were learnt, by which opener, or told; the error if they cannot be opened.
+    epochs: BTreeMap<(AgentId, SessionId, Epoch), Result<usize, String>>,
     /// Which models the numbers of a session stand for.
     models: BTreeMap<(AgentId, SessionId), Models>,
 }
@@ -88,7 +88,7 @@ impl Lines {
         Self {
             selection: selection.clone(),
             left: limit,
-            opener: None,
+            openers: None,
             epochs: BTreeMap::new(),
             models: BTreeMap::new(),
         }
@@ -190,7 +190,7 @@ impl Lines {
             if let Some(epoch) = begin(collector, entry)? {
                 lines.extend(sealed(&epoch));
             }
-            self.epochs.insert(key, Ok(()));
+            self.epochs.insert(key, Ok(0));
         }
         lines.extend(sealed(record));
         // How many of its events are wanted is for the one who opens it to see.
@@ -207,28 +207,28 @@ impl Lines {
         let key = (entry.agent, entry.session, entry.epoch);
         if self.epochs.len() >= REMEMBERED {
             self.epochs.clear();
-            self.opener = None;
+            self.openers = None;
         }
-        let opener = match &mut self.opener {
-            Some(opener) => opener,
+        let openers = match &mut self.openers {
+            Some(openers) => openers,
             None => {
-                let secret = RecipientSecret::from_bytes(&collector.telemetry.to_bytes());
-                let Ok(secret) = secret else {
+                let Ok(openers) = collector.telemetry.openers() else {
                     return Ok(Err(String::from("the telemetry key is none")));
                 };
-                self.opener.insert(Opener::new(secret))
+                self.openers.insert(openers)
             }
         };
         let learnt = match self.epochs.entry(key) {
             Slot::Occupied(known) => known.into_mut(),
             Slot::Vacant(unknown) => unknown.insert(match begin(collector, entry)? {
-                Some(epoch) => opener.learn(&epoch).map_err(|error| describe(&error)),
+                Some(epoch) => openers.learn(&epoch).map_err(|error| describe(&error)),
                 None => Err(String::from("the beginning of its epoch is not kept")),
             }),
         };
-        if let Err(why) = learnt {
-            return Ok(Err(why.clone()));
-        }
+        let opener = match learnt {
+            Ok(number) => openers.of(*number),
+            Err(why) => return Ok(Err(why.clone())),
+        };
         Ok(opener.open(record).map_err(|error| describe(&error)))
     }
 

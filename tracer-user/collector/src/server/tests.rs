@@ -2,4 +2,6 @@
 
 mod agents;
 mod https;
+mod rotation;
 mod site;
+mod strangers;

@@ -1,11 +1,20 @@
 //! What happens beside the connections.
 
-use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::sleep;
 
-use super::Collector;
-use crate::{config::Configuration, ingest::now};
+use super::{
+    Collector,
+    clock::{Clock, Worth},
+};
+use crate::{config::Configuration, ingest::now, store::StoreError};
 
 /// How often what other processes decided is looked for: a revocation counts after this at the latest.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,7 +51,7 @@ pub(super) async fn follow_registry(collector: Arc<Collector>) {
             if before != Some(version) {
                 looked.admission.refresh(&looked.registry)?;
             }
-            Ok::<_, crate::store::StoreError>(version)
+            Ok::<_, StoreError>(version)
         });
         match result.await {
             Ok(Ok(version)) => known = Some(version),
@@ -54,9 +63,27 @@ pub(super) async fn follow_registry(collector: Arc<Collector>) {
 
 /// Deletes what has been kept long enough.
 pub(super) async fn expire(collector: Arc<Collector>) {
+    let of = Arc::clone(&collector);
+    let last = tokio::task::spawn_blocking(move || {
+        let sessions = of.store.sessions()?;
+        Ok::<_, StoreError>(sessions.iter().map(|session| session.stored).max())
+    });
+    let last = last.await.ok().and_then(Result::ok).flatten();
+    let mut clock = Clock::start(last, now(), Instant::now());
     loop {
         let of = Arc::clone(&collector);
-        let retention = collector.configuration().retention;
+        let mut retention = collector.configuration().retention;
+        let worth = clock.look(now(), Instant::now());
+        if let Worth::Jumped(ahead) = worth {
+            let hours = ahead.as_secs() / 3600;
+            log::warn!(
+                "the clock is {hours} hours ahead of what was expected: for a day nothing is deleted \
+                 for its age; set the clock right if it is wrong"
+            );
+        }
+        if worth != Worth::Believed {
+            (retention.telemetry, retention.content) = (Duration::MAX, Duration::MAX);
+        }
         let result = tokio::task::spawn_blocking(move || of.store.expire(&retention, now())).await;
         match result {
             Ok(Ok(expired)) if expired.records > 0 => {

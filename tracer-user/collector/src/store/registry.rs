@@ -182,6 +182,21 @@ impl Registry {
         Ok(token)
     }
 
+    /// Whether [`Self::enrol`] would take an agent in. It changes nothing.
+    ///
+    /// # Errors
+    /// If the token does not let it in.
+    pub fn admits(
+        &self,
+        secret: &TokenSecret,
+        agent: AgentId,
+        name: &str,
+        now: WallNanos,
+    ) -> Result<(), Denied> {
+        self.admitting(&self.index(), secret, agent, name, now)
+            .map(drop)
+    }
+
     /// Takes an agent in with a token's secret, which from then on is good for this agent alone.
     ///
     /// # Errors
@@ -196,19 +211,7 @@ impl Registry {
     ) -> Result<(), Denied> {
         let mut index = self.index();
         let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let token = self.good_token(&transaction, TokenPurpose::Enrol, secret, now)?;
-        if token.used_by.is_some_and(|other| other != agent) {
-            return Err(Denied::Used);
-        }
-        if !token.name.is_empty() && token.name != name {
-            return Err(Denied::OtherName(token.name));
-        }
-        let is_revoked = transaction
-            .prepare_cached("SELECT 1 FROM agents WHERE agent = ? AND revoked IS NOT NULL")?
-            .exists([agent.0])?;
-        if is_revoked {
-            return Err(Denied::Revoked);
-        }
+        let token = self.admitting(&transaction, secret, agent, name, now)?;
         transaction.execute(
             "UPDATE tokens SET used_by = ? WHERE id = ?",
             params![agent.0, token.id],
@@ -295,6 +298,31 @@ impl Registry {
     pub fn version(&self) -> Result<i64, StoreError> {
         let index = self.index();
         Ok(index.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+    }
+
+    /// The token that lets an agent in.
+    fn admitting(
+        &self,
+        index: &Connection,
+        secret: &TokenSecret,
+        agent: AgentId,
+        name: &str,
+        now: WallNanos,
+    ) -> Result<Token, Denied> {
+        let token = self.good_token(index, TokenPurpose::Enrol, secret, now)?;
+        if token.used_by.is_some_and(|other| other != agent) {
+            return Err(Denied::Used);
+        }
+        if !token.name.is_empty() && token.name != name {
+            return Err(Denied::OtherName(token.name));
+        }
+        let is_revoked = index
+            .prepare_cached("SELECT 1 FROM agents WHERE agent = ? AND revoked IS NOT NULL")?
+            .exists([agent.0])?;
+        if is_revoked {
+            return Err(Denied::Revoked);
+        }
+        Ok(token)
     }
 
     fn good_token(

@@ -27,7 +27,7 @@ use super::{
     segments::{Segments, disk},
 };
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("sqlite/schema.sql");
 /// How long a statement waits for another process that writes, such as `tracer-collector token new`.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -277,8 +277,8 @@ async fn nothing_that_a_collector_has_shows_content() {
         assert!(!site.get(Some(&reader), path).await.1.contains(SECRET));
     }
     // With all its keys: none of them is a recipient of content.
-    let telemetry = crate::server::telemetry_key(&site.home()).unwrap();
-    let mut opener = tracer_wire::Opener::new(telemetry);
+    let telemetry = crate::telemetry::TelemetryKeys::load(&site.home()).unwrap();
+    let mut opener = telemetry.openers().unwrap();
     let first: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
     let record = super::https::record(&first);
     assert!(opener.learn(&record).is_err());

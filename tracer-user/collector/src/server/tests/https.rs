@@ -15,7 +15,7 @@ use crate::{
     ingest::now,
     init,
     pki::good_until,
-    server::telemetry_key,
+    telemetry::TelemetryKeys,
 };
 
 /// The record in a line of content.
@@ -91,6 +91,13 @@ async fn what_is_wrong_with_an_enrolment_is_named() {
         (changed("name", json!("")), 400, "name is not"),
         (changed("csr", json!(other_csr)), 403, "proof"),
         (changed("csr", json!("no csr")), 400, "not in PEM"),
+        // Nothing is looked at, or signed, for whoever has no token.
+        (
+            json!({ "token": expired.secret.reveal(), "agent": key(1).agent(), "csr": "no csr",
+                    "proof": for_renewal.clone(), "name": "gpu-7" }),
+            403,
+            "expired",
+        ),
         (changed("proof", json!(for_renewal)), 403, "proof"),
         (changed("agent", json!(key(2).agent())), 403, "proof"),
         (changed("surprise", json!(1)), 400, "surprise"),
@@ -183,7 +190,8 @@ async fn only_health_is_for_everybody() {
 /// Two nodes, two models, ten batches each.
 async fn two_nodes() -> Site {
     let site = Site::start().await;
-    let collector = telemetry_key(&site.home()).unwrap();
+    let collector = TelemetryKeys::load(&site.home()).unwrap();
+    let collector = collector.present();
     for (number, node, model) in [(1, "gpu-7", 5), (2, "gpu-8", 6)] {
         let identity = site.enrol(&key(number), node).await;
         let mut line = site.agent(&identity).await.unwrap();
@@ -311,7 +319,8 @@ async fn telemetry_that_is_not_for_the_collector_is_told_as_unreadable() {
 #[tokio::test]
 async fn what_arrives_is_told_at_once_until_the_token_is_revoked() {
     let site = Site::start().await;
-    let collector = telemetry_key(&site.home()).unwrap();
+    let collector = TelemetryKeys::load(&site.home()).unwrap();
+    let collector = collector.present();
     let identity = site.enrol(&key(1), "gpu-7").await;
     let telemetry = Stream::Telemetry;
     let records = session_for(&key(1), collector.recipient(), telemetry, 10, 1);

@@ -76,7 +76,15 @@ impl Site {
             ..Plan::on_loopback(folder.path().join("c"), "test.internal".parse().unwrap())
         };
         init::init(&plan, now()).unwrap();
-        let path = plan.folder.join(CONFIGURATION);
+        Self::start_in(folder, change).await
+    }
+
+    /// One that was stopped, once more.
+    pub(super) async fn start_in(
+        folder: tempfile::TempDir,
+        change: impl FnOnce(&mut Configuration),
+    ) -> Self {
+        let path = folder.path().join("c").join(CONFIGURATION);
         let mut configuration = Configuration::read(&path).unwrap();
         change(&mut configuration);
         let server = Server::bind(configuration.clone(), Some(path))
@@ -153,8 +161,20 @@ impl Site {
         port: Port,
         identity: Option<&Identity>,
     ) -> io::Result<TlsStream<TcpStream>> {
+        let authority = self.authority();
+        self.connect_trusting(authority.certificate(), port, identity)
+            .await
+    }
+
+    /// The same, by somebody who trusts this certificate alone.
+    pub(super) async fn connect_trusting(
+        &self,
+        root: &CertificateDer<'static>,
+        port: Port,
+        identity: Option<&Identity>,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.authority().certificate().clone()).unwrap();
+        roots.add(root.clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13])
             .unwrap()

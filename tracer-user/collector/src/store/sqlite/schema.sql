@@ -41,8 +41,15 @@ CREATE TABLE sessions (
     latest INTEGER NOT NULL,
     -- 1 its records are being overwritten, 2 they are gone.
     shredded INTEGER NOT NULL DEFAULT 0,
+    -- Of the records that are kept, as the triggers below count them: records, events, events that gaps
+    -- declare, gaps.
+    records INTEGER NOT NULL DEFAULT 0,
+    events INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0,
+    gaps INTEGER NOT NULL DEFAULT 0,
     UNIQUE (agent, session)
 ) STRICT;
+CREATE INDEX sessions_by_stream ON sessions (agent, stream, id);
 
 CREATE TABLE segments (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -74,6 +81,23 @@ CREATE TABLE records (
 CREATE INDEX records_by_place ON records (session, sequence);
 CREATE INDEX records_by_time ON records (stream, first, number) WHERE body IN (2, 3);
 CREATE INDEX records_by_segment ON records (segment);
+
+CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+    UPDATE sessions SET
+        records = records + 1,
+        events = events + iif(new.body = 2, coalesce(new.events, 0), 0),
+        lost = lost + iif(new.body = 3, coalesce(new.events, 0), 0),
+        gaps = gaps + (new.body = 3)
+    WHERE id = new.session;
+END;
+CREATE TRIGGER record_deleted AFTER DELETE ON records BEGIN
+    UPDATE sessions SET
+        records = records - 1,
+        events = events - iif(old.body = 2, coalesce(old.events, 0), 0),
+        lost = lost - iif(old.body = 3, coalesce(old.events, 0), 0),
+        gaps = gaps - (old.body = 3)
+    WHERE id = old.session;
+END;
 
 CREATE TABLE kinds (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE counts (

@@ -139,14 +139,11 @@ pub(super) fn is_kept(index: &Connection, number: RecordNumber) -> Result<bool, 
 pub(super) fn sessions(index: &Connection) -> Result<Vec<Session>, StoreError> {
     let mut statement = index.prepare_cached(
         "SELECT s.agent, s.session, s.stream, s.next, s.link, s.epoch, s.closed, s.began, s.stored,
-         count(r.number),
-         coalesce(sum(CASE r.body WHEN 2 THEN r.events END), 0),
-         coalesce(sum(CASE r.body WHEN 3 THEN r.events END), 0),
-         coalesce(sum(r.body = 3), 0),
+         s.records, s.events, s.lost, s.gaps,
          s.shredded,
          NOT s.closed AND EXISTS (SELECT 1 FROM sessions later WHERE later.agent = s.agent
              AND later.stream = s.stream AND later.id > s.id)
-         FROM sessions s LEFT JOIN records r ON r.session = s.id GROUP BY s.id ORDER BY s.id",
+         FROM sessions s ORDER BY s.id",
     )?;
     let found = statement.query_map([], |row| {
         let number = |column| row.get(column).map(i64::cast_unsigned);
