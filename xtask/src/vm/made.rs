@@ -1,11 +1,12 @@
 //! Building what guests run: the tests, the tracer, and the workloads.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::suite::{INIT, Needed, Program, Test};
+use super::suite::{INIT, Needed, Program, Test, VERIFIER, WORKLOAD};
 use crate::workspace::Workspace;
 use crate::{cargo, process};
 
@@ -34,18 +35,19 @@ pub(super) struct MadeTest {
 
 /// Builds the programs and the workloads that `tests` need, each once.
 pub(super) fn make(workspace: &Workspace, tests: Vec<Test>) -> Result<Made> {
+    let programs = build(workspace, &needed_programs(&tests))?;
     let mut workloads = None;
     let mut made = Vec::new();
     for test in tests {
         let mut files = Vec::new();
         for needed in test.files {
             match *needed {
-                Needed::Built(program) => files.push(build(workspace, program)?),
+                Needed::Built(program) => files.push(programs[&program].clone()),
                 Needed::Source(path) => files.push(workspace.root.join(path)),
                 Needed::Python => files.extend(python()?),
                 Needed::Workloads => {
                     if workloads.is_none() {
-                        workloads = Some(make_workloads(workspace)?);
+                        workloads = Some(make_workloads(&programs[&WORKLOAD])?);
                     }
                     files.extend(workloads.iter().flat_map(|made| made.parts.clone()));
                 }
@@ -53,12 +55,12 @@ pub(super) fn make(workspace: &Workspace, tests: Vec<Test>) -> Result<Made> {
         }
         made.push(MadeTest {
             test,
-            program: build(workspace, test.program)?,
+            program: programs[&test.program].clone(),
             files,
         });
     }
     Ok(Made {
-        init: build(workspace, INIT)?,
+        init: programs[&INIT].clone(),
         tests: made,
         tools: find_tools()?,
         environment: workloads.map_or_else(String::new, |made| {
@@ -67,20 +69,47 @@ pub(super) fn make(workspace: &Workspace, tests: Vec<Test>) -> Result<Made> {
     })
 }
 
-fn build(workspace: &Workspace, program: Program) -> Result<PathBuf> {
-    let (arguments, name): (&[&str], _) = match program {
-        Program::Binary { package, name } => {
-            (&["build", "--package", package, "--bin", name], name)
-        }
-        Program::Integration { package, name } => (
-            &["test", "--no-run", "--package", package, "--test", name],
-            name,
-        ),
-    };
-    cargo::executables(workspace, arguments)?
-        .into_iter()
-        .find_map(|(found, path)| (found == name).then_some(path))
-        .with_context(|| format!("cargo built no program named {name}"))
+fn needed_programs(tests: &[Test]) -> BTreeSet<Program> {
+    let mut programs = BTreeSet::from([INIT, VERIFIER]);
+    for test in tests {
+        programs.insert(test.program);
+        programs.extend(test.files.iter().filter_map(|needed| match *needed {
+            Needed::Built(program) => Some(program),
+            Needed::Workloads => Some(WORKLOAD),
+            Needed::Source(_) | Needed::Python => None,
+        }));
+    }
+    programs
+}
+
+/// Builds all of `programs` at once: the path of each.
+///
+/// The whole workspace is selected, as the other suites do, so that what they have compiled is used: a
+/// selection of packages would compile what they depend on once more, with fewer features.
+fn build(
+    workspace: &Workspace,
+    programs: &BTreeSet<Program>,
+) -> Result<BTreeMap<Program, PathBuf>> {
+    let mut arguments = vec!["build", "--workspace"];
+    for program in programs {
+        arguments.extend(match program {
+            Program::Binary(name) => ["--bin", name],
+            Program::Integration(name) => ["--test", name],
+        });
+    }
+    let built = cargo::executables(workspace, &arguments)?;
+    programs
+        .iter()
+        .map(|program| {
+            let (Program::Binary(name) | Program::Integration(name)) = program;
+            let mut named = built.iter().filter(|(found, _)| found == name);
+            match (named.next(), named.next()) {
+                (Some((_, path)), None) => Ok((*program, path.clone())),
+                (None, _) => bail!("cargo built no program named {name}"),
+                (Some(_), Some(_)) => bail!("two programs of this workspace are named {name}"),
+            }
+        })
+        .collect()
 }
 
 /// What `workload guest` made.
@@ -89,17 +118,8 @@ struct Workloads {
     parts: Vec<PathBuf>,
 }
 
-fn make_workloads(workspace: &Workspace) -> Result<Workloads> {
-    let arguments = [
-        "run",
-        "--quiet",
-        "--package",
-        "tracer-tests",
-        "--bin",
-        "workload",
-        "guest",
-    ];
-    let listing = process::read(cargo::command(workspace).args(arguments))
+fn make_workloads(program: &Path) -> Result<Workloads> {
+    let listing = process::read(Command::new(program).arg("guest"))
         .context("making the workloads that run in guests")?;
     let mut lines = listing.lines().map(PathBuf::from);
     Ok(Workloads {

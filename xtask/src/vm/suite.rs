@@ -4,19 +4,13 @@ use std::time::Duration;
 
 use super::series::Series;
 
-/// A program of this workspace.
-#[derive(Clone, Copy, Debug)]
+/// A program of this workspace, by the name that no other has.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Program {
-    /// A binary of a package.
-    Binary {
-        package: &'static str,
-        name: &'static str,
-    },
-    /// An integration test of a package: `tests/NAME.rs`.
-    Integration {
-        package: &'static str,
-        name: &'static str,
-    },
+    /// A package's binary.
+    Binary(&'static str),
+    /// A package's integration test: `tests/NAME.rs`.
+    Integration(&'static str),
 }
 
 /// Something that a test needs in the guest beside its program.
@@ -56,14 +50,13 @@ pub(crate) struct Test {
 }
 
 /// The guest's first process, which is also the first test.
-pub(crate) const INIT: Program = Program::Binary {
-    package: "tracer-tests",
-    name: "vm-init",
-};
-const TRACER: Program = Program::Binary {
-    package: "tracer-cli",
-    name: "tracer",
-};
+pub(crate) const INIT: Program = Program::Binary("vm-init");
+/// What makes the workloads; it runs on this machine.
+pub(crate) const WORKLOAD: Program = Program::Binary("workload");
+const TRACER: Program = Program::Binary("tracer");
+/// Always built. A selection without any integration test would leave out the features that only tests
+/// ask of what they share with programs, and compile all of that once more.
+pub(crate) const VERIFIER: Program = Program::Integration("verifier");
 /// Real llama.cpp builds, run as the tests on this machine run them, and the tracer beside them.
 const TRACED_WORKLOADS: &[Needed] = &[
     Needed::Built(TRACER),
@@ -108,10 +101,7 @@ pub(crate) const TESTS: &[Test] = &[
         kernels: SUPPORTED,
         // What it counts is printed, so that a new kernel can be added to the snapshot.
         arguments: &["--nocapture", "--test-threads=1"],
-        ..on_every_kernel(Program::Integration {
-            package: "tracer-tests",
-            name: "verifier",
-        })
+        ..on_every_kernel(VERIFIER)
     },
     Test {
         name: "llama-cpp-runs-untraced",
@@ -213,10 +203,7 @@ const fn traced_workload(name: &'static str) -> Test {
     Test {
         kernels: SUPPORTED,
         files: TRACED_WORKLOADS,
-        ..on_every_kernel(Program::Integration {
-            package: "tracer-tests",
-            name,
-        })
+        ..on_every_kernel(Program::Integration(name))
     }
 }
 
