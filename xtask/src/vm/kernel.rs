@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,11 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// apt's own downloader: it knows the machine's proxies and credentials.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 const PACKAGES: &str = "main/binary-amd64/Packages.xz";
+
+/// How often an index is asked for: a mirror that is being updated has a release file that does not
+/// match its lists for a moment.
+const TRIES: usize = 3;
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
@@ -94,8 +101,29 @@ impl Store {
                 known.join(", ")
             );
         };
+        let (image, record) = match (self.offered(series, suite, self.network), self.network) {
+            // What the cached index names may have left the repository since.
+            (Err(error), Network::WhenMissing) => {
+                println!("vm: {series}: {error:#}; reading the index anew");
+                self.offered(series, suite, Network::Refresh)?
+            }
+            (offered, _) => offered?,
+        };
+        println!(
+            "vm: {series}: {} {} (package sha256 {}, image sha256 {})",
+            record.package, record.version, record.package_sha256, record.image_sha256
+        );
+        Ok(Kernel {
+            asked: series,
+            release: record.release,
+            image,
+        })
+    }
+
+    /// The image that `suite` offers for `series`, and its record.
+    fn offered(&self, series: Series, suite: &str, network: Network) -> Result<(PathBuf, Record)> {
         let index = self
-            .index(suite)
+            .index(suite, network)
             .with_context(|| format!("reading the package index of {suite}"))?;
         let kernels = index::kernels(&index);
         let package = index::choose(&kernels, series)
@@ -110,27 +138,18 @@ impl Store {
                 package.release
             );
         }
-        let (image, record) = self.image(suite, package)?;
-        println!(
-            "vm: {series}: {} {} (package sha256 {}, image sha256 {})",
-            record.package, record.version, record.package_sha256, record.image_sha256
-        );
-        Ok(Kernel {
-            asked: series,
-            release: record.release,
-            image,
-        })
+        self.image(suite, package)
     }
 
     /// The verified list of packages of `suite`.
-    fn index(&self, suite: &str) -> Result<String> {
+    fn index(&self, suite: &str, network: Network) -> Result<String> {
         let folder = self.folder.join("indexes");
         let (release, packages) = (
             folder.join(format!("{suite}.InRelease")),
             folder.join(format!("{suite}.Packages.xz")),
         );
         let present = release.is_file() && packages.is_file();
-        match self.network {
+        match network {
             Network::Never if !present => bail!(
                 "{} is missing and --offline forbids fetching it: run `cargo xtask vm --fetch`",
                 if release.is_file() {
@@ -159,10 +178,23 @@ impl Store {
         let folder = release.parent().context("the index lies in a folder")?;
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let unfinished = folder.join(format!("{suite}.unfinished"));
+        let repositories = repositories()?;
         let mut refused = Vec::new();
-        for repository in repositories()? {
+        for (number, repository) in repositories
+            .iter()
+            .cycle()
+            .take(TRIES * repositories.len())
+            .enumerate()
+        {
+            if number > 0 && number % repositories.len() == 0 {
+                thread::sleep(PAUSE);
+            }
             let attempt = || {
                 let dists = format!("{repository}dists/{suite}");
+                // What an earlier try left would be taken for the beginning of this one.
+                if unfinished.exists() {
+                    fs::remove_file(&unfinished).context("removing an unfinished index")?;
+                }
                 download(&format!("{dists}/InRelease"), &unfinished, None)?;
                 let vouched = index::vouched(&signed_text(&unfinished)?, suite, PACKAGES)?;
                 download(
@@ -171,7 +203,7 @@ impl Store {
                     Some(&vouched.sha256),
                 )?;
                 fs::rename(&unfinished, release).context("keeping the release file")?;
-                fs::write(folder.join(format!("{suite}.repository")), &repository)
+                fs::write(folder.join(format!("{suite}.repository")), repository)
                     .context("keeping the repository's address")
             };
             match attempt() {
