@@ -14,6 +14,7 @@ pub mod memory;
 pub mod model;
 pub mod observed;
 pub mod package;
+pub mod patience;
 pub mod privilege;
 pub mod proof;
 pub mod python;

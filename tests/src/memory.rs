@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::patience;
+
 /// How many bytes of `file`'s executable mappings in process `pid` differ from the file.
 ///
 /// The processes of this crate's tests map their code privately and never change it themselves.
@@ -43,6 +45,16 @@ pub fn changed_code_bytes(pid: u32, file: &Path) -> Result<usize> {
             .count();
     }
     Ok(changed)
+}
+
+/// Waits until a probe is in `file`'s code in process `pid`.
+///
+/// # Errors
+/// As [`changed_code_bytes`], and when none comes.
+pub fn until_probed(pid: u32, file: &Path) -> Result<()> {
+    patience::until("a probe is in the code", || {
+        Ok(changed_code_bytes(pid, file)? > 0)
+    })
 }
 
 /// One line of `/proc/PID/maps`.

@@ -21,11 +21,11 @@ use tracer_event::{
     inference::{Direction, Request, Step, Text, Tokens},
 };
 
+use crate::patience::PATIENCE;
+
 /// One line of the tracer's output. Reading it back fails when it is not what the schema says.
 pub type Line = Event<Recorded>;
 
-/// How long the tracer may take to say the line that a test waits for, on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long no further library of a process may turn up before it counts as attached.
 const SETTLING: Duration = Duration::from_millis(500);
 /// Puts the host's permission to capture content into a copy of `/etc`, in a mount namespace that
@@ -355,9 +355,27 @@ impl Tracing {
     /// Reads events up to the first new one that `wanted` accepts.
     ///
     /// # Errors
-    /// When the tracer ends, or stays silent for a minute.
-    pub fn until(&mut self, mut wanted: impl FnMut(&Line) -> bool) -> Result<Line> {
-        let deadline = Instant::now() + PATIENCE;
+    /// When the tracer ends, or does not say it within [`PATIENCE`].
+    pub fn until(&mut self, wanted: impl FnMut(&Line) -> bool) -> Result<Line> {
+        self.within(PATIENCE, wanted)?.with_context(|| {
+            let others = self.events.len();
+            format!(
+                "no such event within {PATIENCE:?}; {others} others\n{}",
+                self.stderr()
+            )
+        })
+    }
+
+    /// Reads events up to the first new one that `wanted` accepts; `None` where none comes for so long.
+    ///
+    /// # Errors
+    /// When the tracer ends.
+    pub fn within(
+        &mut self,
+        patience: Duration,
+        mut wanted: impl FnMut(&Line) -> bool,
+    ) -> Result<Option<Line>> {
+        let deadline = Instant::now() + patience;
         loop {
             match self
                 .incoming
@@ -366,16 +384,10 @@ impl Tracing {
                 Ok(event) => {
                     self.events.push(event.clone());
                     if wanted(&event) {
-                        return Ok(event);
+                        return Ok(Some(event));
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!(
-                        "no such event within {PATIENCE:?}; {} others\n{}",
-                        self.events.len(),
-                        self.stderr()
-                    )
-                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => {
                     bail!(
                         "the tracer ended ({:?}) before it:\n{}",
@@ -391,7 +403,7 @@ impl Tracing {
     /// without a pause of half a second.
     ///
     /// # Errors
-    /// When none has within a minute.
+    /// When none has within [`PATIENCE`].
     pub fn until_attached(&mut self, pid: u32) -> Result<()> {
         let is_found = |line: &Line| {
             line.place.pid == Some(EventPid(pid)) && matches!(line.body, Body::RuntimeFound(_))
@@ -436,7 +448,7 @@ impl Tracing {
     /// Ends the tracer as Ctrl-C does and returns everything that it said.
     ///
     /// # Errors
-    /// When it does not end within a minute.
+    /// When it does not end within [`PATIENCE`].
     pub fn interrupt(self) -> Result<Trace> {
         self.signal_end()?;
         self.finish()
@@ -445,7 +457,7 @@ impl Tracing {
     /// Waits for the tracer's own end and returns everything that it said.
     ///
     /// # Errors
-    /// When it does not end within a minute.
+    /// When it does not end within [`PATIENCE`].
     pub fn finish(mut self) -> Result<Trace> {
         let status = self.until_ended()?;
         self.events.extend(self.incoming.iter());
@@ -460,7 +472,7 @@ impl Tracing {
     /// Waits for the tracer's own end; its files stay.
     ///
     /// # Errors
-    /// When it does not end within a minute.
+    /// When it does not end within [`PATIENCE`].
     pub fn until_ended(&mut self) -> Result<ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
         loop {

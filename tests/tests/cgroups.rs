@@ -4,15 +4,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tracer_event::{Body, Pid};
 use tracer_tests::{
     cache::Cache,
     compile::SOURCES,
+    patience,
     report::Event,
     requires_root,
     tracer::{Line, Tracing},
@@ -53,15 +52,11 @@ impl Cgroup {
     }
 
     fn remove(&self) -> Result<()> {
-        let start = Instant::now();
         for folder in [self.folder.join("below"), self.folder.clone()] {
             // A process that has just ended may still be in it.
-            while folder.exists() && fs::remove_dir(&folder).is_err() {
-                if start.elapsed() > Duration::from_secs(10) {
-                    bail!("{} cannot be removed", folder.display());
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
+            patience::until(&format!("{} is removed", folder.display()), || {
+                Ok(!folder.exists() || fs::remove_dir(&folder).is_ok())
+            })?;
         }
         Ok(())
     }

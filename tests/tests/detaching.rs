@@ -4,8 +4,6 @@
 use std::{
     fs::{self, File},
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,24 +12,12 @@ use tracer_probe::features::{Features, Support};
 use tracer_tests::{
     cache::Cache,
     compile::SOURCES,
+    patience,
     report::Event,
     requires_root,
     tracer::binary,
     workload::{Place, Running, Target},
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !is_so()? {
-        if start.elapsed() > PATIENCE {
-            bail!("{what}: not within {PATIENCE:?}");
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
-}
 
 /// Where in the kernel each thread of a process waits.
 fn held_where(pid: u32) -> String {
@@ -63,7 +49,7 @@ fn a_delayed_end_names_who_delays_it_and_a_second_signal_does_not_wait() -> Resu
         .stdout(File::create(&events)?)
         .stderr(File::create(&errors)?)
         .spawn()?;
-    eventually("the probes are attached", || {
+    patience::until("the probes are attached", || {
         Ok(fs::read_to_string(&events)?.contains("agent.attached"))
     })?;
     slow.go()?;
@@ -73,7 +59,7 @@ fn a_delayed_end_names_who_delays_it_and_a_second_signal_does_not_wait() -> Resu
     let pid = Pid::from_child(&tracer);
     kill_process(pid, Signal::INT)?;
     let whom = format!(" ({}) has been inside a probe for ", slow.pid());
-    eventually("it says whom it waits for", || {
+    patience::until("it says whom it waits for", || {
         let said = fs::read_to_string(&errors)?;
         if let Some(status) = tracer.try_wait()? {
             bail!("it ended with {status} instead of waiting; it said: {said}");
@@ -83,17 +69,10 @@ fn a_delayed_end_names_who_delays_it_and_a_second_signal_does_not_wait() -> Resu
     .with_context(|| held_where(tracer.id()))?;
     assert!(tracer.try_wait()?.is_none(), "it waits");
     kill_process(pid, Signal::INT)?;
-    let asked = Instant::now();
-    let status = loop {
-        match tracer.try_wait()? {
-            Some(status) => break status,
-            None if asked.elapsed() > Duration::from_secs(5) => {
-                slow.go()?;
-                bail!("a second signal did not end it");
-            }
-            None => thread::sleep(Duration::from_millis(5)),
-        }
-    };
+    patience::until("a second signal ends it", || {
+        Ok(tracer.try_wait()?.is_some())
+    })?;
+    let status = tracer.wait()?;
     assert_eq!(status.code(), Some(130), "{}", fs::read_to_string(&errors)?);
     // The target is unharmed: its page arrives, and it returns what it always does.
     slow.go()?;

@@ -2,9 +2,8 @@
 //! exactly the calls that were made. Needs root and BPF.
 
 use std::{
+    path::PathBuf,
     process::{Command, Stdio},
-    thread,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +12,7 @@ use tracer_event::{Body, BootNanos};
 use tracer_tests::{
     cache::Cache,
     compile::SOURCES,
+    memory::until_probed,
     model::TINY,
     report::{Account, Event},
     requires_root,
@@ -69,10 +69,9 @@ fn an_operation_counts_exactly_the_calls_that_its_target_made() -> Result<()> {
 fn a_profile_check_shows_how_long_an_operation_takes_and_ends_by_itself() -> Result<()> {
     requires_root!();
     const CALLS: u64 = 20_000;
-    let mut running = Running::start(
-        Target::Flood.command(&Cache::open()?, &[&CALLS.to_string(), "1"])?,
-        Place::Host,
-    )?;
+    let target = Target::Flood.command(&Cache::open()?, &[&CALLS.to_string(), "1"])?;
+    let program = PathBuf::from(target.get_program());
+    let mut running = Running::start(target, Place::Host)?;
     running.until_waiting()?;
     let pid = running.pid().to_string();
     let profile = format!("{SOURCES}/operation.toml");
@@ -83,7 +82,7 @@ fn a_profile_check_shows_how_long_an_operation_takes_and_ends_by_itself() -> Res
         .stdout(Stdio::piped())
         .spawn()?;
     // It waits for calls only once it is attached; calls before that are not seen.
-    thread::sleep(Duration::from_secs(5));
+    until_probed(running.pid(), &program)?;
     running.go()?;
     running.until(|event| matches!(event, Event::Counts { .. }))?;
     let output = child.wait_with_output()?;

@@ -128,7 +128,8 @@ fn a_table_of_ten_million_symbols_is_refused_at_once_and_hides_nothing_else() ->
         refused.to_string().contains("10000000 exceeds the limit"),
         "{refused}"
     );
-    ensure!(took < Duration::from_secs(2), "{took:?}");
+    // A loaded machine needs many times of what it takes.
+    ensure!(took < Duration::from_secs(30), "{took:?}");
     Ok(())
 }
 

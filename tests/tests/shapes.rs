@@ -1,7 +1,7 @@
 //! Whatever way C, C++ or Rust passes a value, the tracer reads what the target says it passed. Needs
 //! root and BPF.
 
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use tracer_tests::{
     cache::Cache,
     calls::{read_as_passed, run},
     compile::SOURCES,
+    memory::until_probed,
     requires_root, tracer,
     workload::{Place, Running, Target},
 };
@@ -68,7 +69,9 @@ fn below_the_level_of_content_only_sizes_leave_the_process() -> Result<()> {
 #[test]
 fn a_profile_check_shows_one_call_of_a_running_process_and_ends_by_itself() -> Result<()> {
     requires_root!();
-    let mut running = Running::start(Target::Slices.command(&Cache::open()?, &[])?, Place::Host)?;
+    let target = Target::Slices.command(&Cache::open()?, &[])?;
+    let program = PathBuf::from(target.get_program());
+    let mut running = Running::start(target, Place::Host)?;
     running.until_waiting()?;
     let pid = running.pid().to_string();
     let profile = format!("{SOURCES}/slices.toml");
@@ -79,7 +82,7 @@ fn a_profile_check_shows_one_call_of_a_running_process_and_ends_by_itself() -> R
         .stdout(std::process::Stdio::piped())
         .spawn()?;
     // It waits for calls only once it is attached; calls before that are not seen.
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    until_probed(running.pid(), &program)?;
     running.go()?;
     running.until_waiting()?;
     let output = child.wait_with_output()?;

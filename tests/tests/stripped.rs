@@ -105,7 +105,8 @@ fn the_interface_of_onnx_runtime_is_found_where_nothing_is_exported() -> Result<
         let took = begin.elapsed();
         println!("{}: the string took {took:?}", module.display());
         ensure!(by_string.len() == 1, "{by_string:x?}");
-        ensure!(took < Duration::from_secs(2), "{took:?} for one string");
+        // A loaded machine needs many times of what it takes.
+        ensure!(took < Duration::from_secs(30), "{took:?} for one string");
     }
     Ok(())
 }
