@@ -12,12 +12,14 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use memchr::memmem::Finder;
 use tracer_collector::{config::Configuration, server::Server};
 use tracer_event::{Body, WallNanos};
 use tracer_tests::{
     cache::Cache,
     comparison::assert_exact,
     model::TINY,
+    patience,
     report::Account,
     requires_root,
     tracer::Trace,
@@ -54,28 +56,13 @@ impl Random {
     }
 }
 
-/// A generation that waits before it begins, and before it ends.
-fn generation(cache: &Cache) -> Result<Running> {
+/// As many generations of a second or more, which wait before they begin, and before they end.
+fn generations(cache: &Cache, count: usize) -> Result<Running> {
     let prompt = format!("The password is {SECRET}, keep it. Tell me a story about the sea.");
-    let steps = [
-        "--n",
-        "40",
-        "--pause-us",
-        "25000",
-        "--prompt",
-        &prompt,
-        "load",
-        "context",
-        "wait",
-        "generate",
-        "reuse",
-        "generate",
-        "reuse",
-        "generate",
-        "wait=end",
-        "free",
-        "unload",
-    ];
+    let mut steps = vec!["--n", "40", "--pause-us", "25000", "--prompt", &prompt];
+    steps.extend(["load", "context", "wait", "generate"]);
+    steps.extend(["reuse", "generate"].repeat(count - 1));
+    steps.extend(["wait=end", "free", "unload"]);
     let mut running = Running::start(
         Runtime::NodeLlamaCpp.command(cache, TINY, &steps)?,
         Place::Host,
@@ -121,7 +108,7 @@ fn nothing_that_a_model_did_is_missing_after_ship_and_collector_were_killed() ->
     for seed in seeds(0..3, 0..15) {
         let mut random = Random(seed);
         let mut fleet = Fleet::start()?;
-        let mut running = generation(&cache)?;
+        let mut running = generations(&cache, 3)?;
         let pid = running.pid();
         fleet.until("attached", |status| {
             status
@@ -181,7 +168,7 @@ fn what_was_kept_is_stored_whoever_is_killed() -> Result<()> {
     for seed in seeds(100..103, 100..115) {
         let mut random = Random(seed);
         let mut fleet = Fleet::start()?;
-        let mut running = generation(&cache)?;
+        let mut running = generations(&cache, 3)?;
         let pid = running.pid();
         running.go()?;
         let all = [Part::Capture, Part::Ship, Part::Collector];
@@ -237,7 +224,8 @@ fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
     requires_root!();
     let cache = Cache::open()?;
     let mut fleet = Fleet::start()?;
-    let mut running = generation(&cache)?;
+    // More than anybody waits for.
+    let mut running = generations(&cache, 200)?;
     fleet.until("attached", |status| {
         status
             .capture
@@ -245,29 +233,21 @@ fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
             .is_some_and(|capture| capture.attached > 0)
     })?;
     thread::sleep(Duration::from_secs(1));
-    let holds = |bytes: &[u8]| {
-        // As it is, and in the hexadecimal and base64 forms that events could have.
-        let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let forms = [SECRET.as_bytes(), hex.as_bytes(), b"aHVudGVyMi1RdW9ra2E"];
-        forms
-            .iter()
-            .any(|form| bytes.windows(form.len()).any(|window| window == *form))
-    };
+    // As it is, and in the hexadecimal and base64 forms that events could have.
+    let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let forms = [SECRET.as_bytes(), hex.as_bytes(), b"aHVudGVyMi1RdW9ra2E"].map(Finder::new);
+    let holds = |bytes: &[u8]| forms.iter().any(|form| form.find(bytes).is_some());
     // The collector is away, so that all of it lies in the spool.
     fleet.kill(Part::Collector)?;
     running.go()?;
     // Whoever seals has it, or this would show nothing. What was sealed is freed, and may be written over:
     // it is looked for while the model still answers.
     let capture = fleet.pid(Part::Capture)?;
-    let mut has_seen = false;
-    for _ in 0..20 {
-        has_seen = has_seen || holds(&fleet::memory(capture)?);
-    }
-    ensure!(has_seen, "capture never saw the secret");
-    running.until_waiting()?;
+    patience::until("capture has seen the secret", || {
+        fleet::holds_in_memory(capture, holds)
+    })?;
+    running.kill()?;
     thread::sleep(Duration::from_secs(2));
-    running.go()?;
-    running.finish()?;
     fleet.until("in the spool", |status| {
         let is_handed = status
             .capture
@@ -408,12 +388,13 @@ fn a_certificate_is_renewed_in_time_and_one_that_ended_takes_a_new_token() -> Re
     fleet.until("renewed", |status| {
         status.is_connected && status.certificate_until > first
     })?;
-    drop(collector);
-    // Now they end at once. The agent renews with the one that it has, and is left with one that ends.
-    let collector = ShortLived::serve(&fleet, Duration::from_secs(2))?;
     let renewed = fleet.status()?.certificate_until;
+    drop(collector);
+    // Now they end at once. The agent renews with the one that it has, and is left with one that ends:
+    // whether it is still connected by the time somebody looks is a matter of speed.
+    let collector = ShortLived::serve(&fleet, Duration::from_secs(2))?;
     fleet.until("renewed once more", |status| {
-        status.is_connected && status.certificate_until < renewed
+        status.certificate_until < renewed
     })?;
     drop(collector);
     thread::sleep(Duration::from_secs(4));
@@ -453,14 +434,10 @@ fn a_wrong_configuration_is_refused_and_a_right_one_taken_over() -> Result<()> {
     for part in [Part::Ship, Part::Capture] {
         fleet.reload(part)?;
     }
-    let end = std::time::Instant::now() + Duration::from_secs(20);
-    while [Part::Ship, Part::Capture]
-        .iter()
-        .any(|part| !fleet.log(*part).contains("goes on as it was"))
-    {
-        ensure!(std::time::Instant::now() < end, "a wrong one is refused");
-        thread::sleep(Duration::from_millis(50));
-    }
+    patience::until("a wrong one is refused", || {
+        let has_said = |part| fleet.log(part).contains("goes on as it was");
+        Ok(has_said(Part::Ship) && has_said(Part::Capture))
+    })?;
     assert_eq!([fleet.pid(Part::Ship)?, fleet.pid(Part::Capture)?], pids);
     let runs = fleet.log(Part::Capture).matches("tracing at level").count();
     assert_eq!(runs, 1, "its run goes on");
