@@ -3,7 +3,7 @@ use std::{
     io::{Seek, SeekFrom, Write},
     path::Path,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -35,6 +35,18 @@ fn target<'a>(tree: &'a Tree, name: &'a str) -> Target<'a> {
 
 fn run(targets: &[Target<'_>], leases: &Leases) -> Vec<Result<Hashed, HashError>> {
     hash(targets, leases, OPTIONS, &Progress::default())
+}
+
+/// Waits until a file is being hashed: it has been opened then, and its lease taken.
+fn until_begun(progress: &Progress) {
+    let start = Instant::now();
+    while progress.bytes().0 == 0 {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "nothing is hashed"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A file without data that takes some tenths of a second to hash.
@@ -100,17 +112,14 @@ fn a_writer_that_comes_while_it_is_hashed_makes_it_unstable_and_does_not_wait_fo
     large(&path);
     let tree = Tree::open(folder.path(), Symlinks::Refuse).unwrap();
     let leases = leases();
+    let progress = Progress::default();
+    let targets = [target(&tree, "weights")];
     let hashed = thread::scope(|scope| {
-        let progress = Progress::default();
-        let hashing = scope.spawn(|| {
-            let targets = [target(&tree, "weights")];
-            let progress = Progress::default();
-            hash(&targets, &leases, OPTIONS, &progress).remove(0)
-        });
-        thread::sleep(Duration::from_millis(60));
+        let hashing = scope.spawn(|| hash(&targets, &leases, OPTIONS, &progress).remove(0));
+        until_begun(&progress);
         let writer = OpenOptions::new().append(true).open(&path).unwrap();
         assert!(!hashing.is_finished(), "the writer waited until the end");
-        drop((writer, progress));
+        drop(writer);
         hashing.join().unwrap().unwrap()
     });
     assert_eq!(hashed.assurance.guarantee, Guarantee::Unstable);
@@ -130,9 +139,11 @@ fn without_a_lease_a_change_meanwhile_is_seen_by_the_change_time() {
         untouched.assurance.reason,
         Reason::NoLease(NoLease::NoKeeper(_))
     ));
+    let progress = Progress::default();
+    let targets = [target(&tree, "weights")];
     let changed = thread::scope(|scope| {
-        let hashing = scope.spawn(|| run(&[target(&tree, "weights")], &leases).remove(0));
-        thread::sleep(Duration::from_millis(60));
+        let hashing = scope.spawn(|| hash(&targets, &leases, OPTIONS, &progress).remove(0));
+        until_begun(&progress);
         let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
         writer.seek(SeekFrom::Start(5)).unwrap();
         writer.write_all(b"x").unwrap();
