@@ -19,6 +19,20 @@ pub(super) fn entries(
     from: Cursor,
     limit: usize,
 ) -> Result<Vec<Entry>, StoreError> {
+    let longest: i64 = index.query_row("SELECT longest FROM spans", [], |row| row.get(0))?;
+    let (sql, values) = statement(selection, from, limit, longest);
+    let mut statement = index.prepare_cached(&sql)?;
+    let found = statement.query_map(params_from_iter(values), entry)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// A selection in SQL, with its values in their order.
+fn statement(
+    selection: &Selection,
+    from: Cursor,
+    limit: usize,
+    longest: i64,
+) -> (String, Vec<Box<dyn ToSql>>) {
     let Selection {
         stream,
         agents,
@@ -28,14 +42,23 @@ pub(super) fn entries(
         kinds,
         models,
     } = selection;
-    let mut sql = format!("SELECT {COLUMNS} FROM records r JOIN sessions s ON s.id = r.session");
+    // In the order of arrival only what came after a record is looked at, however much is stored: the
+    // planner would rather take all of a time range, and sort it. A `+` keeps a column from an index.
+    let (join, plain) = match from {
+        Cursor::Time { .. } => ("JOIN", ""),
+        Cursor::Arrival { .. } => ("CROSS JOIN", "+"),
+    };
+    let mut sql =
+        format!("SELECT {COLUMNS} FROM records r {join} sessions s ON s.id = {plain}r.session");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     let mut given = |value: Box<dyn ToSql>| values.push(value);
-    let longest: i64 = index.query_row("SELECT longest FROM spans", [], |row| row.get(0))?;
     let (earliest, latest) = (time(*earliest), time(*latest));
-    sql.push_str(" WHERE r.body IN (2, 3) AND s.shredded != 1 AND r.stream = ?");
+    let _ = write!(
+        sql,
+        " WHERE r.body IN (2, 3) AND s.shredded != 1 AND {plain}r.stream = ?
+         AND {plain}r.first <= ? AND r.last >= ? AND {plain}r.first >= ?"
+    );
     given(Box::new(stream_code(*stream)));
-    sql.push_str(" AND r.first <= ? AND r.last >= ? AND r.first >= ?");
     given(Box::new(latest));
     given(Box::new(earliest));
     given(Box::new(earliest.saturating_sub(longest)));
@@ -60,13 +83,25 @@ pub(super) fn entries(
             .for_each(|kind| given(Box::new(kind.as_str().to_owned())));
     }
     if !models.is_empty() {
-        let _ = write!(
-            sql,
-            " AND (r.body = 3 OR r.number IN (SELECT m.record FROM mentions m
-             JOIN models d ON d.id = m.model
-             WHERE d.digest IN ({}) AND m.first BETWEEN ? AND ?))",
-            marks(models.len())
-        );
+        let models_are = format!("d.digest IN ({})", marks(models.len()));
+        match from {
+            Cursor::Time { .. } => {
+                let _ = write!(
+                    sql,
+                    " AND (r.body = 3 OR r.number IN (SELECT m.record FROM mentions m
+                     JOIN models d ON d.id = m.model
+                     WHERE {models_are} AND m.first BETWEEN ? AND ?))",
+                );
+            }
+            Cursor::Arrival { .. } => {
+                let _ = write!(
+                    sql,
+                    " AND (r.body = 3 OR EXISTS (SELECT 1 FROM mentions m
+                     JOIN models d ON d.id = m.model
+                     WHERE m.record = r.number AND {models_are} AND m.first BETWEEN ? AND ?))",
+                );
+            }
+        }
         models.iter().for_each(|model| given(Box::new(model.0)));
         given(Box::new(earliest.saturating_sub(longest)));
         given(Box::new(latest));
@@ -89,9 +124,7 @@ pub(super) fn entries(
     }
     sql.push_str(" LIMIT ?");
     given(Box::new(i64::try_from(limit).unwrap_or(i64::MAX)));
-    let mut statement = index.prepare_cached(&sql)?;
-    let found = statement.query_map(params_from_iter(values), entry)?;
-    Ok(found.collect::<Result<_, _>>()?)
+    (sql, values)
 }
 
 pub(super) fn epoch(
@@ -190,4 +223,48 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             length: row.get(13)?,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tracer_event::Digest;
+    use tracer_wire::{EventKind, Stream};
+
+    use super::*;
+
+    #[test]
+    fn what_arrives_is_found_without_looking_at_what_is_stored() {
+        let index = Connection::open_in_memory().unwrap();
+        index.execute_batch(super::super::SCHEMA).unwrap();
+        let all = Selection::all(Stream::Telemetry);
+        let narrow = Selection {
+            agents: Some(BTreeSet::from([AgentId([1; 32])])),
+            kinds: BTreeSet::from([EventKind::new("inference.step").unwrap()]),
+            models: BTreeSet::from([Digest([1; 32])]),
+            ..all.clone()
+        };
+        let after = RecordNumber(5);
+        for selection in [all, narrow] {
+            let (sql, values) = statement(&selection, Cursor::Arrival { after }, 64, 0);
+            let mut plan = index.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps: Vec<String> = plan
+                .query_map(params_from_iter(values), |row| row.get("detail"))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            // From that record on, and in its order without a sort.
+            assert_eq!(
+                steps[0], "SEARCH r USING INTEGER PRIMARY KEY (rowid>?)",
+                "{steps:?}"
+            );
+            assert!(
+                !steps
+                    .iter()
+                    .any(|step| step.contains("ORDER BY") || step.starts_with("SCAN")),
+                "{steps:?}"
+            );
+        }
+    }
 }
