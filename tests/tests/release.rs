@@ -1,5 +1,5 @@
-//! What users install: the same bytes from every folder, and at work in a fresh Debian root without
-//! the source tree. Needs root, BPF and debootstrap, and compiles two releases.
+//! What users install: the same bytes from every folder, at work in a fresh Debian root without the source
+//! tree, and on the oldest kernels. Needs root, BPF, debootstrap and QEMU, and compiles two releases.
 
 use std::{
     collections::BTreeSet,
@@ -61,7 +61,20 @@ fn a_release_is_the_same_from_every_folder_and_works_in_a_fresh_debian_root() ->
         .arg(root.folder.join("opt")))?;
     let unpacked = with(&list(&root.folder.join("opt"))?, "-linux")?.to_owned();
     let inside = Path::new("/opt").join(unpacked.file_name().context("it has a name")?);
-    traces(&root, &inside.join("bin/tracer").display().to_string())
+    traces(&root, &inside.join("bin/tracer").display().to_string())?;
+    starts_in_guests(&here, &unpacked.join("bin/tracer"))
+}
+
+/// The program works where it says so, on Linux 6.1, and says why it does not on 5.10.
+fn starts_in_guests(sources: &Path, program: &Path) -> Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo)
+        .current_dir(sources)
+        .args(["xtask", "vm", "--kernel", "5.10,6.1"])
+        .args(["--test", "doctor-names-what-6.1-lacks"])
+        .args(["--test", "an-old-kernel-is-refused"])
+        .arg("--tracer")
+        .arg(program))
 }
 
 /// The installed program follows a real generation that runs outside of the root.

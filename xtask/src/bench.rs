@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{cargo, workspace::Workspace};
+use crate::{bpf, cargo, process, workspace::Workspace};
 
 /// What to measure.
 #[derive(Args)]
@@ -23,11 +23,18 @@ pub(crate) struct Options {
     smoke: bool,
 }
 
-/// Builds, in release unless it is a smoke test, and measures.
+/// Installs what is missing and builds, in release, and measures. A smoke test takes what the tests before
+/// it have built.
 ///
 /// Only a full run of every group replaces `bench/results.json`, which is checked in; others write
-/// to the build folder, as does the page with the plots of all of them. The exit status is 0 if no bar was missed, 1 if one was.
+/// to the build folder, as does the page with the plots of all of them. The exit status is 0 if no bar
+/// was missed, 1 if one was.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    if !options.smoke {
+        let mut setup = Command::new(workspace.root.join("scripts/setup"));
+        process::run(setup.current_dir(&workspace.root))?;
+        bpf::build(workspace, &bpf::Options::default())?;
+    }
     // A selection of packages would compile what they depend on once more, with fewer features.
     let arguments: &[_] = match options.smoke {
         true => &["build", "--workspace", "--all-targets"],

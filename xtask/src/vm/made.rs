@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::suite::{INIT, Needed, Program, Test, VERIFIER, WORKLOAD};
+use super::suite::{INIT, Needed, Program, TRACER, Test, VERIFIER, WORKLOAD};
 use crate::workspace::Workspace;
 use crate::{cargo, process};
 
@@ -33,9 +33,15 @@ pub(super) struct MadeTest {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Builds the programs and the workloads that `tests` need, each once.
-pub(super) fn make(workspace: &Workspace, tests: Vec<Test>) -> Result<Made> {
-    let programs = build(workspace, &needed_programs(&tests))?;
+/// Builds the programs and the workloads that `tests` need, each once. `tracer` takes the place of the
+/// workspace's.
+pub(super) fn make(workspace: &Workspace, tests: Vec<Test>, tracer: Option<&Path>) -> Result<Made> {
+    let mut programs = build(workspace, &needed_programs(&tests))?;
+    if let Some(tracer) = tracer {
+        let path = std::path::absolute(tracer)
+            .with_context(|| format!("looking for {}", tracer.display()))?;
+        programs.insert(TRACER, path);
+    }
     let mut workloads = None;
     let mut made = Vec::new();
     for test in tests {

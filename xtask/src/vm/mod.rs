@@ -67,6 +67,9 @@ pub(crate) struct Options {
     /// Put this file or folder, with the libraries of its programs, into every guest
     #[arg(long, value_name = "PATH[:DESTINATION]")]
     with: Vec<Addition>,
+    /// Run this static `tracer` where tests run the workspace's, as a release has it
+    #[arg(long, value_name = "FILE")]
+    tracer: Option<PathBuf>,
     /// How to run guests; by default the processor's virtualisation when a probing boot works
     #[arg(long, value_enum)]
     accelerator: Option<Accelerator>,
@@ -95,7 +98,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 
     let folder = workspace.target.join("vm");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let made = made::make(workspace, tests)?;
+    let made = made::make(workspace, tests, options.tracer.as_deref())?;
     let room = Room {
         options,
         folder: &folder,

@@ -53,7 +53,8 @@ pub(crate) struct Test {
 pub(crate) const INIT: Program = Program::Binary("vm-init");
 /// What makes the workloads; it runs on this machine.
 pub(crate) const WORKLOAD: Program = Program::Binary("workload");
-const TRACER: Program = Program::Binary("tracer");
+/// What is released.
+pub(crate) const TRACER: Program = Program::Binary("tracer");
 /// Always built. A selection without any integration test would leave out the features that only tests
 /// ask of what they share with programs, and compile all of that once more.
 pub(crate) const VERIFIER: Program = Program::Integration("verifier");
