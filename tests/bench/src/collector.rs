@@ -1,20 +1,18 @@
 //! What it costs a collector to take decode steps in, and how long it takes to find them again.
 
+mod agents;
+mod amount;
+mod site;
+mod tail;
+
 use std::{
     process::{Command, Stdio},
-    sync::mpsc,
-    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use tokio::sync::oneshot;
 use tracer_collector::{
-    Port,
-    config::Configuration,
     ingest::{Conversation, Request},
-    init::{self, CONFIGURATION, Plan},
-    server::Server,
     store::{Outcome, SqliteStore, Store as _},
 };
 use tracer_event::{Body, Digest, Known, ModelId, Name, RawEvent, RedactedEvent, WallNanos, model};
@@ -24,8 +22,10 @@ use tracer_wire::{
     BatchBuilder, Frame, PROTOCOL, Recipient, RecipientSecret, Record, Sealer, SigningKey, Stream,
 };
 
+use self::site::Prepared;
 use crate::{
     clock::cpu_seconds,
+    peer::LeftOut,
     row::{Bar, Row},
     sealing::{BEGIN, step},
 };
@@ -50,17 +50,34 @@ pub struct Extent {
     pub repetitions: usize,
     /// Events that are stored when they are searched.
     pub stored: u64,
+    /// Events that a fleet of agents sends.
+    pub sent: u64,
+    /// How long a fleet sends to somebody who follows.
+    pub followed: Duration,
+    /// Stored batches at which a batch and a search are measured, smallest first.
+    pub amounts: &'static [u64],
 }
 
-/// Measures taking in, on one thread, and a query by model over an hour.
+/// Measures taking in, on one thread and over TLS, how fast a follower hears, a query by model over an
+/// hour, and what all that costs when much is stored.
 ///
 /// # Errors
 /// If something is not stored, or not found.
-pub fn measure(extent: Extent) -> Result<Vec<Row>> {
+pub fn measure(extent: Extent, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> {
     let engine = Engine::new(Policy::default(), CaptureLevel::Shape, RunKey::new([7; 32]))
         .context("making the engine")?;
     let mut rows = ingest(extent.repetitions, &engine)?;
+    let Extent {
+        repetitions,
+        sent,
+        followed,
+        amounts,
+        ..
+    } = extent;
+    rows.extend(agents::measure(repetitions, sent, &engine)?);
+    rows.extend(tail::measure(repetitions.div_ceil(3), followed, &engine)?);
     rows.push(query(extent, &engine)?);
+    rows.extend(amount::measure(repetitions, amounts, &engine, left_out)?);
     Ok(rows)
 }
 
@@ -145,23 +162,12 @@ fn query(extent: Extent, engine: &Engine) -> Result<Row> {
     let Extent {
         repetitions,
         stored,
+        ..
     } = extent;
-    let folder = tempfile::tempdir().context("making a folder")?;
-    let plan = Plan {
-        agents: "127.0.0.1:0".parse()?,
-        https: "127.0.0.1:0".parse()?,
-        ..Plan::on_loopback(folder.path().join("collector"), "bench.internal".parse()?)
-    };
-    let configuration = init::init(&plan, now())?;
-    fill(&configuration, &plan, stored, engine)?;
-    let (tell, told) = mpsc::channel();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let path = plan.folder.join(CONFIGURATION);
-    let serving = thread::spawn(move || serve(&path, &tell, stopped));
-    let port = told.recv().context("the collector did not start")?;
-    let mut known = configuration;
-    known.https = format!("localhost:{port}");
-    let token = init::reader_token(&known, "bench", Duration::from_hours(1), now())?;
+    let prepared = Prepared::new()?;
+    fill(&prepared, stored, engine)?;
+    let site = prepared.listen()?;
+    let token = site.reader_token()?;
     let model = model_digest(2);
     let [from, to] = [12 * HOUR, 13 * HOUR].map(|at| WallNanos(BEGIN + at).to_string());
     let mut seconds = Vec::new();
@@ -171,7 +177,7 @@ fn query(extent: Extent, engine: &Engine) -> Result<Row> {
         let output = Command::new(tracer::binary()?)
             .args(["query", "-o", "ndjson", "--kind", "inference.step"])
             .args(["--model", &model.to_string(), "--from", &from, "--to", &to])
-            .env("TRACER_READER_TOKEN", token.to_string())
+            .env("TRACER_READER_TOKEN", &token)
             .stderr(Stdio::inherit())
             .output()
             .context("running tracer query")?;
@@ -182,10 +188,7 @@ fn query(extent: Extent, engine: &Engine) -> Result<Row> {
             "{found} events were found, and {expected} are there"
         );
     }
-    drop(stop);
-    serving
-        .join()
-        .map_err(|_| anyhow::anyhow!("the collector has panicked"))??;
+    site.stop()?;
     let note = format!(
         "{repetitions} repetitions; {stored} events of {NODES} models in 24 hours are stored, \
          {expected} are found; from the command's start to its last line, over TLS"
@@ -194,31 +197,9 @@ fn query(extent: Extent, engine: &Engine) -> Result<Row> {
     Row::judge(GROUP, name, "s", seconds, Bar::AtMost(1.0), note)
 }
 
-fn serve(
-    path: &std::path::Path,
-    tell: &mpsc::Sender<u16>,
-    stopped: oneshot::Receiver<()>,
-) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let server = Server::bind(Configuration::read(path)?, None).await?;
-        tell.send(server.address(Port::Https)?.port())?;
-        let stop = async {
-            let _ = stopped.await;
-        };
-        let never = || {
-            Box::pin(std::future::pending()) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-        };
-        server.serve(stop, never).await
-    })
-}
-
-fn fill(configuration: &Configuration, plan: &Plan, stored: u64, engine: &Engine) -> Result<()> {
-    let text = std::fs::read_to_string(plan.folder.join("telemetry.key"))?;
-    let telemetry = RecipientSecret::parse(&text)?;
+fn fill(prepared: &Prepared, stored: u64, engine: &Engine) -> Result<()> {
+    let telemetry = prepared.telemetry()?;
+    let configuration = &prepared.configuration;
     let store = SqliteStore::open(&configuration.store, configuration.segment)?;
     let each = stored / NODES;
     for node in 0..NODES {

@@ -73,7 +73,7 @@ pub fn measure(repetitions: usize, left_out: &mut Vec<LeftOut>) -> Result<Vec<Ro
         Ok(row) => rows.push(row),
         Err(why) => leave_out("gate = \"wait\"", &anyhow!(why)),
     }
-    match of_fatrace(repetitions) {
+    match of_fatrace(repetitions.div_ceil(3)) {
         Ok(row) => rows.push(row),
         Err(why) => leave_out("fatrace", &why),
     }

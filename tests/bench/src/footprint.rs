@@ -19,7 +19,10 @@ use tracer_tests::{
     workload::{Place, Running, Runtime},
 };
 
-use crate::row::{Bar, Row};
+use crate::{
+    peer,
+    row::{Bar, Row},
+};
 
 /// Group on the command line.
 pub const GROUP: &str = "footprint";
@@ -79,12 +82,12 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
 fn program() -> Result<Row> {
     let scratch = tempfile::tempdir()?;
     let stripped = scratch.path().join("tracer");
-    let status = Command::new("strip")
+    let status = Command::new(peer::distribution("strip", "binutils")?)
         .arg("-o")
         .arg(&stripped)
         .arg(binary()?)
         .status()
-        .context("cannot run `strip`; install binutils")?;
+        .context("cannot run `strip`")?;
     ensure!(status.success(), "`strip` ended with {status}");
     let size = mebibytes(fs::metadata(&stripped)?.len());
     let note = "stripped; every command is in it";

@@ -23,7 +23,7 @@ use tracer_integrity::{
 use tracer_tests::tracer;
 
 use crate::{
-    peer::LeftOut,
+    peer::{self, LeftOut},
     row::{Bar, Row},
 };
 
@@ -85,14 +85,16 @@ impl Bench {
     fn one_file(&self, extent: Extent) -> Result<Row> {
         let path = self.folder.path().join("one");
         self.seconds(self.folder.path(), &["one"], 1)?; // the page cache holds it from now on
+        let program = peer::distribution("openssl", "openssl")?;
+        let version = peer::version(&program, &["version"]);
         let mut ratios = Vec::new();
         for _ in 0..extent.repetitions {
             let openssl = Instant::now();
-            let status = Command::new("openssl")
+            let status = Command::new(&program)
                 .args(["dgst", "-sha256"])
                 .arg(&path)
                 .output()
-                .context("cannot run `openssl`; install it")?
+                .context("cannot run `openssl`")?
                 .status;
             let openssl = openssl.elapsed().as_secs_f64();
             ensure!(status.success(), "`openssl dgst` ended with {status}");
@@ -104,7 +106,10 @@ impl Bench {
             "x",
             ratios,
             Bar::AtLeast(LEAST_OF_OPENSSL),
-            format!("{} MiB in the page cache, one thread", ONE_FILE >> 20),
+            format!(
+                "{} MiB in the page cache, one thread; {version}",
+                ONE_FILE >> 20
+            ),
         )
     }
 

@@ -4,6 +4,7 @@
 
 pub mod affinity;
 pub mod attach;
+pub mod bpftrace;
 pub mod clock;
 pub mod collector;
 pub mod drain;
@@ -11,13 +12,16 @@ pub mod files;
 pub mod footprint;
 pub mod hashing;
 pub mod instructions;
+pub mod latency;
 pub mod machine;
+pub mod overload;
 pub mod page;
 pub mod peer;
 pub mod pipeline;
 pub mod probe_cost;
 pub mod redaction;
 pub mod report;
+pub mod rings;
 pub mod row;
 pub mod sealing;
 pub mod served;

@@ -1,6 +1,12 @@
 //! What a figure depends on and must stand beside it.
 
-use std::{env, fs, process::Command, thread};
+use std::{
+    env,
+    fmt::{self, Display, Formatter},
+    fs,
+    process::Command,
+    thread,
+};
 
 use serde::Serialize;
 
@@ -51,6 +57,28 @@ impl Machine {
                 .unwrap_or_default()
                 .to_owned(),
         }
+    }
+}
+
+/// One line.
+impl Display for Machine {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            processor,
+            cpus,
+            kernel,
+            tracer,
+            commit,
+            rustc,
+            profile,
+            date,
+            load,
+        } = self;
+        write!(
+            formatter,
+            "{date}, {processor}, {cpus} CPUs, load {load} at the beginning, Linux {kernel}, \
+             tracer {tracer} ({commit}), {rustc}, {profile}"
+        )
     }
 }
 

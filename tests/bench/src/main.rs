@@ -1,13 +1,24 @@
 //! Runs the measurements and prints their table; `cargo xtask bench` builds it as it must be built.
 #![forbid(unsafe_code)]
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use tracer_bench::{
-    attach, collector, drain, files, footprint, hashing, instructions, machine::Machine, page,
-    peer::LeftOut, pipeline, probe_cost, redaction, report::Report, row::Row, sealing, served,
+    attach, collector, drain, files, footprint, hashing, instructions, latency,
+    machine::Machine,
+    overload, page,
+    peer::LeftOut,
+    pipeline, probe_cost, redaction,
+    report::{Report, Took},
+    rings,
+    row::Row,
+    sealing, served,
 };
 
 /// Measures every claim about speed.
@@ -29,14 +40,17 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
+    // First, since the served model's computed cost needs the price of a call.
     /// What a probe costs the thread that hits it
     ProbeCost,
     /// How long it takes from the tracer's start to its probes
     Attach,
-    /// How fast records become typed calls
+    /// How fast records become typed calls, what they cost who writes them, and what becomes of too many
     Drain,
     /// How fast records become redacted events
     Pipeline,
+    /// How long it takes from a call to its line on a terminal
+    Latency,
     /// What the tracer takes where nothing happens
     Footprint,
     /// Instructions of the hot functions, against what is checked in; fails in a quick run too
@@ -55,6 +69,34 @@ enum Group {
     Served,
 }
 
+impl Group {
+    /// As the command line's help says it.
+    fn about(self) -> String {
+        let value = self.to_possible_value();
+        let help = value.as_ref().and_then(|value| value.get_help());
+        help.map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// As the command line and the rows have it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ProbeCost => probe_cost::GROUP,
+            Self::Attach => attach::GROUP,
+            Self::Drain => drain::GROUP,
+            Self::Pipeline => pipeline::GROUP,
+            Self::Latency => latency::GROUP,
+            Self::Footprint => footprint::GROUP,
+            Self::Instructions => instructions::GROUP,
+            Self::Redaction => redaction::GROUP,
+            Self::Hashing => hashing::GROUP,
+            Self::Files => files::GROUP,
+            Self::Sealing => sealing::GROUP,
+            Self::Collector => collector::GROUP,
+            Self::Served => served::GROUP,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
@@ -68,13 +110,36 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Report> {
-    let machine = Machine::describe();
-    let (rows, left_out) = measure(arguments, &machine)?;
-    let report = Report {
-        machine,
+    let mut run = Run {
+        machine: Machine::describe(),
         quick: arguments.quick,
+        nanoseconds_per_pair: None,
+        left_out: Vec::new(),
+    };
+    let (mut rows, mut took) = (Vec::new(), Vec::new());
+    for &group in Group::value_variants() {
+        if !arguments.groups.is_empty() && !arguments.groups.contains(&group) {
+            continue;
+        }
+        let name = group.name();
+        eprintln!("measuring {name}");
+        let begun = Instant::now();
+        rows.extend(
+            run.measure(group)
+                .with_context(|| format!("measuring {name}"))?,
+        );
+        took.push(Took {
+            group: name,
+            about: group.about(),
+            seconds: begun.elapsed().as_secs(),
+        });
+    }
+    let report = Report {
+        machine: run.machine,
+        quick: run.quick,
         rows,
-        left_out,
+        left_out: run.left_out,
+        took,
     };
     print!("{report}");
     if let Some(file) = &arguments.results {
@@ -82,91 +147,100 @@ fn run(arguments: &Arguments) -> Result<Report> {
     }
     if let Some(file) = &arguments.page {
         page::write(&report, file)?;
+        println!("drawn in {}", file.display());
     }
     Ok(report)
 }
 
-fn measure(arguments: &Arguments, machine: &Machine) -> Result<(Vec<Row>, Vec<LeftOut>)> {
-    let quick = arguments.quick;
-    let wanted = |group| arguments.groups.is_empty() || arguments.groups.contains(&group);
-    let mut rows = Vec::new();
-    let mut left_out = Vec::new();
-    // First, since the served model's computed cost needs the price of a call.
-    let nanoseconds_per_pair = if wanted(Group::ProbeCost) {
-        let measured = probe_cost::measure(if quick { 2 } else { 15 })?;
-        rows.extend(measured.rows);
-        left_out.extend(measured.left_out);
-        Some(measured.nanoseconds_per_pair)
-    } else {
-        None
-    };
-    if wanted(Group::Attach) {
-        rows.extend(attach::measure(if quick { 3 } else { 15 })?);
-    }
-    if wanted(Group::Drain) {
-        rows.push(drain::measure(drain::Extent {
-            repetitions: if quick { 3 } else { 11 },
-            bursts: if quick { 10 } else { 50 },
-        })?);
-    }
-    if wanted(Group::Pipeline) {
-        rows.push(pipeline::measure(pipeline::Extent {
-            repetitions: if quick { 3 } else { 11 },
-            bursts: if quick { 5 } else { 20 },
-        })?);
-    }
-    if wanted(Group::Footprint) {
-        rows.extend(footprint::measure(footprint::Extent {
-            repetitions: if quick { 1 } else { 5 },
-            idle: Duration::from_secs(if quick { 5 } else { 20 }),
-        })?);
-    }
-    if wanted(Group::Instructions) {
-        match instructions::measure(machine) {
-            Ok(counted) => rows.extend(counted),
-            Err(why) => left_out.push(LeftOut::because(instructions::GROUP, "valgrind", &why)),
+/// What groups share.
+struct Run {
+    machine: Machine,
+    quick: bool,
+    /// The price of a call, once it was measured.
+    nanoseconds_per_pair: Option<f64>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Run {
+    fn measure(&mut self, group: Group) -> Result<Vec<Row>> {
+        // Few repetitions, or all.
+        let quick = self.quick;
+        let of = |few: usize, all: usize| if quick { few } else { all };
+        let left_out = &mut self.left_out;
+        match group {
+            Group::ProbeCost => {
+                let measured = probe_cost::measure(of(2, 11))?;
+                left_out.extend(measured.left_out);
+                self.nanoseconds_per_pair = Some(measured.nanoseconds_per_pair);
+                Ok(measured.rows)
+            }
+            Group::Attach => attach::measure(of(3, 15)),
+            Group::Drain => {
+                let mut rows = vec![drain::measure(drain::Extent {
+                    repetitions: of(3, 11),
+                    bursts: of(10, 50),
+                })?];
+                match rings::measure(of(3, 11)) {
+                    Ok(compared) => rows.extend(compared),
+                    Err(why) => {
+                        left_out.push(LeftOut::because(drain::GROUP, "one ring of all CPUs", &why));
+                    }
+                }
+                rows.extend(overload::measure(of(1, 5), of(200_000, 1_000_000) as u64)?);
+                Ok(rows)
+            }
+            Group::Pipeline => Ok(vec![pipeline::measure(pipeline::Extent {
+                repetitions: of(3, 11),
+                bursts: of(5, 20) as u64,
+            })?]),
+            Group::Latency => latency::measure(of(2, 7)),
+            Group::Footprint => footprint::measure(footprint::Extent {
+                repetitions: of(1, 5),
+                idle: Duration::from_secs(of(5, 10) as u64),
+            }),
+            Group::Instructions => match instructions::measure(&self.machine) {
+                Ok(counted) => Ok(counted),
+                Err(why) => {
+                    left_out.push(LeftOut::because(instructions::GROUP, "valgrind", &why));
+                    Ok(Vec::new())
+                }
+            },
+            Group::Redaction => {
+                let repetitions = of(3, 11);
+                redaction::measure(redaction::Extent { repetitions }, left_out)
+            }
+            Group::Hashing => {
+                let repetitions = of(3, 9);
+                hashing::measure(hashing::Extent { repetitions }, left_out)
+            }
+            Group::Files => files::measure(of(3, 9), left_out),
+            Group::Sealing => sealing::measure(sealing::Extent {
+                repetitions: of(3, 11),
+            }),
+            Group::Collector => {
+                let extent = collector::Extent {
+                    repetitions: of(3, 11),
+                    stored: of(500_000, 10_000_000) as u64,
+                    sent: of(200_000, 1_000_000) as u64,
+                    followed: Duration::from_secs(of(1, 2) as u64),
+                    amounts: match quick {
+                        true => &[10_000, 100_000],
+                        false => &[100_000, 1_000_000, 10_000_000],
+                    },
+                };
+                collector::measure(extent, left_out)
+            }
+            Group::Served => {
+                let price = match self.nanoseconds_per_pair {
+                    Some(price) => price,
+                    None => probe_cost::measure(3)?.nanoseconds_per_pair,
+                };
+                let extent = served::Extent {
+                    pairs: of(3, 30),
+                    tokens: of(64, 128) as u32,
+                };
+                served::measure(extent, price)
+            }
         }
     }
-    if wanted(Group::Redaction) {
-        rows.extend(redaction::measure(
-            redaction::Extent {
-                repetitions: if quick { 3 } else { 11 },
-            },
-            &mut left_out,
-        )?);
-    }
-    if wanted(Group::Hashing) {
-        rows.extend(hashing::measure(
-            hashing::Extent {
-                repetitions: if quick { 3 } else { 15 },
-            },
-            &mut left_out,
-        )?);
-    }
-    if wanted(Group::Files) {
-        rows.extend(files::measure(if quick { 3 } else { 15 }, &mut left_out)?);
-    }
-    if wanted(Group::Sealing) {
-        rows.extend(sealing::measure(sealing::Extent {
-            repetitions: if quick { 3 } else { 11 },
-        })?);
-    }
-    if wanted(Group::Collector) {
-        rows.extend(collector::measure(collector::Extent {
-            repetitions: if quick { 3 } else { 11 },
-            stored: if quick { 500_000 } else { 10_000_000 },
-        })?);
-    }
-    if wanted(Group::Served) {
-        let price = match nanoseconds_per_pair {
-            Some(price) => price,
-            None => probe_cost::measure(3)?.nanoseconds_per_pair,
-        };
-        let extent = served::Extent {
-            pairs: if quick { 3 } else { 30 },
-            tokens: if quick { 64 } else { 128 },
-        };
-        rows.extend(served::measure(extent, price)?);
-    }
-    Ok((rows, left_out))
 }

@@ -10,8 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    machine::Machine,
-    report::{Report, bar_text, figure, interval_text},
+    report::{Report, Took, bar_text, figure, interval_text},
     row::{Bar, Row, Verdict},
 };
 
@@ -48,6 +47,7 @@ td.note{color:var(--faint);font-size:.85rem}\
 .INCONCLUSIVE{color:var(--open);font-weight:600}\
 svg{display:block}svg .axis{stroke:var(--line)}svg .range{stroke:var(--dot);stroke-width:3}\
 svg .median{stroke:var(--ink);stroke-width:2}svg .value{fill:var(--dot);fill-opacity:.35}\
+svg text{fill:var(--faint);font-size:11px}svg .end{text-anchor:end}\
 svg .bar{stroke:var(--bad);stroke-width:1.5;stroke-dasharray:3 2}";
 
 struct Page<'a>(&'a Report);
@@ -59,29 +59,15 @@ impl Display for Page<'_> {
             quick,
             rows,
             left_out,
+            took,
         } = self.0;
-        let Machine {
-            processor,
-            cpus,
-            kernel,
-            tracer,
-            commit,
-            rustc,
-            profile,
-            date,
-            load,
-        } = machine;
-        let machine = format!(
-            "{date}, {processor}, {cpus} CPUs, load {load} at the beginning, Linux {kernel}, \
-             tracer {tracer} ({commit}), {rustc}, {profile}"
-        );
         write!(
             formatter,
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width\">\n\
              <title>tracer, measured</title>\n<style>{STYLE}</style>\n<h1>tracer, measured</h1>\n\
              <p class=\"machine\">{}</p>\n",
-            Text(&machine)
+            Text(&machine.to_string())
         )?;
         if *quick {
             formatter.write_str("<p>A quick run: few repetitions, which prove little.</p>\n")?;
@@ -91,8 +77,17 @@ impl Display for Page<'_> {
              the median (upright), and the bar (dashed). Repeat it with \
              <code>cargo xtask bench</code>.</p>\n",
         )?;
+        let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+        writeln!(
+            formatter,
+            "<p>{} bars hold, {} do not, {} are inconclusive; {} rows have none.</p>",
+            count(Verdict::Pass),
+            count(Verdict::Fail),
+            count(Verdict::Inconclusive),
+            count(Verdict::Shown),
+        )?;
         for rows in rows.chunk_by(|one, next| one.group == next.group) {
-            group(formatter, rows)?;
+            group(formatter, rows, took)?;
         }
         if !left_out.is_empty() {
             formatter.write_str("<h2>Not compared</h2>\n<ul>\n")?;
@@ -108,13 +103,20 @@ impl Display for Page<'_> {
     }
 }
 
-fn group(formatter: &mut Formatter<'_>, rows: &[Row]) -> fmt::Result {
+fn group(formatter: &mut Formatter<'_>, rows: &[Row], took: &[Took]) -> fmt::Result {
     let name = rows.first().map_or("", |row| row.group);
-    write!(
-        formatter,
-        "<h2>{}</h2>\n<div class=\"wide\"><table>\n<tr><th>what<th>median<th>95 % interval<th>bar\
+    writeln!(formatter, "<h2>{}</h2>", Text(name))?;
+    if let Some(took) = took.iter().find(|took| took.group == name) {
+        let Took { about, seconds, .. } = took;
+        writeln!(
+            formatter,
+            "<p>{}. Measured in {seconds} s.</p>",
+            Text(about)
+        )?;
+    }
+    formatter.write_str(
+        "<div class=\"wide\"><table>\n<tr><th>what<th>median<th>95 % interval<th>n<th>bar\
          <th>verdict<th>repetitions<th></tr>\n",
-        Text(name)
     )?;
     for row in rows {
         let verdict = match row.verdict {
@@ -126,11 +128,12 @@ fn group(formatter: &mut Formatter<'_>, rows: &[Row]) -> fmt::Result {
         writeln!(
             formatter,
             "<tr><td>{}<td class=\"number\">{} {}<td class=\"number\">{}<td class=\"number\">{}\
-             <td class=\"{verdict}\">{verdict}<td>{}<td class=\"note\">{}</tr>",
+             <td class=\"number\">{}<td class=\"{verdict}\">{verdict}<td>{}<td class=\"note\">{}</tr>",
             Text(&row.name),
             figure(row.median),
             Text(row.unit),
             interval_text(row),
+            row.values.len(),
             Text(&bar_text(row)),
             Plot(row),
             Text(&row.note),
@@ -144,7 +147,9 @@ struct Plot<'a>(&'a Row);
 
 impl Plot<'_> {
     const WIDTH: f64 = 220.0;
-    const HEIGHT: f64 = 24.0;
+    const HEIGHT: f64 = 22.0;
+    /// Of the line below with the values at both ends.
+    const LEGEND: f64 = 13.0;
     /// Left and right of the outermost mark.
     const MARGIN: f64 = 6.0;
 }
@@ -170,9 +175,10 @@ impl Display for Plot<'_> {
         let (width, height, middle) = (Self::WIDTH, Self::HEIGHT, Self::HEIGHT / 2.0);
         write!(
             formatter,
-            "<svg width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"{} repetitions \
+            "<svg width=\"{width}\" height=\"{}\" role=\"img\" aria-label=\"{} repetitions \
              from {} to {}\"><line class=\"axis\" x1=\"0\" x2=\"{width}\" y1=\"{middle}\" \
              y2=\"{middle}\"/>",
+            height + Self::LEGEND,
             row.values.len(),
             figure(least),
             figure(most),
@@ -202,6 +208,16 @@ impl Display for Plot<'_> {
         if let Some(limit) = limit {
             upright("bar", limit)?;
         }
+        let bottom = height + Self::LEGEND - 2.0;
+        if least < most {
+            write!(
+                formatter,
+                "<text x=\"0\" y=\"{bottom}\">{}</text><text class=\"end\" x=\"{width}\" \
+                 y=\"{bottom}\">{}</text>",
+                figure(least),
+                figure(most)
+            )?;
+        }
         formatter.write_str("</svg>")
     }
 }
@@ -227,7 +243,7 @@ impl Display for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::LeftOut;
+    use crate::{machine::Machine, peer::LeftOut};
 
     fn report(values: Vec<f64>) -> Report {
         let row = Row::judge(
@@ -247,6 +263,7 @@ mod tests {
                 peer: "peer".to_owned(),
                 reason: "not <here>".to_owned(),
             }],
+            took: Vec::new(),
         }
     }
 

@@ -17,11 +17,12 @@ use anyhow::{Context, Result};
 use tracer_probe::bench::Empty;
 
 use self::{
-    peers::{Bpftrace, Job, Tracefs},
+    peers::{Job, Tracefs},
     target::{CALLS, Function, Probe, Target},
 };
 use crate::{
     affinity::Pinned,
+    bpftrace::Bpftrace,
     peer::LeftOut,
     row::{Bar, Row},
     statistics::{SplitMix, median},
@@ -34,7 +35,7 @@ pub const GROUP: &str = "probe-cost";
 const HISTOGRAM_BAR: f64 = 1.21;
 /// bpftrace takes seconds to attach, and its figures stand far from ours: it is measured in one of so
 /// many repetitions, and in the first.
-const EVERY_OF_BPFTRACE: usize = 3;
+const EVERY_OF_BPFTRACE: usize = 5;
 
 /// What is called, and what is attached meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +46,8 @@ enum Condition {
     Bystander,
     /// Our pair with a record, called from two threads at once.
     TwoThreads,
+    /// The same in two processes of the program.
+    TwoProcesses,
     /// The empty program at the entry.
     EmptyEntry(Function),
     /// The empty program at entry and exit.
@@ -62,10 +65,11 @@ use Function::{Cet, Nop5, Plain, Ret};
 use Probe::{EntryRead, EntryRecord, PairHistogram, PairRecord};
 
 impl Condition {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::Untraced,
         Self::Bystander,
         Self::TwoThreads,
+        Self::TwoProcesses,
         EmptyEntry(Plain),
         EmptyPair(Plain),
         Ours(Plain, EntryRecord),
@@ -101,7 +105,7 @@ pub struct Measured {
     pub nanoseconds_per_pair: f64,
 }
 
-/// Measures every condition `repetitions` times, those with bpftrace in one of three.
+/// Measures every condition `repetitions` times, those with bpftrace in one of five.
 ///
 /// # Errors
 /// If something cannot be attached, a site is not what the rows say, or a call is not accounted for.
@@ -195,6 +199,12 @@ fn rows(costs: &Costs, peers: &str) -> Result<Vec<Row>> {
         Bar::None,
     )?;
     ratio(
+        "entry + exit, record: two traced processes ÷ one",
+        Condition::TwoProcesses,
+        Ours(Plain, PairRecord),
+        Bar::None,
+    )?;
+    ratio(
         "another process of the program ÷ untraced",
         Condition::Bystander,
         Condition::Untraced,
@@ -281,6 +291,7 @@ fn name(condition: Condition) -> String {
         Condition::Untraced => "a call, untraced".to_owned(),
         Condition::Bystander => "a call, while another process is traced".to_owned(),
         Condition::TwoThreads => "push: entry + exit, record, two threads".to_owned(),
+        Condition::TwoProcesses => "push: entry + exit, record, two processes".to_owned(),
         EmptyEntry(function) => format!("{}: empty program, entry", site(function)),
         EmptyPair(function) => format!("{}: empty program, entry + exit", site(function)),
         Ours(function, does) => format!("{}: {}", site(function), probe(does)),
@@ -295,6 +306,8 @@ fn name(condition: Condition) -> String {
 struct Bench {
     targets: HashMap<Function, Target>,
     two_threads: Target,
+    /// One on each CPU.
+    two_processes: [Target; 2],
     bystander: Target,
     empty: Empty,
     bpftrace: Option<Bpftrace>,
@@ -323,6 +336,10 @@ impl Bench {
         Ok(Self {
             targets: targets.into_iter().collect::<Result<_>>()?,
             two_threads: Target::start(Plain, &[last.saturating_sub(1), last])?,
+            two_processes: [
+                Target::start(Plain, &[last.saturating_sub(1)])?,
+                Target::start(Plain, &[last])?,
+            ],
             bystander: Target::start(Plain, &[last])?,
             empty: Empty::load()?,
             bpftrace,
@@ -354,13 +371,17 @@ impl Bench {
                 self.bystander.cost_beside(traced)
             }
             Condition::TwoThreads => self.two_threads.cost_with(PairRecord),
+            Condition::TwoProcesses => {
+                let [one, other] = &mut self.two_processes;
+                Target::cost_of_both(one, other, PairRecord)
+            }
             EmptyEntry(function) => self.cost_with_empty(function, 1),
             EmptyPair(function) => self.cost_with_empty(function, 2),
             Ours(function, probe) => self.target(function)?.cost_with(probe),
             Theirs(function, job) => {
                 let target = self.targets.get_mut(&function).context("it was started")?;
                 let bpftrace = self.bpftrace.as_ref().context("it was found")?;
-                bpftrace.cost(job, target)
+                peers::cost_with(bpftrace, job, target)
             }
             Condition::Tracefs(function, job) => {
                 let target = self.targets.get_mut(&function).context("it was started")?;

@@ -1,5 +1,6 @@
 //! How fast texts are searched for what must not leave: with every built-in rule, on one core.
 
+mod made;
 mod presidio;
 
 use std::{hint::black_box, path::Path, process::Command};
@@ -41,7 +42,6 @@ pub struct Extent {
 /// # Errors
 /// If a text cannot be scanned, or the documents cannot be read.
 pub fn measure(extent: Extent, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> {
-    const PRESIDIO: &str = "Presidio";
     let Extent { repetitions } = extent;
     let plain = vec![PROSE.repeat(PLAIN_LENGTH / PROSE.len())];
     let mut rows = vec![
@@ -55,24 +55,29 @@ pub fn measure(extent: Extent, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> 
         against_each_rule(&plain, repetitions)?,
         hostile(repetitions)?,
     ];
+    let mut beside_presidio = |name: &str, documents: &[Document]| match presidio::measure(
+        name,
+        documents,
+        repetitions.div_ceil(4),
+    ) {
+        Ok(compared) => rows.extend(compared),
+        Err(why) => left_out.push(LeftOut::because(GROUP, "Presidio", &why)),
+    };
     let Some(sets) = sets()? else {
-        let why = anyhow!("../shared/data/redaction is not there, and nothing of the mixed set is");
-        left_out.push(LeftOut::because(GROUP, PRESIDIO, &why));
+        beside_presidio("texts made from a seed", &made::documents());
+        let why = anyhow!("../shared/data/redaction is not there");
+        let what = "the mixed development set";
+        left_out.push(LeftOut::because(GROUP, what, &why));
         return Ok(rows);
     };
+    let both_are_made_for = |name: &str| name.starts_with("llm_chat_synth");
+    if let Some((_, documents)) = sets.iter().find(|(name, _)| both_are_made_for(name)) {
+        beside_presidio("llm_chat_synth", documents);
+    }
     let texts = sets.iter().flat_map(|(_, documents)| documents);
     let texts: Vec<_> = texts.map(|document| document.text.clone()).collect();
     let name = "mixed development set, document by document";
     rows.push(speed(name, &texts, repetitions, Bar::AtLeast(40.0))?);
-    let both_are_made_for = sets
-        .iter()
-        .find(|(name, _)| name.starts_with("llm_chat_synth"));
-    if let Some((_, documents)) = both_are_made_for {
-        match presidio::measure(documents, repetitions.div_ceil(4)) {
-            Ok(compared) => rows.extend(compared),
-            Err(why) => left_out.push(LeftOut::because(GROUP, PRESIDIO, &why)),
-        }
-    }
     Ok(rows)
 }
 

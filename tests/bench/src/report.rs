@@ -27,6 +27,19 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Comparisons that this machine does not allow, and why.
     pub left_out: Vec<LeftOut>,
+    /// How long each group was measured.
+    pub took: Vec<Took>,
+}
+
+/// How long a group was measured, what it installed and compiled included.
+#[derive(Clone, Debug, Serialize)]
+pub struct Took {
+    /// Group on the command line.
+    pub group: &'static str,
+    /// What it measures, in a sentence.
+    pub about: String,
+    /// Seconds.
+    pub seconds: u64,
 }
 
 impl Report {
@@ -54,32 +67,18 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let Machine {
-            processor,
-            cpus,
-            kernel,
-            tracer,
-            commit,
-            rustc,
-            profile,
-            date,
-            load,
-        } = &self.machine;
-        writeln!(
-            formatter,
-            "{date}, {processor}, {cpus} CPUs, load {load}, Linux {kernel}, tracer {tracer} \
-             ({commit}), {rustc}, {profile}\n"
-        )?;
+        writeln!(formatter, "{}\n", self.machine)?;
         let titles = [
             "group",
             "row",
             "median",
             "95 % interval",
+            "n",
             "bar",
             "verdict",
             "note",
         ];
-        let lines: Vec<[String; 7]> = std::iter::once(titles.map(str::to_owned))
+        let lines: Vec<[String; 8]> = std::iter::once(titles.map(str::to_owned))
             .chain(self.rows.iter().map(cells))
             .collect();
         let widths: Vec<usize> = (0..titles.len())
@@ -100,11 +99,16 @@ impl Display for Report {
         {
             writeln!(formatter, "{group}: not compared with {peer}: {reason}")?;
         }
-        Ok(())
+        let each = self.took.iter();
+        let each: Vec<_> = each
+            .map(|Took { group, seconds, .. }| format!("{group} {seconds} s"))
+            .collect();
+        let all: u64 = self.took.iter().map(|took| took.seconds).sum();
+        writeln!(formatter, "measured in {all} s: {}", each.join(", "))
     }
 }
 
-fn cells(row: &Row) -> [String; 7] {
+fn cells(row: &Row) -> [String; 8] {
     let verdict = match row.verdict {
         Verdict::Pass => "PASS",
         Verdict::Fail => "FAIL",
@@ -116,6 +120,7 @@ fn cells(row: &Row) -> [String; 7] {
         row.name.clone(),
         format!("{} {}", figure(row.median), row.unit),
         interval_text(row),
+        row.values.len().to_string(),
         bar_text(row),
         verdict.to_owned(),
         row.note.clone(),

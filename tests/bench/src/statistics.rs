@@ -18,6 +18,18 @@ pub fn median(values: &[f64]) -> Option<f64> {
     })
 }
 
+/// The smallest value that at least `percent` of all do not exceed (nearest rank).
+///
+/// Returns `None` for no values, or where one is not a number.
+#[must_use]
+pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    median(values)?;
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * percent.min(100)).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
 /// A two-sided interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Interval {
@@ -80,6 +92,16 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        assert_eq!(percentile(&values, 50), Some(100.0));
+        assert_eq!(percentile(&values, 99), Some(198.0));
+        assert_eq!(percentile(&values, 100), Some(200.0));
+        assert_eq!(percentile(&[7.0], 1), Some(7.0));
+        assert_eq!(percentile(&[], 50), None);
     }
 
     proptest! {

@@ -16,7 +16,10 @@ use crate::{
     load::{KernelHalf, LoadError},
     observation::RecordBatch,
     supervisor::Config,
-    sys::bpf::{self, UprobeLink},
+    sys::{
+        bpf::{self, UprobeLink},
+        cpus,
+    },
 };
 
 /// The kernel half with a program that makes records by itself.
@@ -40,8 +43,27 @@ impl Generator {
     /// 6.6, for `uprobe_multi`, and what [`Supervisor`](crate::Supervisor) needs.
     pub fn load(ring_bytes: usize) -> Result<Self, LoadError> {
         let (kernel, program) = KernelHalf::load_with_measure(ring_bytes, "generate")?;
+        let rings = kernel.ring_count;
+        Self::using(kernel, program, rings)
+    }
+
+    /// Loads it with one ring of `ring_bytes` that every CPU writes to, to compare with.
+    ///
+    /// # Errors
+    /// As [`Generator::load`].
+    pub fn load_sharing_one_ring(ring_bytes: usize) -> Result<Self, LoadError> {
+        let cpus = cpus::possible().map_err(|source| LoadError::System {
+            what: "count the CPUs",
+            source,
+        })?;
+        let rings = cpus.min(tracer_abi::MAX_RINGS as usize);
+        let (kernel, program) = KernelHalf::load_with_measure(ring_bytes * rings, "generate")?;
+        Self::using(kernel, program, 1)
+    }
+
+    fn using(kernel: KernelHalf, program: OwnedFd, rings: u32) -> Result<Self, LoadError> {
         let control = Control {
-            rings: kernel.ring_count,
+            rings,
             ..Control::default()
         };
         let failed = |source| LoadError::System {

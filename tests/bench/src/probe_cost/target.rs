@@ -115,7 +115,7 @@ impl Target {
         let file = PathBuf::from(command.get_program());
         let mut process = Running::start(command, Place::Host)?;
         process.until_waiting()?;
-        let (supervisor, report) = supervise(function, Probe::PairRecord, process.pid())?;
+        let (supervisor, report) = supervise(function, Probe::PairRecord, &[process.pid()])?;
         supervisor.stop()?;
         let sites = report.probes.first().map_or(&[][..], |probe| &probe.sites);
         ensure!(
@@ -169,7 +169,7 @@ impl Target {
 
     /// A call's CPU time with our probe; every call is accounted for.
     pub(super) fn cost_with(&mut self, probe: Probe) -> Result<f64> {
-        let (mut supervisor, _) = supervise(self.function, probe, self.process.pid())?;
+        let (mut supervisor, _) = supervise(self.function, probe, &[self.process.pid()])?;
         let mut seen = 0;
         let (calls, cost) = self.round(|| {
             seen += records(supervisor.next(NAP)?)?;
@@ -182,9 +182,28 @@ impl Target {
         Ok(cost)
     }
 
+    /// The same of two processes that call at once: the mean of both.
+    pub(super) fn cost_of_both(one: &mut Self, other: &mut Self, probe: Probe) -> Result<f64> {
+        let pids = [one.process.pid(), other.process.pid()];
+        let (mut supervisor, _) = supervise(one.function, probe, &pids)?;
+        let mut seen = 0;
+        one.process.go()?;
+        other.process.go()?;
+        let mut meanwhile = || {
+            seen += records(supervisor.next(NAP)?)?;
+            Ok(())
+        };
+        let (first, cost_of_first) = one.measured(&mut meanwhile)?;
+        let (second, cost_of_second) = other.measured(&mut meanwhile)?;
+        seen += records(supervisor.stop()?)?;
+        let calls = first + second;
+        ensure!(seen == calls, "{seen} of {calls} calls were accounted for");
+        Ok(f64::midpoint(cost_of_first, cost_of_second))
+    }
+
     /// A call's CPU time while `other`, a process of the same program, has our probe.
     pub(super) fn cost_beside(&mut self, other: &Self) -> Result<f64> {
-        let (supervisor, _) = supervise(self.function, Probe::PairRecord, other.pid())?;
+        let (supervisor, _) = supervise(self.function, Probe::PairRecord, &[other.pid()])?;
         let cost = self.cost()?;
         let seen = records(supervisor.stop()?)?;
         ensure!(seen == 0, "{seen} calls of another process were recorded");
@@ -194,6 +213,11 @@ impl Target {
     /// One round of the target's: how many calls it made, and what each of the measured ones cost.
     fn round(&mut self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<(u64, f64)> {
         self.process.go()?;
+        self.measured(&mut meanwhile)
+    }
+
+    /// The end of a round that has begun.
+    fn measured(&mut self, meanwhile: &mut dyn FnMut() -> Result<()>) -> Result<(u64, f64)> {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             meanwhile()?;
@@ -216,11 +240,11 @@ impl Target {
     }
 }
 
-/// Attaches `probe` to the process `pid`.
+/// Attaches `probe` to the processes `pids`.
 fn supervise(
     function: Function,
     probe: Probe,
-    pid: u32,
+    pids: &[u32],
 ) -> Result<(Supervisor, Arc<AttachReport>)> {
     let symbol = function.symbol();
     let profile = format!(
@@ -229,7 +253,7 @@ fn supervise(
         probe.profile()
     );
     let mut config = Config::new(vec![tracer_profile::read("cost", &profile)?]);
-    config.selection = Selection::Pids(vec![pid]);
+    config.selection = Selection::Pids(pids.to_vec());
     config.level = CaptureLevel::Text;
     config.ring_bytes = RING_BYTES;
     config.govern = false;
@@ -244,7 +268,7 @@ fn supervise(
             }
         }
     }
-    bail!("nothing was attached to process {pid} within {PATIENCE:?}")
+    bail!("nothing was attached to {pids:?} within {PATIENCE:?}")
 }
 
 /// How many call records there are.

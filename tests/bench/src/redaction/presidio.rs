@@ -40,6 +40,38 @@ pub(super) struct Document {
     spans: Vec<Label>,
 }
 
+impl Document {
+    /// An empty text of a kind.
+    pub(super) fn new(transform: &str) -> Self {
+        Self {
+            text: String::new(),
+            transform: transform.to_owned(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// Goes on with words that nobody need hide.
+    pub(super) fn say(&mut self, words: &str) {
+        self.text.push_str(words);
+    }
+
+    /// Goes on with a value of a kind.
+    pub(super) fn value(&mut self, kind: &str, value: &str) {
+        let start = self.text.len();
+        self.text.push_str(value);
+        let end = self.text.len();
+        let kind = kind.to_owned();
+        self.spans.push(Label { kind, start, end });
+    }
+
+    /// Kinds and values.
+    #[cfg(test)]
+    pub(super) fn labelled(&self) -> impl Iterator<Item = (&str, &str)> {
+        let labels = self.spans.iter();
+        labels.map(|label| (&*label.kind, &self.text[label.start..label.end]))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Label {
     #[serde(rename = "type")]
@@ -55,11 +87,11 @@ struct Pass {
     spans: Vec<Vec<(usize, usize)>>,
 }
 
-/// Measures both engines over the plain and the harmless texts of `documents`.
+/// Measures both engines over the plain and the harmless texts of `documents`, which are called `name`.
 ///
 /// # Errors
 /// If Presidio cannot be installed or does not run.
-pub(super) fn measure(documents: &[Document], repetitions: usize) -> Result<Vec<Row>> {
+pub(super) fn measure(name: &str, documents: &[Document], repetitions: usize) -> Result<Vec<Row>> {
     let is_of = |transform: &'static str| {
         documents
             .iter()
@@ -86,7 +118,9 @@ pub(super) fn measure(documents: &[Document], repetitions: usize) -> Result<Vec<
         last = Some((ours, theirs));
     }
     let (ours, theirs) = last.context("there is at least one repetition")?;
-    let note = "llm_chat_synth, plain and harmless texts; presidio-analyzer 2.2.366, patterns only";
+    let note =
+        format!("{name}, plain and harmless texts; presidio-analyzer 2.2.366, patterns only");
+    let note = note.as_str();
     let mut rows = vec![Row::judge(
         GROUP,
         "speed ÷ Presidio's",
