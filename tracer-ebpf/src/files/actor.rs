@@ -57,15 +57,21 @@ pub(crate) fn current(started: u64) -> FileActor {
     }
 }
 
+/// Whether all threads of the running process are ending (`do_exit` in kernel/exit.c).
+#[inline(always)]
+fn is_process_ending() -> bool {
+    let live: u32 = Object::current()
+        .follow(&O_TASK_SIGNAL)
+        .read(&O_SIGNAL_LIVE);
+    live == 0
+}
+
 /// `sched_process_exit`: the last thread of a process is ending. Newer kernels call it while the
 /// process still has its memory (`do_exit` in kernel/exit.c); in older ones that is gone, and
 /// [`file_exit_mmap`] has told its executable before.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn file_process_exit(_: RawTracePointContext) -> i32 {
-    let live: u32 = Object::current()
-        .follow(&O_TASK_SIGNAL)
-        .read(&O_SIGNAL_LIVE);
-    if live != 0 {
+    if !is_process_ending() {
         return 0;
     }
     let mut actor = current(started());
@@ -83,13 +89,16 @@ pub(crate) fn file_process_exit(_: RawTracePointContext) -> i32 {
     0
 }
 
-/// `exit_mmap(mm)`: memory is let go of, at the end of a process or when it executes another program;
-/// then its real end replaces this.
+/// `exit_mmap(mm)`: memory is let go of, at the end of a process. Where it executes another program, or
+/// somebody who looked at it lets go last, the running process is none that ends.
 ///
 /// # Minimum kernel version
 /// 6.1.
 #[raw_tracepoint(tracepoint = "exit_mmap")]
 pub(crate) fn file_exit_mmap(ctx: RawTracePointContext) -> i32 {
+    if !is_process_ending() {
+        return 0;
+    }
     let mm: u64 = ctx.arg(0);
     let exe = Object(mm as *const _)
         .follow(&O_MM_EXE_FILE)

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,12 @@ use crate::{
 
 /// How long what `/proc` said of a process is believed: it may run another program the next moment.
 const BELIEVED: Duration = Duration::from_millis(20);
+/// How long is waited, once, for what is kept of a process that is ending: before its memory is taken
+/// apart it lets go of its executable, and only then is it noted in `EXITED` (`exit_mm` in
+/// kernel/exit.c).
+const ENDING: Duration = Duration::from_millis(250);
+/// How often it is looked for meanwhile.
+const LOOK: Duration = Duration::from_millis(1);
 /// Paths of executables that are remembered.
 const MOST_PATHS: usize = 4096;
 /// Where cgroups are.
@@ -32,6 +39,8 @@ pub(super) struct Who {
     paths: HashMap<FileId, PathBuf>,
     cgroups: HashMap<u64, Option<String>>,
     looked: Option<Instant>,
+    /// Who was last waited for in vain.
+    waited_for: Option<ProcessId>,
 }
 
 impl Who {
@@ -74,25 +83,45 @@ impl Who {
         {
             return actor.clone();
         }
-        let process = Process::read(pid).ok();
-        let actor = match process {
-            Some(process) if process.exe_file.is_some() => Some(self.alive(pid, process)),
-            // One that is ending has let go of its executable already; kernel threads have none.
-            process => self
-                .ended(pid, exited)
-                .filter(|ended| {
-                    let started = |process: &Process| Some(process.id.start_ticks);
-                    process
-                        .as_ref()
-                        .is_none_or(|now| started(now) == ended.start_ticks)
-                })
-                .or_else(|| process.map(|process| self.alive(pid, process))),
+        let actor = match Process::read(pid).ok() {
+            Some(process) => {
+                let id = process.id;
+                let alive = self.alive(pid, process);
+                // One that is ending has let go of its executable already, or is gone before all of
+                // this was read; kernel threads have no executable.
+                if alive.exe_file.is_some() && alive.parent.is_some() {
+                    Some(alive)
+                } else {
+                    self.ending(id, exited).or(Some(alive))
+                }
+            }
+            None => self.ended(pid, exited),
         };
         if self.recent.len() > MOST_PATHS {
             self.recent.clear();
         }
         self.recent.insert(pid, (Instant::now(), actor.clone()));
         actor
+    }
+
+    /// What was kept of a process that is ending or has just ended, once it is kept.
+    fn ending(&mut self, id: ProcessId, exited: &Table<u32, FileActor>) -> Option<Actor> {
+        let begin = Instant::now();
+        loop {
+            // Asked first: who has ended after that is found.
+            let is_ending = id.is_ending();
+            let ended = self
+                .ended(id.pid, exited)
+                .filter(|ended| ended.start_ticks == Some(id.start_ticks));
+            if ended.is_some() || !is_ending || self.waited_for == Some(id) {
+                return ended;
+            }
+            if begin.elapsed() >= ENDING {
+                self.waited_for = Some(id);
+                return None;
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     fn ended(&mut self, pid: u32, exited: &Table<u32, FileActor>) -> Option<Actor> {

@@ -53,6 +53,17 @@ impl ProcessId {
     pub fn is_alive(self) -> bool {
         Self::of(self.pid).is_ok_and(|now| now == self)
     }
+
+    /// Whether its main thread is ending: it may have let go of its memory and its files already.
+    pub(crate) fn is_ending(self) -> bool {
+        /// `PF_EXITING` of include/linux/sched.h.
+        const EXITING: u64 = 1 << 2;
+        let path = PathBuf::from(format!("/proc/{}/stat", self.pid));
+        read_bounded(&path, self.pid, LIMIT)
+            .ok()
+            .and_then(|bytes| stat_field(&bytes, 9))
+            .is_some_and(|flags| flags & EXITING != 0)
+    }
 }
 
 impl Process {
@@ -62,17 +73,20 @@ impl Process {
     /// If there is no such process. What only some processes have, such as an executable, is
     /// `None` where it is missing.
     pub fn read(pid: u32) -> Result<Self, ProcessError> {
+        // First: what follows holds on to the process's memory for a moment (`get_task_mm` in
+        // fs/proc/array.c), and if it ends then, this thread takes that memory apart, and nobody
+        // knows whose it was.
+        let exe_link = PathBuf::from(format!("/proc/{pid}/exe"));
+        let exe_file = fs::metadata(&exe_link).ok();
+        let exe = fs::read_link(&exe_link).ok();
         let id = ProcessId::of(pid)?;
         let status = Status::read(pid)?;
-        let exe_link = PathBuf::from(format!("/proc/{pid}/exe"));
         let cgroup = cgroup_path(pid);
         Ok(Self {
             id,
             name: status.value("Name").unwrap_or_default().to_owned(),
-            exe: fs::read_link(&exe_link).ok(),
-            exe_file: fs::metadata(&exe_link)
-                .ok()
-                .map(|metadata| FileId::of(&metadata)),
+            exe,
+            exe_file: exe_file.map(|metadata| FileId::of(&metadata)),
             cgroup_id: cgroup.as_deref().and_then(cgroup_id),
             container: cgroup.as_deref().and_then(container_id).map(str::to_owned),
             cgroup,
