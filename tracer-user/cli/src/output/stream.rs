@@ -2,9 +2,9 @@
 //! that could not be written is counted.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -172,6 +172,9 @@ impl Sink {
 }
 
 fn open_file(path: &Path, private: bool) -> Result<Sink> {
+    if private {
+        make_way(path).with_context(|| format!("make a private file of {}", path.display()))?;
+    }
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -185,6 +188,22 @@ fn open_file(path: &Path, private: bool) -> Result<Sink> {
         path: path.to_owned(),
         end: is_regular.then_some(0),
     })
+}
+
+/// Removes a file that somebody else may read, or has open already, so that a new one takes its name.
+/// It would have been emptied anyway.
+fn make_way(path: &Path) -> Result<()> {
+    let Ok(path) = path.canonicalize() else {
+        return Ok(());
+    };
+    let metadata = path.metadata()?;
+    let is_private = metadata.uid() == rustix::process::geteuid().as_raw()
+        && metadata.nlink() == 1
+        && metadata.mode() & 0o077 == 0;
+    if metadata.is_file() && !is_private {
+        fs::remove_file(&path)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -231,11 +250,19 @@ mod tests {
 
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("tokens");
-        Stream::open(&Destination::File(path.clone()), true).expect("the file can be made");
-        let mode = std::fs::metadata(&path)
-            .expect("the file is there")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let private = || {
+            Stream::open(&Destination::File(path.clone()), true).expect("the file can be made");
+            let metadata = std::fs::metadata(&path).expect("the file is there");
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+            metadata.ino()
+        };
+        let first = private();
+        assert_eq!(private(), first);
+        // Who could read what was there before may have it open.
+        let public = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, public).expect("it is ours");
+        let held = File::open(&path).expect("the file is there");
+        assert_ne!(private(), first);
+        assert_eq!(held.metadata().expect("it is open").nlink(), 0);
     }
 }
