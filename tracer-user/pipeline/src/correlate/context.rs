@@ -25,6 +25,8 @@ const WARM_UP_TOKENS: u32 = 2;
 const WARM_UP_STEPS: usize = 2;
 /// Nanoseconds after which a held step is told as it is.
 const HOLD: u64 = 100_000_000;
+/// Steps and requests that may be a warm-up; llama.cpp's own are four at most.
+const MOST_HELD: usize = 16;
 /// Nanoseconds without a call after which a request is taken as ended: a caller that goes on
 /// later opens another.
 const IDLE: u64 = 5_000_000_000;
@@ -441,6 +443,9 @@ impl Context {
                 ledger.facts.push(fact);
             } else {
                 self.held.push(fact);
+                if self.held.len() > MOST_HELD {
+                    self.serves(ledger);
+                }
             }
         }
     }
