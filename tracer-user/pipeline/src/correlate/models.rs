@@ -25,7 +25,7 @@ use crate::{
     call::Call,
     output::{Draft, Output, SetUpdate},
     snapshot::{
-        self,
+        self, Patience,
         files::{self, Found},
         gguf::Want,
         live::CommandLine,
@@ -52,6 +52,7 @@ pub(super) struct Models {
     /// Loads that have begun, by call.
     begun: BTreeMap<u64, Begun>,
     want: Want,
+    patience: Patience,
 }
 
 /// A load whose end has not been seen.
@@ -93,13 +94,17 @@ impl Models {
 
     /// What the profile wants to know is known, and with it what the live process says.
     pub(super) fn surroundings(&mut self, pid: Pid, surroundings: Surroundings) {
-        let CommandLine { model, template } = CommandLine::read(pid.0, &surroundings.options);
+        let options = surroundings.options.clone();
+        let line = self
+            .patience
+            .read(move || CommandLine::read(pid.0, &options));
+        let CommandLine { model, template } = line.unwrap_or_default();
         self.template_option = template.or(self.template_option);
         if let Some(path) = model {
-            self.named = files_at(pid, &path, self.want);
+            self.named = self.files_at(pid, path);
         }
         self.surroundings.extend(surroundings);
-        self.first_look = Live::read(pid, &self.surroundings);
+        self.first_look = self.live(pid);
         for index in 0..self.models.len() {
             self.refresh(pid, index);
         }
@@ -113,7 +118,7 @@ impl Models {
         let path = Path::new(OsStr::from_bytes(text.expose())).to_owned();
         let whole = text.is_whole();
         let found = if whole {
-            files_at(call.pid(), &path, self.want)
+            self.files_at(call.pid(), path.clone())
         } else {
             Vec::new()
         };
@@ -241,9 +246,11 @@ impl Models {
         next: &mut impl FnMut() -> ModelId,
         output: &mut Output,
     ) {
-        let mapped = files::mapped(pid.0, self.want);
+        let want = self.want;
+        let mapped = self.patience.read(move || files::mapped(pid.0, want));
         let (weights, others): (Vec<_>, Vec<_>) = mapped
             .into_iter()
+            .flatten()
             .partition(|file| file.role() == FileRole::Weights);
         let mut groups: Vec<Vec<Found>> = Vec::new();
         for file in weights {
@@ -325,15 +332,16 @@ impl Models {
 
     /// Reads what only a living process can tell; what was read before stays if it is gone.
     fn refresh(&mut self, pid: Pid, index: usize) {
-        let held = self
-            .models
-            .get_mut(index)
-            .and_then(|model| model.held.as_mut());
-        let Some(Held { snapshot, .. }) = held else {
+        let is_held = |model: &Model| model.held.is_some();
+        if !self.models.get(index).is_some_and(is_held) {
+            return;
+        }
+        let live = self.live(pid);
+        let Some(live) = live.or_else(|| self.first_look.take()) else {
             return;
         };
-        let live = Live::read(pid, &self.surroundings);
-        let Some(live) = live.or_else(|| self.first_look.take()) else {
+        let held = self.models[index].held.as_mut();
+        let Some(Held { snapshot, .. }) = held else {
             return;
         };
         let Live {
@@ -346,6 +354,24 @@ impl Models {
         snapshot.environment = environment;
         snapshot.process_threads = Known::Known(threads);
         snapshot.limits = limits;
+    }
+
+    fn live(&mut self, pid: Pid) -> Option<Live> {
+        let surroundings = self.surroundings.clone();
+        self.patience
+            .read(move || Live::read(pid, &surroundings))
+            .flatten()
+    }
+
+    /// The file of a path, and the others of a model that is split.
+    fn files_at(&mut self, pid: Pid, path: PathBuf) -> Vec<Found> {
+        let want = self.want;
+        let reading = move || {
+            let first = files::named(pid.0, &path, want)?;
+            let rest = files::siblings(pid.0, &first);
+            Some([vec![first], rest].concat())
+        };
+        self.patience.read(reading).flatten().unwrap_or_default()
     }
 
     /// Tells the kernel which tokens end a generation in this process.
@@ -575,15 +601,6 @@ fn load_result(call: &Call<'_>) -> Known<LoadResult> {
         (Phase::Entry | Phase::Exit, None, Some(_)) => Known::Known(LoadResult::Loaded),
         (Phase::Entry | Phase::Exit, None, None) => Known::Unknown,
     }
-}
-
-/// The file of a path, and the others of a model that is split.
-fn files_at(pid: Pid, path: &Path, want: Want) -> Vec<Found> {
-    let Some(first) = files::named(pid.0, path, want) else {
-        return Vec::new();
-    };
-    let rest = files::siblings(pid.0, &first);
-    [vec![first], rest].concat()
 }
 
 fn header_template(digest: Option<Digest>) -> ChatTemplate {

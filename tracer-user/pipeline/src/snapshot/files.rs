@@ -2,12 +2,9 @@
 //! named by inode.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, BufReader, Read},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, OpenOptionsExt},
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +12,7 @@ use tracer_event::{
     Content, Device, Inode, Known, Raw,
     model::{FileRole, ModelFile},
 };
-use tracer_probe::process::{FileId, MappedFile, Mapping, file_mappings};
+use tracer_probe::process::{FileId, MappedFile, Mapping, file_mappings, open_inside};
 
 use super::gguf::{Header, Want};
 
@@ -117,17 +114,12 @@ pub fn mapped(pid: u32, want: Want) -> Vec<Found> {
 /// The file at a path as the process sees it, whether it maps it or not.
 #[must_use]
 pub fn named(pid: u32, path: &Path, want: Want) -> Option<Found> {
-    let inside = inside(pid, path);
-    // A named pipe would block, and a device could do anything.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
-        .open(&inside)
-        .ok()?;
+    found(pid, path, Some(want))
+}
+
+fn found(pid: u32, path: &Path, want: Option<Want>) -> Option<Found> {
+    let file = open_inside(pid, path).ok()?;
     let metadata = file.metadata().ok()?;
-    if !metadata.is_file() {
-        return None;
-    }
     let id = FileId::of(&metadata);
     let mapped = file_mappings(pid)
         .unwrap_or_default()
@@ -139,12 +131,13 @@ pub fn named(pid: u32, path: &Path, want: Want) -> Option<Found> {
         size: metadata.size(),
         mapped,
         deleted: metadata.nlink() == 0,
-        header: Header::read(BufReader::new(&file), want).ok(),
+        header: want.and_then(|want| Header::read(BufReader::new(&file), want).ok()),
         is_model: true,
     })
 }
 
-/// The other files of a model that is split: `name-00001-of-00003.gguf` names them all.
+/// The other files of a model that is split: `name-00001-of-00003.gguf` names them all. What is said of
+/// the model stands in the first.
 #[must_use]
 pub fn siblings(pid: u32, first: &Found) -> Vec<Found> {
     let count = first.header.as_ref().and_then(|header| header.split_count);
@@ -161,18 +154,17 @@ pub fn siblings(pid: u32, first: &Found) -> Vec<Found> {
     (2..=count)
         .filter_map(|number| {
             let path = format!("{stem}-{number:05}-of-{count:05}.gguf");
-            named(pid, Path::new(&path), Want::Facts)
+            found(pid, Path::new(&path), None)
         })
         .collect()
 }
 
 /// The contents of a small file as the process sees it.
 pub(super) fn small(pid: u32, path: &Path, most: u64) -> Option<Vec<u8>> {
-    let inside = inside(pid, path);
-    if !fs::metadata(&inside).ok()?.is_file() {
-        return None;
-    }
-    read_at_most(&inside, most).ok()
+    let mut bytes = Vec::new();
+    let file = open_inside(pid, path).ok()?;
+    file.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// A file of `/proc` or the like, cut at a bound.
@@ -180,14 +172,6 @@ pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// A path of the process as this one can open it.
-fn inside(pid: u32, path: &Path) -> PathBuf {
-    match path.strip_prefix("/") {
-        Ok(inside) => Path::new(&format!("/proc/{pid}/root")).join(inside),
-        Err(_) => Path::new(&format!("/proc/{pid}/cwd")).join(path),
-    }
 }
 
 fn open_mapping(pid: u32, mapping: &Mapping, want: Want) -> Option<Found> {

@@ -24,6 +24,12 @@ const MOST_BYTES: u64 = 256 << 20;
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Bytes of a key or tensor name; the format allows 65,535 and 64.
 const LONGEST_NAME: u64 = 1 << 16;
+/// Strings, and arrays in arrays, of a header: one is read at a time, and the largest vocabularies and
+/// their merges are about a million.
+const MOST_PARTS: u64 = 4 << 20;
+/// Entries that tell of the tokenizer, and bytes of their keys; real files have some twenty.
+const MOST_TOKENIZER_ENTRIES: usize = 1024;
+const LONGEST_TOKENIZER_KEY: usize = 256;
 /// Bytes of a single string that is kept.
 const LONGEST_KEPT: u64 = 256;
 /// Arrays in arrays; the format has no use for more than one.
@@ -127,6 +133,7 @@ impl Header {
         let mut stream = Stream {
             file,
             at: 0,
+            parts: 0,
             whole: Sha256::new(),
             entry: None,
         };
@@ -209,6 +216,9 @@ impl Reading {
             && key.starts_with("tokenizer.")
             && !key.starts_with("tokenizer.chat_template")
         {
+            if key.len() > LONGEST_TOKENIZER_KEY || self.tokenizer.len() >= MOST_TOKENIZER_ENTRIES {
+                return Err(stream.bounds("tokenizer entry", key.len() as u64));
+            }
             self.tokenizer.insert(key, digest.into());
         }
         Ok(())
@@ -362,6 +372,7 @@ fn tensor<R: Read>(stream: &mut Stream<R>) -> Result<(u32, u64), GgufError> {
 struct Stream<R> {
     file: R,
     at: u64,
+    parts: u64,
     whole: Sha256,
     entry: Option<Sha256>,
 }
@@ -405,6 +416,15 @@ impl<R: Read> Stream<R> {
         Ok(count)
     }
 
+    /// How long the next string or array is.
+    fn length(&mut self, what: &'static str, most: u64) -> Result<u64, GgufError> {
+        self.parts += 1;
+        if self.parts > MOST_PARTS {
+            return Err(self.bounds("number of strings", self.parts));
+        }
+        self.count(what, most)
+    }
+
     /// Reads past bytes, piece by piece.
     fn pass(&mut self, length: u64, mut look: impl FnMut(&[u8])) -> Result<(), GgufError> {
         let mut piece = [0; 4096];
@@ -421,7 +441,7 @@ impl<R: Read> Stream<R> {
     }
 
     fn string(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, GgufError> {
-        let length = self.count(what, most)?;
+        let length = self.length(what, most)?;
         let mut text = Vec::new();
         self.pass(length, |bytes| text.extend_from_slice(bytes))?;
         Ok(text)
@@ -429,7 +449,7 @@ impl<R: Read> Stream<R> {
 
     /// A string, if it is short enough to be kept.
     fn short_string(&mut self) -> Result<Option<Vec<u8>>, GgufError> {
-        let length = self.count("string length", MOST_BYTES)?;
+        let length = self.length("string length", MOST_BYTES)?;
         if length > LONGEST_KEPT {
             self.pass(length, |_| {})?;
             return Ok(None);
@@ -444,7 +464,7 @@ impl<R: Read> Stream<R> {
             STRING => self.short_string()?.map_or(Value::Other, Value::Text),
             ARRAY => {
                 let kind = self.u32()?;
-                let count = self.count("array length", MOST_BYTES)?;
+                let count = self.length("array length", MOST_BYTES)?;
                 self.elements(kind, count, 1)?;
                 Value::Other
             }
@@ -467,7 +487,7 @@ impl<R: Read> Stream<R> {
         match kind {
             STRING => {
                 for _ in 0..count {
-                    let length = self.count("string length", MOST_BYTES)?;
+                    let length = self.length("string length", MOST_BYTES)?;
                     self.pass(length, |_| {})?;
                 }
             }
@@ -477,7 +497,7 @@ impl<R: Read> Stream<R> {
                 }
                 for _ in 0..count {
                     let kind = self.u32()?;
-                    let count = self.count("array length", MOST_BYTES)?;
+                    let count = self.length("array length", MOST_BYTES)?;
                     self.elements(kind, count, depth + 1)?;
                 }
             }

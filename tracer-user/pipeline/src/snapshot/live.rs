@@ -1,7 +1,7 @@
 //! What `/proc` and the cgroup file system say of a running process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -23,6 +23,8 @@ use super::files;
 const MOST_BYTES: u64 = 8 << 20;
 /// Bytes of a chat template.
 const LONGEST_TEMPLATE: u64 = 1 << 20;
+/// Libraries of one process that are told; real ones have about ten.
+const MOST_BACKENDS: usize = 256;
 /// Cgroups between a process and the root.
 const DEEPEST_CGROUP: usize = 64;
 
@@ -92,14 +94,17 @@ pub fn environment(pid: u32, wanted: &[String]) -> BTreeMap<Name, Raw<Content>> 
 #[must_use]
 pub fn backends(pid: u32, patterns: &[String]) -> Vec<Backend<Raw<Content>>> {
     let mut found: Vec<Backend<Raw<Content>>> = Vec::new();
+    let mut seen = HashSet::new();
     for mapping in executable_mappings(pid).unwrap_or_default() {
-        let inode = files::inode(mapping.file);
         let name = mapping.path.file_name().unwrap_or_default().as_bytes();
         let fits = patterns
             .iter()
             .any(|pattern| matches(pattern.as_bytes(), name));
-        if !fits || found.iter().any(|backend| backend.inode == inode) {
+        if !fits || !seen.insert(mapping.file) {
             continue;
+        }
+        if found.len() == MOST_BACKENDS {
+            break;
         }
         let build_id = MappedFile::open(pid, &mapping)
             .ok()
@@ -112,7 +117,7 @@ pub fn backends(pid: u32, patterns: &[String]) -> Vec<Backend<Raw<Content>>> {
             .and_then(|id| BuildId::new(&id));
         found.push(Backend {
             path: Raw::new(Content::text(mapping.path.as_os_str().as_bytes())),
-            inode,
+            inode: files::inode(mapping.file),
             build_id: build_id.into(),
             deleted: mapping.deleted,
         });

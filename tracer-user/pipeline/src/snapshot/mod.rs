@@ -1,10 +1,11 @@
 //! Reads what a model snapshot needs from outside the records: the headers of the model's files
-//! and the live process. Whatever is gone or unreadable is unknown; nothing here waits for the
-//! process, and nothing fails.
+//! and the live process. Whatever is gone or unreadable is unknown, and nothing fails. A process can
+//! delay what is read of it: the loop that drains the rings reads with [`Patience`].
 
 pub mod files;
 pub mod gguf;
 pub mod live;
+mod patience;
 mod pieces;
 mod quantisation;
 mod vocabulary;
@@ -12,6 +13,7 @@ mod vocabulary;
 use tracer_event::{Content, Known, Label, Raw, model};
 
 use self::gguf::Header;
+pub(crate) use self::patience::Patience;
 pub use self::pieces::Pieces;
 
 /// A file's header as an event has it.

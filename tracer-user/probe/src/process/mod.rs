@@ -5,6 +5,7 @@
 
 mod debug_file;
 mod file;
+mod inside;
 mod maps;
 mod status;
 
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub use file::{FileId, MappedFile};
+pub use inside::open_inside;
 pub use maps::{Mapping, executable_mappings, file_mappings};
 pub use status::{Process, has_shadow_stack};
 
