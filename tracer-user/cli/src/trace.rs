@@ -79,8 +79,14 @@ fn trace(settings: &Settings, outputs: Outputs, stop: &StopRequest) -> Result<Ou
         .duration
         .map(|duration| from.after(duration));
     while !stop.is_made() && deadline.is_none_or(|deadline| BootNanos::now() < deadline) {
-        if !run.go_on(deadline)? {
-            break;
+        match run.go_on(deadline) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                // What the run still holds back is written if it can be; why it ended counts more.
+                let _ = run.finish().map(|(outputs, _)| outputs.finish());
+                return Err(error);
+            }
         }
     }
     let (outputs, outcome) = run.finish()?;

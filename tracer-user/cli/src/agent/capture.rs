@@ -133,11 +133,7 @@ fn one_run(
     recipient: Recipient,
     seal: impl Fn(Recipient, Vec<Recipient>) -> Sealing,
 ) -> Result<Ended> {
-    let Wishes {
-        path,
-        config,
-        level,
-    } = *wishes;
+    let Wishes { config, level, .. } = *wishes;
     let settings = settings(config, level)?;
     let is_content = settings.captures_content();
     let log = is_content
@@ -149,22 +145,48 @@ fn one_run(
     let sealing = seal(recipient, config.content.recipients.clone());
     let mut run = Run::start(&settings, sealing)?;
     log::info!("tracing at level {}", level.name());
+    let ended = follow(&mut run, wishes, handing, signals, is_content);
+    // Whatever ended it: what the run still holds back is sealed.
+    let finished = run.finish().map(|(sealing, _)| sealing.close());
+    let ended = ended?;
+    finished?;
+    if let Some(log) = log {
+        let level = level_name(settings.arguments.level);
+        log.write(&format!("capture at level {level} ended"))
+            .context("note the end of the capture in the host's log")?;
+    }
+    Ok(ended)
+}
+
+/// Traces until something ends it.
+fn follow(
+    run: &mut Run<Sealing>,
+    wishes: &Wishes<'_>,
+    handing: &Handing,
+    signals: &Signals,
+    is_content: bool,
+) -> Result<Ended> {
+    let Wishes {
+        path,
+        config,
+        level,
+    } = *wishes;
     let mut reported = SystemTime::UNIX_EPOCH;
-    let ended = loop {
+    loop {
         if signals.is_stop() {
-            break Ended::Stop;
+            return Ok(Ended::Stop);
         }
         if signals.take_reload() {
             match reread(path) {
-                Ok(new) => break Ended::Reload(Box::new(new)),
+                Ok(new) => return Ok(Ended::Reload(Box::new(new))),
                 Err(error) => log::error!("{error:#}; capture goes on as it was"),
             }
         }
         if is_content && level_now(config) != level {
-            break Ended::ContentOver;
+            return Ok(Ended::ContentOver);
         }
         if !run.go_on(None)? {
-            break Ended::Finished;
+            return Ok(Ended::Finished);
         }
         let lost = run.sink().take_lost();
         run.count_refused(lost);
@@ -180,15 +202,7 @@ fn one_run(
                 status.events_lost += lost;
             });
         }
-    };
-    let (sealing, _) = run.finish()?;
-    sealing.close();
-    if let Some(log) = log {
-        let level = level_name(settings.arguments.level);
-        log.write(&format!("capture at level {level} ended"))
-            .context("note the end of the capture in the host's log")?;
     }
-    Ok(ended)
 }
 
 /// The level that counts at this time.
