@@ -119,9 +119,8 @@ impl<S: Sink> Run<S> {
             self.pipeline.push_verdict(pid, verdict);
         }
         for set in sets {
-            // The process may have ended meanwhile; its set is then of no use to anyone.
             self.supervisor
-                .put_set(set.pid.0, set.set.number().into(), &set.values)?;
+                .put_set(set.pid.0, set.set.number().into(), &set.values);
         }
         for line in self.supervisor.kernel_log() {
             let _ = writeln!(io::stderr(), "kernel: {}", printable(&line));

@@ -90,25 +90,26 @@ impl Supervisor {
         let hits = self.sites.hits(&self.kernel.tables)?;
         let reading = |(site, used, hits): (u32, super::sites::SiteInUse, u64)| {
             let probe = (used.library, used.probe);
-            Reading {
+            Some(Reading {
                 site,
                 probe,
-                group: self.group_key(probe),
+                group: self.group_key(probe)?,
                 cost: used.cost,
                 hits,
-            }
+            })
         };
-        Ok(hits.into_iter().map(reading).collect())
+        Ok(hits.into_iter().filter_map(reading).collect())
     }
 
-    fn group_key(&self, (library, probe): ProbeKey) -> GroupKey {
-        let library = &self.libraries[library as usize];
+    /// `None` once the library is let go of.
+    fn group_key(&self, (library, probe): ProbeKey) -> Option<GroupKey> {
+        let library = self.libraries.get(&LibraryId(library))?;
         let group = self.probe(ProbeId(probe)).map(|(_, probe)| &probe.group);
         let order = &self.profiles[library.profile].shed_order;
-        (
+        Some((
             library.profile,
             order.iter().position(|shed| Some(shed) == group),
-        )
+        ))
     }
 
     fn carry_out(&mut self, decision: Decision) -> io::Result<()> {
@@ -180,7 +181,7 @@ impl Supervisor {
         let name = self.group_name(group);
         let members: HashSet<(u32, ProbeId)> = self
             .libraries
-            .iter()
+            .values()
             .filter(|library| library.profile == group.0)
             .flat_map(|library| {
                 library
@@ -206,7 +207,7 @@ impl Supervisor {
         to: State,
     ) -> io::Result<Vec<ProbeId>> {
         let mut changed = Vec::new();
-        for library in &mut self.libraries {
+        for library in self.libraries.values_mut() {
             let mut groups = HashSet::new();
             for place in 0..library.probes.len() {
                 let probe = &library.probes[place];
@@ -247,6 +248,13 @@ impl Supervisor {
             .map(|reading| reading.probe.0)
             .collect();
         let now = BootNanos::now();
+        let alive: HashSet<ProcessId> = self.known.runtimes().map(|(process, _)| process).collect();
+        self.accounts
+            .cpu_time
+            .retain(|process, _| alive.contains(process));
+        self.accounts
+            .silent
+            .retain(|(process, _)| alive.contains(process));
         for (process, library) in self.known.runtimes() {
             if heard.contains(&library.0) || self.accounts.silent.contains(&(process, library)) {
                 continue;

@@ -53,6 +53,9 @@ impl Supervisor {
         for process in told.into_iter().filter(|process| !process.is_alive()) {
             self.forget_process(process.pid, BootNanos::NEVER);
         }
+        // Of some the end was told before their set was put.
+        self.remove_sets(|pid| ProcessId::of(pid).is_err());
+        self.release_idle();
     }
 
     /// A restarted service's cgroup is a new one.
@@ -125,7 +128,9 @@ impl Supervisor {
     }
 
     pub(super) fn attach_library(&mut self, id: LibraryId, pid: Option<u32>, begin: Instant) {
-        let library = &mut self.libraries[id.0 as usize];
+        let Some(library) = self.libraries.get_mut(&id) else {
+            return;
+        };
         let mut failures = Vec::new();
         for group in library.groups() {
             let mut workshop = Workshop {
@@ -192,10 +197,12 @@ impl Supervisor {
         let Ok(process) = Process::read(pid) else {
             return;
         };
+        let Some(library) = self.libraries.get(&id) else {
+            return;
+        };
         if !self.targets.includes(&process) || !self.known.is_new(process.id, id, looked) {
             return;
         }
-        let library = &self.libraries[id.0 as usize];
         let existed = started(process.id) <= library.attached;
         self.pending
             .push_back(Observation::RuntimeFound(Arc::new(Runtime {

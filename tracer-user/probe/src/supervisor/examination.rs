@@ -19,6 +19,8 @@ use crate::{
 
 /// Files whose reading may be waited for at once; each has a thread.
 const MOST_SLOW: usize = 8;
+/// Runtimes' libraries that one process may have; real ones have up to five.
+const MOST_OF_A_PROCESS: usize = 32;
 /// What a file is told of that is given up.
 const TOO_SLOW: &str =
     "reading it takes too long: its file system does not answer; it is left alone";
@@ -54,7 +56,7 @@ enum Examined {
 impl Supervisor {
     /// What a mapped file is, and whether that was not known before.
     pub(super) fn look_into(&mut self, pid: u32, mapping: &Mapping) -> (Option<LibraryId>, bool) {
-        if self.given_up.contains(&mapping.file) {
+        if self.given_up.contains(&mapping.file) || self.is_put_off(mapping.file) {
             return (None, false);
         }
         let file = if mapping.file.is_on_a_block_device() {
@@ -89,6 +91,14 @@ impl Supervisor {
         (library, is_new)
     }
 
+    /// Whether a file is left for a later look, since its file system does not answer at the moment, or
+    /// too many do not.
+    fn is_put_off(&self, file: FileId) -> bool {
+        let does_not_answer = |slow: &Slow| slow.file.device == file.device;
+        !file.is_on_a_block_device()
+            && (self.reader.is_busy() || self.slow.iter().any(does_not_answer))
+    }
+
     /// Attaches to a file if a profile recognises it. `mapped` is a process that maps it, and what the
     /// kernel calls the file there.
     pub(super) fn consider(
@@ -102,6 +112,9 @@ impl Supervisor {
         let pid = mapped.map(|(pid, _)| pid);
         if pid.is_some_and(|pid| !self.is_wanted(pid)) {
             // Not remembered: a process that is traced may map the file later.
+            return None;
+        }
+        if pid.is_some_and(|pid| self.known.libraries_of(pid) >= MOST_OF_A_PROCESS) {
             return None;
         }
         let begin = Instant::now();
@@ -258,7 +271,8 @@ impl Supervisor {
             let id = self.probe_id(place, probe);
             self.refuse(pid, file.path(), id, reason);
         }
-        let id = LibraryId(u32::try_from(self.libraries.len()).unwrap_or(u32::MAX));
+        let id = LibraryId(self.next_library);
+        self.next_library = self.next_library.wrapping_add(1);
         self.known.add_library(&file, id);
         let profiles = Arc::clone(&self.profiles);
         let first = self.probe_id(place, 0).map_or(0, |id| id.0);
@@ -272,7 +286,10 @@ impl Supervisor {
             notes: Vec::new(),
         };
         let library = Library::new(id, place, file, build_id, plan, group_of);
-        self.libraries.push(library);
+        self.libraries.insert(id, library);
+        if pid.is_none() {
+            self.early.insert(id);
+        }
         self.attach_library(id, pid, begin);
         Some(id)
     }

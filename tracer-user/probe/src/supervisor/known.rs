@@ -112,6 +112,21 @@ impl Known {
         gone
     }
 
+    /// Forgets a library that nobody maps.
+    pub(super) fn remove_library(&mut self, gone: LibraryId) {
+        self.libraries.retain(|_, (id, _)| *id != gone);
+        self.mapped_as.retain(|_, id| *id != gone);
+    }
+
+    /// How many libraries of processes with this pid were told of.
+    pub(super) fn libraries_of(&self, pid: u32) -> usize {
+        self.runtimes
+            .iter()
+            .filter(|(process, _)| process.pid == pid)
+            .map(|(_, libraries)| libraries.len())
+            .sum()
+    }
+
     /// Every process and library that was told of.
     pub(super) fn runtimes(&self) -> impl Iterator<Item = (ProcessId, LibraryId)> {
         self.runtimes.iter().flat_map(|(&process, libraries)| {

@@ -3,7 +3,9 @@
 use std::{
     collections::BTreeMap,
     io,
+    os::unix::fs::MetadataExt,
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use tracer_abi::{Site, SiteRole};
@@ -41,6 +43,8 @@ pub(super) struct Library {
     /// When the last link was in place; a process that existed before may have loaded its model
     /// already.
     pub(super) attached: BootNanos,
+    /// Since when no process is known that maps it.
+    pub(super) idle_since: Option<Instant>,
 }
 
 /// A probe in one library.
@@ -110,6 +114,7 @@ impl Library {
             probes: plan.probes.into_iter().map(probe).collect(),
             groups: BTreeMap::new(),
             attached: BootNanos::NEVER,
+            idle_since: None,
         }
     }
 
@@ -225,6 +230,33 @@ impl Library {
     /// How many links there are.
     pub(super) fn link_count(&self) -> usize {
         self.groups.values().map(Links::len).sum()
+    }
+
+    /// Whether its file has lost its last name.
+    pub(super) fn is_deleted(&self) -> bool {
+        let metadata = self.file.file().metadata();
+        metadata.is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    /// Removes all probes and closes the file.
+    pub(super) fn close(self, tables: &Tables, sites: &SiteTable) -> Closing {
+        for probe in &self.probes {
+            // On refusal the site counts until its link is closed.
+            let _ = self.silence(probe, tables, sites);
+        }
+        let Self {
+            file,
+            probes,
+            groups,
+            ..
+        } = self;
+        Closing {
+            thread: thread::spawn(move || {
+                Links::close_all(groups.into_values());
+                drop(file);
+            }),
+            indices: probes.into_iter().flat_map(|probe| probe.indices).collect(),
+        }
     }
 
     /// Gives up all links.

@@ -39,6 +39,8 @@ impl Supervisor {
             Observation::ProcessExec { pid, time, .. } => self.forget_process(*pid, *time),
             Observation::ProcessExit { pid, .. } => {
                 self.forget_process(*pid, BootNanos::NEVER);
+                // Also where it ran nothing that was known.
+                self.remove_sets(|owner| owner == *pid);
                 self.targets.forget(*pid);
             }
             Observation::ProcessFork {
@@ -65,16 +67,7 @@ impl Supervisor {
                 time,
             });
         }
-        let sets: Vec<u32> = self
-            .sets
-            .keys()
-            .filter(|(owner, _)| *owner == pid)
-            .map(|&(_, set)| set)
-            .collect();
-        for set in sets {
-            // The map forgets a pid's sets with its end; what is left costs room, not correctness.
-            let _ = self.remove_set(pid, set);
-        }
+        self.remove_sets(|owner| owner == pid);
     }
 
     /// Attaches every link anew for all processes: the only one that was traced has a child.
@@ -82,7 +75,7 @@ impl Supervisor {
         if self.link_pid.take().is_none() {
             return;
         }
-        for library in &mut self.libraries {
+        for library in self.libraries.values_mut() {
             for group in library.groups() {
                 let mut workshop = Workshop {
                     tables: &self.kernel.tables,

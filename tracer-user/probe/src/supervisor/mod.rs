@@ -8,6 +8,7 @@ mod config;
 mod discovery;
 mod examination;
 mod functions;
+mod idle;
 mod known;
 pub(crate) mod library;
 mod lifecycle;
@@ -16,7 +17,7 @@ mod reader;
 mod sites;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     io,
     sync::Arc,
     thread,
@@ -40,8 +41,8 @@ use crate::{
     govern::Prices,
     inside::Inside,
     load::{Diagnostics, KernelHalf},
-    observation::{Means, Observation, ProbeId, RecordBatch},
-    process::FileId,
+    observation::{LibraryId, Means, Observation, ProbeId, RecordBatch},
+    process::{FileId, ProcessId},
     target::{TargetError, Targets},
     watch::Watch,
 };
@@ -57,6 +58,10 @@ const RESCAN_EVERY: Duration = Duration::from_secs(10);
 /// The same where the kernel does not tell of new mappings.
 const RESCAN_EVERY_WITHOUT_EVENTS: Duration = Duration::from_secs(1);
 
+/// Members of one set of a process: the tokens that end a generation are about ten, and the table has
+/// room for 16,384 members of all processes.
+const MOST_MEMBERS: usize = 256;
+
 /// How long detaching may take before it is told what it waits for, and from word to word.
 const WORD_EVERY: Duration = Duration::from_secs(1);
 
@@ -71,7 +76,10 @@ pub struct Supervisor {
     link_pid: Option<u32>,
     watch: Option<Watch>,
     sites: SiteTable,
-    libraries: Vec<Library>,
+    libraries: BTreeMap<LibraryId, Library>,
+    next_library: u32,
+    /// Libraries that were found before any process mapped them.
+    early: HashSet<LibraryId>,
     known: Known,
     reader: Reader,
     /// Files whose reading takes long.
@@ -140,7 +148,9 @@ impl Supervisor {
             link_pid,
             watch,
             sites: SiteTable::new(),
-            libraries: Vec::new(),
+            libraries: BTreeMap::new(),
+            next_library: 0,
+            early: HashSet::new(),
             known: Known::default(),
             reader: Reader::default(),
             slow: Vec::new(),
@@ -281,33 +291,41 @@ impl Supervisor {
     }
 
     /// Tells the kernel half the members of set `set` of a process, for
-    /// [`OpKind::InSet`](tracer_abi::OpKind::InSet); replaces what it had.
-    ///
-    /// # Errors
-    /// If the map has no room.
-    pub fn put_set(&mut self, pid: u32, set: u32, values: &[u64]) -> Result<(), StartError> {
-        self.remove_set(pid, set).map_err(StartError::Table)?;
+    /// [`OpKind::InSet`](tracer_abi::OpKind::InSet); replaces what it had. The programs say that they
+    /// do not know where there is no set: one of more than [`MOST_MEMBERS`], one that found no room,
+    /// and that of a process which is gone are left out.
+    pub fn put_set(&mut self, pid: u32, set: u32, values: &[u64]) {
+        self.remove_set(pid, set);
+        if values.len() > MOST_MEMBERS || ProcessId::of(pid).is_err() {
+            return;
+        }
+        self.sets.insert((pid, set), values.to_vec());
         let put = |value| self.kernel.tables.sets.put(SetKey { pid, set, value }, &1);
         // Its existence last: a program must not see a set that is only half there.
-        values
-            .iter()
-            .copied()
-            .chain([SetKey::EXISTS])
-            .try_for_each(put)
-            .map_err(StartError::Table)?;
-        self.sets.insert((pid, set), values.to_vec());
-        Ok(())
+        let members = values.iter().copied().chain([SetKey::EXISTS]);
+        if members.map(put).any(|put| put.is_err()) {
+            self.remove_set(pid, set);
+        }
     }
 
-    fn remove_set(&mut self, pid: u32, set: u32) -> io::Result<()> {
-        let Some(values) = self.sets.remove(&(pid, set)) else {
-            return Ok(());
-        };
-        let remove = |value| self.kernel.tables.sets.remove(SetKey { pid, set, value });
-        [SetKey::EXISTS]
+    fn remove_set(&mut self, pid: u32, set: u32) {
+        for value in self
+            .sets
+            .remove(&(pid, set))
             .into_iter()
-            .chain(values)
-            .try_for_each(remove)
+            .flat_map(|values| [SetKey::EXISTS].into_iter().chain(values))
+        {
+            // What was never put cannot be removed.
+            let _ = self.kernel.tables.sets.remove(SetKey { pid, set, value });
+        }
+    }
+
+    /// Removes all sets of processes that `gone` says are.
+    fn remove_sets(&mut self, gone: impl Fn(u32) -> bool) {
+        let sets: Vec<(u32, u32)> = self.sets.keys().copied().collect();
+        for (pid, set) in sets.into_iter().filter(|&(pid, _)| gone(pid)) {
+            self.remove_set(pid, set);
+        }
     }
 
     /// Detaches every probe, reads what the rings still hold, and tells it with the last losses and
@@ -330,7 +348,7 @@ impl Supervisor {
         mut tell: impl FnMut(&[Inside]),
     ) -> Result<Vec<Observation>, StartError> {
         let links: Vec<Links> = std::mem::take(&mut self.libraries)
-            .into_iter()
+            .into_values()
             .flat_map(Library::into_links)
             .collect();
         let mut departing = Links::close_apart(links);
@@ -364,7 +382,8 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        Links::close_all(self.libraries.drain(..).flat_map(Library::into_links));
+        let libraries = std::mem::take(&mut self.libraries);
+        Links::close_all(libraries.into_values().flat_map(Library::into_links));
     }
 }
 

@@ -4,7 +4,10 @@
 //! whose answer is still taken when it comes, and a fresh thread does the next.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -14,12 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// After that nothing is expected any more.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
+/// Threads that may be stuck at once before no more is read from where reads may never end.
+const MOST_THREADS: usize = 8;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The thread that reads.
 #[derive(Default)]
 pub(super) struct Reader {
     jobs: Option<SyncSender<Job>>,
+    /// Every thread that has not ended holds it too.
+    threads: Arc<()>,
 }
 
 /// What became of a piece of work.
@@ -39,6 +47,11 @@ pub(super) struct Late<T> {
 }
 
 impl Reader {
+    /// Whether so many threads are stuck that one more should not be risked.
+    pub(super) fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.threads) > MOST_THREADS
+    }
+
     /// Does some work on the thread, and waits a while for it.
     pub(super) fn run<T: Send + 'static>(
         &mut self,
@@ -70,7 +83,11 @@ impl Reader {
             None => {
                 let (sender, jobs) = sync_channel::<Job>(1);
                 let named = thread::Builder::new().name("reader".to_owned());
-                let started = named.spawn(move || jobs.into_iter().for_each(|job| job()));
+                let counted = Arc::clone(&self.threads);
+                let started = named.spawn(move || {
+                    jobs.into_iter().for_each(|job| job());
+                    drop(counted);
+                });
                 if started.is_err() {
                     return false;
                 }
