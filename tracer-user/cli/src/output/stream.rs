@@ -219,14 +219,11 @@ mod tests {
         stream.event(b"one\n");
         assert!(stream.has_events());
         stream.flush();
-        assert_eq!(std::fs::read(&path).expect("the file is there"), b"one\n");
+        assert_eq!(fs::read(&path).expect("the file is there"), b"one\n");
         stream.event(b"two\n");
         let report = stream.close();
         assert_eq!((report.written, report.unwritten), (2, 0));
-        assert_eq!(
-            std::fs::read(&path).expect("the file is there"),
-            b"one\ntwo\n"
-        );
+        assert_eq!(fs::read(&path).expect("the file is there"), b"one\ntwo\n");
     }
 
     #[test]
@@ -252,15 +249,15 @@ mod tests {
         let path = folder.path().join("tokens");
         let private = || {
             Stream::open(&Destination::File(path.clone()), true).expect("the file can be made");
-            let metadata = std::fs::metadata(&path).expect("the file is there");
+            let metadata = fs::metadata(&path).expect("the file is there");
             assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
             metadata.ino()
         };
         let first = private();
         assert_eq!(private(), first);
         // Who could read what was there before may have it open.
-        let public = std::fs::Permissions::from_mode(0o644);
-        std::fs::set_permissions(&path, public).expect("it is ours");
+        let public = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(&path, public).expect("it is ours");
         let held = File::open(&path).expect("the file is there");
         assert_ne!(private(), first);
         assert_eq!(held.metadata().expect("it is open").nlink(), 0);
