@@ -238,8 +238,9 @@ impl Run {
                 let extent = served::Extent {
                     pairs: of(3, 30),
                     tokens: of(64, 128) as u32,
+                    ways: of(1, 3),
                 };
-                served::measure(extent, price)
+                served::measure(extent, price, left_out)
             }
         }
     }

@@ -5,6 +5,8 @@
 //! machine, so the bar asks two things: the bootstrap interval of the median ratio, and the cost
 //! computed from hits and their measured price.
 
+mod ways;
+
 use anyhow::{Context, Result};
 use tracer_tests::{
     cache::Cache,
@@ -15,6 +17,7 @@ use tracer_tests::{
 };
 
 use crate::{
+    peer::LeftOut,
     row::{Bar, Row},
     statistics::SplitMix,
 };
@@ -32,6 +35,8 @@ pub struct Extent {
     pub pairs: usize,
     /// Tokens of one run.
     pub tokens: u32,
+    /// Runs of each way to watch a model.
+    pub ways: usize,
 }
 
 /// Measures both models; `nanoseconds_per_pair` is what a probed call with its exit and record was
@@ -39,7 +44,11 @@ pub struct Extent {
 ///
 /// # Errors
 /// If the workload or the tracer cannot be run.
-pub fn measure(extent: Extent, nanoseconds_per_pair: f64) -> Result<Vec<Row>> {
+pub fn measure(
+    extent: Extent,
+    nanoseconds_per_pair: f64,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     rows.extend(of_model(
         "134 M parameters",
@@ -55,6 +64,7 @@ pub fn measure(extent: Extent, nanoseconds_per_pair: f64) -> Result<Vec<Row>> {
         nanoseconds_per_pair,
         false,
     )?);
+    rows.extend(ways::measure(extent.ways, extent.tokens, left_out)?);
     Ok(rows)
 }
 
