@@ -83,7 +83,9 @@ impl Who {
         {
             return actor.clone();
         }
-        let actor = match Process::read(pid).ok() {
+        // Before anything that holds on to its memory.
+        let exe = fs::metadata(format!("/proc/{pid}/exe")).ok();
+        let mut actor = match Process::read(pid).ok() {
             Some(process) => {
                 let id = process.id;
                 let alive = self.alive(pid, process);
@@ -97,6 +99,12 @@ impl Who {
             }
             None => self.ended(pid, exited),
         };
+        if let Some(actor) = &mut actor
+            && actor.exe_file.is_none()
+        {
+            let exe = exe.map(|metadata| FileId::of(&metadata));
+            self.complete(actor, exe);
+        }
         if self.recent.len() > MOST_PATHS {
             self.recent.clear();
         }
@@ -122,6 +130,19 @@ impl Who {
             }
             thread::sleep(LOOK);
         }
+    }
+
+    /// Reading what `/proc` says of a process holds on to its memory for a moment (`get_task_mm` in
+    /// fs/proc/array.c). If it ends just then, this thread takes that memory apart, and the end is noted
+    /// without an executable: it is the one that was seen before.
+    fn complete(&self, actor: &mut Actor, exe: Option<FileId>) {
+        let before = self.recent.get(&actor.pid);
+        let before = before.and_then(|(_, before)| before.as_ref());
+        let before = before.filter(|before| before.start_ticks == actor.start_ticks);
+        actor.exe_file = exe.or_else(|| before?.exe_file);
+        actor.exe = actor
+            .exe_file
+            .and_then(|file| self.paths.get(&file).cloned());
     }
 
     fn ended(&mut self, pid: u32, exited: &Table<u32, FileActor>) -> Option<Actor> {

@@ -73,9 +73,7 @@ impl Process {
     /// If there is no such process. What only some processes have, such as an executable, is
     /// `None` where it is missing.
     pub fn read(pid: u32) -> Result<Self, ProcessError> {
-        // First: what follows holds on to the process's memory for a moment (`get_task_mm` in
-        // fs/proc/array.c), and if it ends then, this thread takes that memory apart, and nobody
-        // knows whose it was.
+        // First: it is gone as soon as the process begins to end.
         let exe_link = PathBuf::from(format!("/proc/{pid}/exe"));
         let exe_file = fs::metadata(&exe_link).ok();
         let exe = fs::read_link(&exe_link).ok();
