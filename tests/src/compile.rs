@@ -71,7 +71,7 @@ pub fn compiled_with(
             .extension()
             .is_some_and(|extension| extension != "rs")
         {
-            compiler.args(["-ldl", "-lpthread"]);
+            compiler.args(["-ldl", "-lpthread", "-lm"]);
         }
         run(&mut compiler)
     })?;

@@ -75,6 +75,8 @@ pub enum Event {
         token: i32,
         eog: bool,
         piece_hex: String,
+        /// Of the model itself, where the workload samples by chance.
+        log_probability: Option<f64>,
     },
     /// Positions were removed from a sequence; negative bounds are open.
     SeqRm {

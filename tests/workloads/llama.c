@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,10 @@ static struct {
     const char *backends;
     const char *model;
     const char *prompt;
+    const char *say;
     bool        process_api;
     bool        own_sampler;
+    bool        by_chance;
     bool        mute;
     int         report_fd;
     int         threads;
@@ -49,7 +52,9 @@ static struct {
 
 static void           *model;
 static const void     *vocab;
-static void           *greedy, *ending;
+static void           *greedy, *ending, *chance;
+static llama_token     said[MAX_TOKENS];
+static int32_t         n_said;
 static struct context *contexts[MAX_CONTEXTS];
 static int             current = -1;
 static uint64_t        calls;
@@ -224,11 +229,34 @@ static llama_token own_argmax(const float *logits) {
     return best;
 }
 
-static llama_token sample(llama_seq_id seq, int32_t index, bool end) {
+// The natural logarithm of the probability that the model gives a token.
+static double log_probability(const float *logits, llama_token token) {
+    float  most = logits[own_argmax(logits)];
+    double sum  = 0;
+    for (llama_token id = 0; id < llama_vocab_n_tokens(vocab); id++) sum += exp((double) logits[id] - most);
+    return (double) logits[token] - most - log(sum);
+}
+
+// A sampler that chooses one token.
+static void *sampler_of(llama_token token) {
+    struct llama_logit_bias bias = { token, 1e9f };
+    void                   *chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
+    llama_sampler_chain_add(chain, llama_sampler_init_logit_bias(llama_vocab_n_tokens(vocab), 1, &bias));
+    llama_sampler_chain_add(chain, llama_sampler_init_dist(7));
+    return chain;
+}
+
+static llama_token sample(llama_seq_id seq, int32_t index, bool end, const llama_token *wanted) {
     struct context *c = context();
     llama_token     id;
-    if (options.own_sampler && !end) id = own_argmax(llama_get_logits_ith(c->handle, index));
-    else id = llama_sampler_sample(end ? ending : greedy, c->handle, index);
+    double          likely = NAN;
+    if (wanted) {
+        void *sampler = sampler_of(*wanted);
+        id            = llama_sampler_sample(sampler, c->handle, index);
+        llama_sampler_free(sampler);
+    } else if (options.own_sampler && !end) id = own_argmax(llama_get_logits_ith(c->handle, index));
+    else id = llama_sampler_sample(end ? ending : options.by_chance ? chance : greedy, c->handle, index);
+    if (options.by_chance && !end && !wanted) likely = log_probability(llama_get_logits_ith(c->handle, index), id);
 
     char    piece[256];
     int32_t n = llama_token_to_piece(vocab, id, piece, sizeof piece, 0, true);
@@ -237,6 +265,7 @@ static llama_token sample(llama_seq_id seq, int32_t index, bool end) {
     put(",\"seq\":%d,\"token\":%d,\"eog\":%s,\"piece_hex\":\"", seq, id, llama_vocab_is_eog(vocab, id) ? "true" : "false");
     for (int i = 0; i < n; i++) put("%02x", (unsigned char) piece[i]);
     put("\"");
+    if (!isnan(likely)) put(",\"log_probability\":%.9f", likely);
     end_line();
     return id;
 }
@@ -287,6 +316,12 @@ static void step_load(const char *path) {
     ending                       = llama_sampler_chain_init(llama_sampler_chain_default_params());
     llama_sampler_chain_add(ending, llama_sampler_init_logit_bias(llama_vocab_n_tokens(vocab), 1, &bias));
     llama_sampler_chain_add(ending, llama_sampler_init_greedy());
+    chance = llama_sampler_chain_init(llama_sampler_chain_default_params());
+    llama_sampler_chain_add(chance, llama_sampler_init_dist(7));
+    if (options.say) {
+        n_said = llama_tokenize(vocab, options.say, (int32_t) strlen(options.say), said, MAX_TOKENS, false, false);
+        if (n_said < 0) fail("--say is too long");
+    }
 }
 
 static void step_context(const char *embeddings) {
@@ -338,7 +373,7 @@ static int32_t prefill(llama_seq_id seq, const llama_token *tokens, int32_t from
 static void continue_generation(llama_seq_id seq, int32_t index, int n) {
     for (int i = 0; i < n; i++) {
         bool        end = i == options.eog_at;
-        llama_token id  = sample(seq, index, end);
+        llama_token id  = sample(seq, index, end, i < n_said ? &said[i] : NULL);
         if (end || i == n - 1) return;
         batch_clear();
         batch_add(id, context()->length[seq], seq, true);
@@ -383,7 +418,7 @@ static void step_parallel(const char *count) {
     }
     if (decode() != 0) return;
     for (int i = 0; i < options.tokens; i++) {
-        for (int s = 0; s < sequences; s++) next[s] = sample(s, at[s], false);
+        for (int s = 0; s < sequences; s++) next[s] = sample(s, at[s], false, NULL);
         if (i == options.tokens - 1) return;
         batch_clear();
         for (int s = 0; s < sequences; s++) {
@@ -409,7 +444,7 @@ static void step_shared(const char *unused) {
         batch.seq[i][1] = 1;
     }
     if (decode() != 0) return;
-    llama_token id = sample(0, n - 1, false);
+    llama_token id = sample(0, n - 1, false, NULL);
     batch_clear();
     batch_add(id, n, 0, true);
     batch_add(id + 1, n, 1, true);
@@ -443,7 +478,7 @@ static void step_draft(const char *count) {
     batch_add(last, start, 0, true);
     for (int i = 0; i < DRAFTS; i++) batch_add((last + 1 + i) % llama_vocab_n_tokens(vocab), start + 1 + i, 0, true);
     if (decode() != 0) return;
-    llama_token id = sample(0, accepted, false);
+    llama_token id = sample(0, accepted, false, NULL);
     seq_rm(0, start + 1 + accepted, -1);
     batch_clear();
     batch_add(id, c->length[0], 0, true);
@@ -549,6 +584,7 @@ static void step_unload(const char *unused) {
     (void) unused;
     llama_sampler_free(greedy);
     llama_sampler_free(ending);
+    llama_sampler_free(chance);
     begin_line("model_free");
     put_pointer("model", model);
     end_line();
@@ -636,12 +672,14 @@ int workload_main(int argc, char **argv) {
         const char *name = argv[i] + 2;
         if (strcmp(name, "mute") == 0) options.mute = true;
         else if (strcmp(name, "own-sampler") == 0) options.own_sampler = true;
+        else if (strcmp(name, "by-chance") == 0) options.by_chance = true;
         else {
             const char *value = value_of(argc, argv, &i);
             if (strcmp(name, "library") == 0) options.library = value;
             else if (strcmp(name, "backends") == 0) options.backends = value;
             else if (strcmp(name, "model") == 0) options.model = value;
             else if (strcmp(name, "prompt") == 0) options.prompt = value;
+            else if (strcmp(name, "say") == 0) options.say = value;
             else if (strcmp(name, "api") == 0) options.process_api = strcmp(value, "process") == 0;
             else if (strcmp(name, "report-fd") == 0) options.report_fd = atoi(value);
             else if (strcmp(name, "threads") == 0) options.threads = atoi(value);

@@ -99,6 +99,7 @@ enum { PROCESS_ENCODE = 0, PROCESS_DECODE = 1 };
     F(struct llama_sampler_chain_params, llama_sampler_chain_default_params, (void))                \
     F(void, llama_sampler_chain_add, (void *, void *))                                              \
     F(void *, llama_sampler_init_greedy, (void))                                                    \
+    F(void *, llama_sampler_init_dist, (uint32_t))                                                  \
     F(void *, llama_sampler_init_logit_bias, (int32_t, int32_t, const struct llama_logit_bias *))   \
     F(llama_token, llama_sampler_sample, (void *, void *, int32_t))                                 \
     F(void, llama_sampler_free, (void *))                                                           \

@@ -31,6 +31,7 @@ fn run(mut bytes: &[u8]) {
             id,
             bytes: (order & 7 != 7).then_some(piece),
             position: (order & 7 != 6).then_some(position),
+            log_probability: None,
         };
         match order & 7 {
             0..=2 => passage.push(Way::Input, token, &ENGINE),

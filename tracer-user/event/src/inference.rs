@@ -192,6 +192,10 @@ pub struct Tokens<C> {
     pub sequence: Known<SequenceId>,
     /// The tokens' ids; `null` where a token's text may not leave.
     pub tokens: C,
+    /// Natural logarithms of the probabilities that the sampler gave them, where it computed any: one
+    /// for each token, `null` where there is none or the token's text may not leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_probabilities: Option<C>,
     /// Their positions, where the build's layout tells; as many as tokens.
     pub positions: Known<Vec<Position>>,
     /// Whether there were more, which a record did not hold or which were lost.
@@ -206,6 +210,7 @@ impl<C> Tokens<C> {
             request,
             sequence,
             tokens,
+            log_probabilities,
             positions,
             truncated,
         } = self;
@@ -215,6 +220,7 @@ impl<C> Tokens<C> {
             request,
             sequence,
             tokens: change(Field::TokenIds, tokens),
+            log_probabilities: log_probabilities.map(|content| change(Field::TokenIds, content)),
             positions,
             truncated,
         }

@@ -44,7 +44,7 @@ pub use operation::OperationHistogram;
 pub use place::{Grant, Level, Place, ProcessKey};
 pub use recorded::Recorded;
 pub use time::{BootNanos, Moment, Nanos, WallNanos};
-pub use tracer_redact::{Content, Field, Raw, Redacted};
+pub use tracer_redact::{Content, Field, LogProbability, Raw, Redacted};
 
 /// An event before redaction.
 pub type RawEvent = Event<Raw<Content>>;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tracer_redact::{Content, Raw};
+use tracer_redact::{Content, LogProbability, Raw};
 
 use crate::{
     Body, BootNanos, BuildId, Cgroup, ContainerId, ContextId, Cpu, Device, Digest, Event, Grant,
@@ -144,6 +144,9 @@ fn bodies() -> Vec<Body<Raw<Content>>> {
             request: Known::Known(RequestId(12)),
             sequence: Known::Known(SequenceId(0)),
             tokens: Raw::new(Content::tokens([1, 15043, 3186])),
+            log_probabilities: Some(Raw::new(Content::LogProbabilities(
+                [1.0, 0.25, 0.0].map(LogProbability::of).to_vec(),
+            ))),
             positions: Known::Known(vec![Position(0), Position(1), Position(2)]),
             truncated: false,
         })),

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use tracer_event::{
-    Body, BootNanos, Content, ContextId, Field, Known, ModelId, Pid, Position, Redacted, RequestId,
-    SequenceId,
+    Body, BootNanos, Content, ContextId, Field, Known, ModelId, Pid, Position, Raw, Redacted,
+    RequestId, SequenceId,
     inference::{Direction, Text, Tokens},
 };
 use tracer_redact::{Engine, Half, Part, Passage, Token, Treatment, Way};
@@ -114,6 +114,10 @@ impl Texts {
             Direction::Output => Way::Output,
         };
         if let Content::Tokens(ids) = tokens.tokens.expose() {
+            let likely = match tokens.log_probabilities.as_ref().map(Raw::expose) {
+                Some(Content::LogProbabilities(values)) => values.as_slice(),
+                Some(_) | None => &[],
+            };
             let positions = tokens.positions.value();
             for (index, id) in ids.iter().copied().enumerate() {
                 let position = positions.and_then(|positions| positions.get(index));
@@ -122,6 +126,7 @@ impl Texts {
                     id,
                     bytes: pieces.and_then(|pieces| pieces.get(id)),
                     position: position.map(|position| position.0),
+                    log_probability: likely.get(index).copied().flatten(),
                 };
                 sequence.passage.push(way, token, engine);
             }
@@ -246,6 +251,7 @@ impl Sequence {
             text,
             has_text,
             ids,
+            log_probabilities,
             positions,
         } = half;
         let (context, sequence) = (Known::Known(context), Known::Known(SequenceId(number)));
@@ -268,6 +274,7 @@ impl Sequence {
                 request,
                 sequence,
                 tokens: ids,
+                log_probabilities,
                 positions: positions.into(),
                 truncated: incomplete,
             })));

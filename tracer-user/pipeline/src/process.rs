@@ -244,6 +244,7 @@ mod tests {
                 Content::Text(_)
                 | Content::Beginning(_)
                 | Content::Tokens(_)
+                | Content::LogProbabilities(_)
                 | Content::Number(_) => 0,
             });
             assert_eq!(read, wanted.then(|| std::env::args_os().len()));

@@ -135,6 +135,8 @@ vocabulary! {
         TokenIds = "token_ids",
         /// One token id.
         TokenId = "token_id",
+        /// The probability that the sampler gave the token; 0 where it computed none.
+        Probability = "probability",
         /// Whether the token ends the generation: 1 yes, 0 no, 2 not known.
         IsEndOfGeneration = "is_end_of_generation",
         /// Positions of the tokens in their sequences.
@@ -254,7 +256,7 @@ impl FieldName {
             | Self::Memory
             | Self::BatchHandle
             | Self::Sampler => Shape::Address,
-            Self::RopeFrequencyBase => Shape::Float,
+            Self::RopeFrequencyBase | Self::Probability => Shape::Float,
             Self::TokenIds
             | Self::Positions
             | Self::SequenceIds
@@ -322,7 +324,7 @@ impl FieldName {
             | Self::Begins
             | Self::SourceFile
             | Self::SourceLine => CaptureLevel::Timing,
-            Self::TokenIds | Self::TokenId => CaptureLevel::Tokens,
+            Self::TokenIds | Self::TokenId | Self::Probability => CaptureLevel::Tokens,
             Self::Text => CaptureLevel::Text,
             Self::Path
             | Self::PathCount

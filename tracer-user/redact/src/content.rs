@@ -1,5 +1,7 @@
 use zeroize::Zeroize;
 
+use crate::log_probability::LogProbability;
+
 /// A value that may tell something about the served process or its users: what [`Raw`] wraps on
 /// its way to the engine.
 ///
@@ -18,6 +20,9 @@ pub enum Content {
     Texts(Vec<Vec<u8>>),
     /// Token ids; none for a token whose text may not leave.
     Tokens(Vec<Option<i32>>),
+    /// Log-probabilities of tokens, one for each; none where there is none or where the token may
+    /// not leave.
+    LogProbabilities(Vec<Option<LogProbability>>),
     /// A number in a place that can hold text too.
     Number(i64),
 }
@@ -42,6 +47,7 @@ impl Zeroize for Content {
             Self::Text(bytes) | Self::Beginning(bytes) => bytes.zeroize(),
             Self::Texts(texts) => texts.zeroize(),
             Self::Tokens(ids) => ids.zeroize(),
+            Self::LogProbabilities(values) => values.zeroize(),
             Self::Number(number) => number.zeroize(),
         }
     }

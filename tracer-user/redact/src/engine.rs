@@ -137,8 +137,10 @@ impl Engine {
             Content::Text(bytes) | Content::Beginning(bytes) => Content::Text(shown(bytes)),
             Content::Texts(texts) => Content::Texts(texts.iter().map(|text| shown(text)).collect()),
             Content::Number(number) => Content::Text(shown(number.to_string().as_bytes())),
-            // Ids are shown as they are or not at all.
-            Content::Tokens(_) => return Redacted::withheld(Withheld::Drop),
+            // Ids and log-probabilities are shown as they are or not at all.
+            Content::Tokens(_) | Content::LogProbabilities(_) => {
+                return Redacted::withheld(Withheld::Drop);
+            }
         })
     }
 
@@ -150,9 +152,11 @@ impl Engine {
             (Field::Environment { name }, Content::Text(value)) => {
                 self.named(scan, name.as_bytes(), value).map(Content::Text)
             }
-            // Whatever stands for text without being it: ids, log-probabilities. Ids of a sequence
+            // Whatever stands for text without being it: ids, log-probabilities. Those of a sequence
             // are searched as text, in a passage.
-            (Field::TokenIds, _) | (_, Content::Tokens(_)) => Err(self.fail(Withheld::Unreadable)),
+            (Field::TokenIds, _) | (_, Content::Tokens(_) | Content::LogProbabilities(_)) => {
+                Err(self.fail(Withheld::Unreadable))
+            }
             (_, Content::Text(text)) => self.sanitised(scan, b"", text).map(Content::Text),
             (_, Content::Beginning(text)) => self.beginning(scan, text).map(Content::Text),
             (_, Content::Texts(texts)) => self.arguments(scan, texts).map(Content::Texts),

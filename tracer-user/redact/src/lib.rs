@@ -57,6 +57,7 @@ mod explain;
 mod field;
 mod json;
 mod key;
+mod log_probability;
 mod mark;
 mod passage;
 mod policy;
@@ -71,6 +72,7 @@ pub use engine::Engine;
 pub use explain::{Explained, NotSearched};
 pub use field::Field;
 pub use key::RunKey;
+pub use log_probability::LogProbability;
 pub use passage::{Half, Part, Passage, Token, Way};
 pub use policy::{
     Action, Difference, Mode, Policy, PolicyDigest, PolicyError, Rule, Scan, TokenIds, Treatment,

@@ -7,6 +7,7 @@ use crate::{
     content::Content,
     engine::Engine,
     field::Field,
+    log_probability::LogProbability,
     policy::{Action, Treatment},
     raw::Raw,
     redacted::{Redacted, Withheld},
@@ -22,6 +23,8 @@ pub struct Token<'a> {
     pub bytes: Option<&'a [u8]>,
     /// Its position in the sequence; none if it is not known.
     pub position: Option<i32>,
+    /// How likely its sampler found it; none if it did not say.
+    pub log_probability: Option<LogProbability>,
 }
 
 /// Which way a token went.
@@ -52,6 +55,7 @@ struct Piece {
     range: Range<usize>,
     id: i32,
     position: Option<i32>,
+    log_probability: Option<LogProbability>,
     input: bool,
     output: bool,
     hidden: bool,
@@ -77,6 +81,8 @@ pub struct Half {
     pub has_text: bool,
     /// The tokens, those without number whose text is not shown.
     pub ids: Redacted<Content>,
+    /// Their log-probabilities, one for each token, if any of them has one; none as for the ids.
+    pub log_probabilities: Option<Redacted<Content>>,
     /// Their positions, one for each token.
     pub positions: Vec<Option<i32>>,
 }
@@ -117,6 +123,7 @@ impl Passage {
                         Way::Input => piece.input = true,
                         Way::Output => piece.output |= !piece.told,
                     }
+                    piece.log_probability = token.log_probability.or(piece.log_probability);
                     if !piece.told {
                         return;
                     }
@@ -138,6 +145,7 @@ impl Passage {
                 let last = self.pieces.last()?.position?;
                 Some(last.saturating_add(1))
             }),
+            log_probability: token.log_probability,
             input: way == Way::Input,
             output: way == Way::Output,
             hidden: token.bytes.is_none(),
@@ -337,13 +345,18 @@ impl Passage {
         let pieces: Vec<&Piece> = self.pieces.iter().filter(told).collect();
         let undone = self.undone.iter().filter(|(undone, _)| *undone == way);
         let mut ids: Vec<Option<i32>> = Vec::new();
+        let mut log_probabilities = Vec::new();
         let mut positions = Vec::new();
+        let is_likely = |piece: &&Piece| way == Way::Output && piece.log_probability.is_some();
+        let has_log_probabilities = pieces.iter().any(is_likely);
         for piece in pieces {
             ids.push((!piece.hidden).then_some(piece.id));
+            log_probabilities.push(piece.log_probability.filter(|_| !piece.hidden));
             positions.push(piece.position);
         }
         for (_, position) in undone {
             ids.push(None);
+            log_probabilities.push(None);
             positions.push(*position);
         }
         let mut text = Vec::new();
@@ -353,7 +366,13 @@ impl Passage {
         Half {
             has_text: !ranges.is_empty() || decided.withheld.is_some() && !positions.is_empty(),
             text: engine.release_text(Field::Text, text, decided.withheld),
-            ids: engine.release_ids(ids, decided.withheld),
+            ids: engine.release(Content::Tokens(ids), decided.withheld),
+            log_probabilities: has_log_probabilities.then(|| {
+                engine.release(
+                    Content::LogProbabilities(log_probabilities),
+                    decided.withheld,
+                )
+            }),
             positions,
         }
     }
@@ -378,15 +397,14 @@ impl Engine {
         }
     }
 
-    fn release_ids(&self, ids: Vec<Option<i32>>, withheld: Option<Withheld>) -> Redacted<Content> {
+    /// What stands for tokens, without those whose text is hidden.
+    fn release(&self, content: Content, withheld: Option<Withheld>) -> Redacted<Content> {
         if !self.is_granted(Field::TokenIds) {
             return Redacted::withheld(Withheld::Level);
         }
         match (self.treatment(Field::TokenIds), withheld) {
             (_, Some(reason)) => Redacted::withheld(reason),
-            (Treatment::Scan(_) | Treatment::Act(Action::Keep), None) => {
-                Redacted::kept(Content::Tokens(ids))
-            }
+            (Treatment::Scan(_) | Treatment::Act(Action::Keep), None) => Redacted::kept(content),
             (Treatment::Act(_), None) => Redacted::withheld(Withheld::Drop),
         }
     }

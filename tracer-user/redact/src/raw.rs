@@ -31,7 +31,11 @@ impl Raw<Content> {
         let value = std::mem::replace(&mut self.value, Content::Number(0));
         Redacted::kept(match value {
             Content::Beginning(bytes) => Content::Text(bytes),
-            Content::Text(_) | Content::Texts(_) | Content::Tokens(_) | Content::Number(_) => value,
+            Content::Text(_)
+            | Content::Texts(_)
+            | Content::Tokens(_)
+            | Content::LogProbabilities(_)
+            | Content::Number(_) => value,
         })
     }
 }

@@ -56,8 +56,8 @@ impl<T> Redacted<T> {
     }
 }
 
-/// Text as a string, texts and token ids as an array, numbers as numbers, a hidden token id as
-/// `null`; what is withheld as `{"redacted": reason}`.
+/// Text as a string, texts, token ids and log-probabilities as an array, numbers as numbers, what is
+/// hidden of a token as `null`; what is withheld as `{"redacted": reason}`.
 impl Serialize for Redacted<Content> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.outcome {
@@ -68,6 +68,7 @@ impl Serialize for Redacted<Content> {
                 serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
             }
             Ok(Content::Tokens(ids)) => ids.serialize(serializer),
+            Ok(Content::LogProbabilities(values)) => values.serialize(serializer),
             Ok(Content::Number(number)) => serializer.serialize_i64(*number),
             Err(reason) => {
                 let mut map = serializer.serialize_map(Some(1))?;

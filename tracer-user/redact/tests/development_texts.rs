@@ -85,6 +85,7 @@ fn cut(engine: &Engine, text: &[u8], lengths: impl IntoIterator<Item = usize>) -
             id: position,
             bytes: Some(piece),
             position: Some(position),
+            log_probability: None,
         };
         passage.push(Way::Input, token, engine);
         parts.extend(passage.parts());

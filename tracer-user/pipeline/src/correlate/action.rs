@@ -1,7 +1,7 @@
 //! What a call means for inference, with only the values that matter there.
 
 use tracer_abi::Phase;
-use tracer_event::{BootNanos, inference::StepKind};
+use tracer_event::{BootNanos, LogProbability, inference::StepKind};
 use tracer_profile::{FieldName, Signal};
 
 use crate::call::Call;
@@ -86,6 +86,7 @@ pub(super) struct Sample {
     pub(super) index: Option<i64>,
     pub(super) ends: Option<bool>,
     pub(super) token: Option<i32>,
+    pub(super) log_probability: Option<LogProbability>,
 }
 
 /// One token that goes into a sequence.
@@ -194,6 +195,9 @@ fn what(call: &Call<'_>) -> Option<What> {
             index: call.number(FieldName::OutputIndex),
             ends: call.membership(FieldName::IsEndOfGeneration),
             token: small(FieldName::TokenId),
+            log_probability: call
+                .float(FieldName::Probability)
+                .and_then(LogProbability::of),
         })),
         Signal::WarmUp => Some(What::WarmUp {
             context,

@@ -247,6 +247,7 @@ impl Context {
                     request: self.open(input.sequence).map(|open| open.id),
                     sequence: input.sequence,
                     tokens: Vec::new(),
+                    log_probabilities: Vec::new(),
                     positions: Vec::new(),
                     truncated: !inputs.exact,
                 });

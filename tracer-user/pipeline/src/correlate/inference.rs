@@ -28,6 +28,9 @@ const HOLD: u64 = 100_000_000;
 pub(super) struct Inference {
     contexts: BTreeMap<u64, Context>,
     held: Vec<Held>,
+    /// What samplers that name no context said last on each thread: the call around them says nothing
+    /// of probabilities.
+    likely: Vec<Held>,
     /// Whether a sample ever named its context: then those that do not are parts of such ones.
     samples_name_contexts: bool,
 }
@@ -226,6 +229,13 @@ impl Inference {
         }
         self.held
             .retain(|held| held.tid != tid || held.began < began || held.time > time);
+        let mut held = Held {
+            tid,
+            began,
+            time,
+            sample,
+        };
+        self.likely(&mut held);
         if sample.context.is_none() && self.samples_name_contexts {
             return;
         }
@@ -236,12 +246,31 @@ impl Inference {
         if self.held.len() == MOST_HELD {
             self.settle(ledger);
         }
-        self.held.push(Held {
+        self.held.push(held);
+    }
+
+    /// Remembers what a sampler within another one said of its token, or says it of the outer one's.
+    fn likely(&mut self, held: &mut Held) {
+        let Held {
             tid,
             began,
             time,
-            sample,
-        });
+            ref mut sample,
+        } = *held;
+        let known = self.likely.iter().position(|inner| inner.tid == tid);
+        let inner = known.map(|place| self.likely.swap_remove(place));
+        if sample.log_probability.is_some() {
+            if self.likely.len() == MOST_HELD {
+                self.likely.remove(0);
+            }
+            self.likely.push(*held);
+        } else if let Some(inner) = inner
+            && inner.began >= began
+            && inner.time <= time
+            && inner.sample.token == sample.token
+        {
+            sample.log_probability = inner.sample.log_probability;
+        }
     }
 
     /// Counts the samples that waited.

@@ -1,7 +1,8 @@
 //! What correlation found, before it becomes events.
 
 use tracer_event::{
-    BootNanos, Content, ContextId, Known, ModelId, Position, Raw, RequestId, SequenceId,
+    BootNanos, Content, ContextId, Known, LogProbability, ModelId, Position, Raw, RequestId,
+    SequenceId,
     inference::{Direction, Request, Step, Tokens},
 };
 
@@ -46,6 +47,8 @@ pub(super) struct BatchOfTokens {
     pub(super) request: Option<RequestId>,
     pub(super) sequence: i32,
     pub(super) tokens: Vec<i32>,
+    /// As many as tokens, or none where none is known.
+    pub(super) log_probabilities: Vec<Option<LogProbability>>,
     pub(super) positions: Vec<Position>,
     pub(super) truncated: bool,
 }
@@ -59,6 +62,7 @@ impl BatchOfTokens {
             request,
             sequence,
             tokens,
+            log_probabilities,
             positions,
             truncated,
         } = self;
@@ -69,6 +73,8 @@ impl BatchOfTokens {
             sequence: Known::Known(SequenceId(sequence)),
             positions: (!positions.is_empty()).then_some(positions).into(),
             tokens: Raw::new(Content::tokens(tokens)),
+            log_probabilities: (!log_probabilities.is_empty())
+                .then(|| Raw::new(Content::LogProbabilities(log_probabilities))),
             truncated,
         }
     }

@@ -65,6 +65,7 @@ fn push(passage: &mut Passage, way: Way, from: i32, pieces: &[&str], engine: &En
             id: 100 + position,
             bytes: Some(piece.as_bytes()),
             position: Some(position),
+            log_probability: None,
         };
         passage.push(way, token, engine);
     }
@@ -92,6 +93,51 @@ fn a_secret_split_over_three_tokens_is_masked_with_its_ids() {
         }
     );
     assert_eq!(engine.tally().replaced["AI_KEY"], 1);
+}
+
+#[test]
+fn log_probabilities_fall_with_their_tokens() {
+    let engine = scanning();
+    let mut passage = Passage::new();
+    push(&mut passage, Way::Input, 0, &["say it"], &engine);
+    let pieces = [" sk-proj-4b8Qz91LmX", "w72KtYc05RdNs", " done"];
+    for (position, piece) in (1..).zip(pieces) {
+        let mut token = Token {
+            id: 100 + position,
+            bytes: Some(piece.as_bytes()),
+            position: Some(position),
+            log_probability: LogProbability::of(0.5),
+        };
+        passage.push(Way::Output, token, &engine);
+        // It goes in again without one.
+        token.log_probability = None;
+        passage.push(Way::Input, token, &engine);
+    }
+    let parts = passage.finish(&engine);
+    assert!(parts[0].input.log_probabilities.is_none());
+    let told = parts[0].output.log_probabilities.as_ref();
+    let expected = vec![None, None, LogProbability::of(0.5)];
+    assert!(
+        matches!(told.unwrap().value(), Ok(Content::LogProbabilities(told)) if *told == expected)
+    );
+    assert_eq!(output(&parts).ids, [None, None, Some(103)]);
+}
+
+#[test]
+fn log_probabilities_of_a_text_that_is_withheld_are_withheld() {
+    let engine = scanning();
+    let mut passage = Passage::new();
+    passage.unreadable();
+    let token = Token {
+        id: 7,
+        bytes: Some(b"fine"),
+        position: Some(0),
+        log_probability: LogProbability::of(0.5),
+    };
+    passage.push(Way::Output, token, &engine);
+    let parts = passage.finish(&engine);
+    let told = parts[0].output.log_probabilities.as_ref();
+    assert_eq!(told.unwrap().value().err(), Some(Withheld::Unreadable));
 }
 
 #[test]
@@ -155,6 +201,7 @@ fn a_draft_that_is_rejected_does_not_hide_what_is_around_it() {
         id: 7,
         bytes: Some(b"z91LmXw72KtYc05RdNs"),
         position: Some(2),
+        log_probability: None,
     };
     passage.push(Way::Output, other, &engine);
     passage.remove_from(3);
@@ -216,6 +263,7 @@ fn a_token_that_the_vocabulary_does_not_know_is_a_gap() {
         id: 7,
         bytes: None,
         position: Some(1),
+        log_probability: None,
     };
     passage.push(Way::Input, token, &engine);
     let parts = passage.finish(&engine);
@@ -231,6 +279,7 @@ fn without_a_vocabulary_nothing_leaves_but_what_is_kept_whole() {
         id: 7,
         bytes: None,
         position: Some(0),
+        log_probability: None,
     };
     passage.push(Way::Input, token, &scan);
     let parts = passage.finish(&scan);
@@ -295,6 +344,7 @@ fn cut(text: &[u8], at: &[usize], sizes: Sizes, engine: &Engine) -> String {
             id: position,
             bytes: Some(&text[two[0]..two[1]]),
             position: Some(position),
+            log_probability: None,
         };
         passage.push(Way::Input, token, engine);
         parts.extend(passage.parts());

@@ -27,6 +27,7 @@ impl Shown for Redacted<Content> {
                 printable(&texts.collect::<Vec<_>>().join(" ")).into_owned()
             }
             Ok(Content::Tokens(ids)) => format!("{} tokens", ids.len()),
+            Ok(Content::LogProbabilities(values)) => format!("{} log-probabilities", values.len()),
             Ok(Content::Number(number)) => number.to_string(),
             Err(reason) => format!("(redacted: {})", reason.name()),
         }
@@ -37,9 +38,13 @@ impl Shown for Redacted<Content> {
             Ok(Content::Text(bytes) | Content::Beginning(bytes)) => {
                 lines(&String::from_utf8_lossy(bytes))
             }
-            Ok(Content::Texts(_) | Content::Tokens(_) | Content::Number(_)) | Err(_) => {
-                vec![self.shown()]
-            }
+            Ok(
+                Content::Texts(_)
+                | Content::Tokens(_)
+                | Content::LogProbabilities(_)
+                | Content::Number(_),
+            )
+            | Err(_) => vec![self.shown()],
         }
     }
 
@@ -47,7 +52,11 @@ impl Shown for Redacted<Content> {
         match self.value() {
             Ok(Content::Tokens(ids)) => Some(ids),
             Ok(
-                Content::Text(_) | Content::Beginning(_) | Content::Texts(_) | Content::Number(_),
+                Content::Text(_)
+                | Content::Beginning(_)
+                | Content::Texts(_)
+                | Content::LogProbabilities(_)
+                | Content::Number(_),
             )
             | Err(_) => None,
         }
@@ -73,7 +82,11 @@ impl Shown for tracer_event::Recorded {
     fn token_ids(&self) -> Option<&[Option<i32>]> {
         match self {
             Self::Tokens(ids) => Some(ids),
-            Self::Text(_) | Self::Texts(_) | Self::Number(_) | Self::Withheld { .. } => None,
+            Self::Text(_)
+            | Self::Texts(_)
+            | Self::LogProbabilities(_)
+            | Self::Number(_)
+            | Self::Withheld { .. } => None,
         }
     }
 }

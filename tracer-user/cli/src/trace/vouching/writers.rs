@@ -151,7 +151,10 @@ fn taken_back(answer: &Answer) -> Answer {
         Content::Text(bytes) | Content::Beginning(bytes) => {
             Some(Raw::new(Content::text(bytes.clone())))
         }
-        Content::Texts(_) | Content::Tokens(_) | Content::Number(_) => None,
+        Content::Texts(_)
+        | Content::Tokens(_)
+        | Content::LogProbabilities(_)
+        | Content::Number(_) => None,
     });
     Answer {
         request: answer.request.clone(),

@@ -45,6 +45,7 @@ impl Context {
                 request: Some(open.id),
                 sequence: number,
                 tokens: vec![token],
+                log_probabilities: sample.log_probability.map(Some).into_iter().collect(),
                 positions: position.map(Position).into_iter().collect(),
                 truncated: false,
             };

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tracer_event::{
-    ContextId, Known, Nanos,
-    inference::{Request, Step, StepKind},
+    ContextId, Known, LogProbability, Nanos,
+    inference::{Direction, Request, Step, StepKind},
 };
 
 use super::*;
@@ -112,6 +112,7 @@ impl Caller {
             index: Some(index),
             ends: Some(ends),
             token: None,
+            log_probability: None,
         };
         self.act(Phase::Exit, 0, began, What::Sample(sample));
     }
@@ -154,6 +155,21 @@ impl Caller {
                 Fact::Step(_) | Fact::Tokens(_) | Fact::Sequence(_) => None,
             })
             .collect()
+    }
+
+    /// The tokens that were generated since this was asked last.
+    fn generated(&mut self) -> Vec<(i32, Option<LogProbability>)> {
+        self.inference.settle(&mut self.ledger);
+        let mut generated = Vec::new();
+        for (_, fact) in self.ledger.facts.drain(..) {
+            if let Fact::Tokens(batch) = fact
+                && batch.direction == Direction::Output
+            {
+                let likely = batch.log_probabilities.first().copied().flatten();
+                generated.extend(batch.tokens.iter().map(|token| (*token, likely)));
+            }
+        }
+        generated
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -356,6 +372,7 @@ fn samplers_within_a_sampler_are_one_token() {
             index: None,
             ends: Some(ends),
             token: None,
+            log_probability: None,
         })
     };
     for _ in 0..2 {
@@ -369,12 +386,38 @@ fn samplers_within_a_sampler_are_one_token() {
             index: Some(-1),
             ends: Some(false),
             token: None,
+            log_probability: None,
         };
         caller.act(Phase::Exit, 0, began, What::Sample(outer));
     }
     let requests = caller.end();
     assert_eq!(told(&requests[0]).2, 2);
     assert!(!requests[0].approximate);
+}
+
+#[test]
+fn a_sampler_tells_the_one_around_it_how_likely_its_token_was() {
+    let mut caller = Caller::new();
+    caller.prompt(0, 3);
+    let likely = LogProbability::of(0.5);
+    let sample = |context, token, log_probability| Sample {
+        context,
+        index: context.map(|_| -1),
+        ends: Some(false),
+        token: Some(token),
+        log_probability,
+    };
+    // The second chain chose another token than its caller, and the third was not within it.
+    for (inner, later, expected) in [(7, 10, likely), (8, 10, None), (7, -50, None)] {
+        let began = caller.now + 100;
+        caller.now = began + 1_000;
+        let (inner, outer) = (sample(None, inner, likely), sample(Some(CONTEXT), 7, None));
+        let inner_began = began.saturating_add_signed(later);
+        caller.act(Phase::Exit, 0, inner_began, What::Sample(inner));
+        caller.now += 100;
+        caller.act(Phase::Exit, 0, began, What::Sample(outer));
+        assert_eq!(caller.generated(), [(7, expected)]);
+    }
 }
 
 #[test]
@@ -387,6 +430,7 @@ fn a_sampler_that_names_no_context_counts_for_the_only_one_with_outputs() {
         index: None,
         ends: Some(true),
         token: None,
+        log_probability: None,
     };
     caller.act(Phase::Exit, 0, now, What::Sample(chain));
     let requests = caller.end();
@@ -659,7 +703,7 @@ fn any_what() -> impl Strategy<Value = What> {
             .prop_map(|(context, sequence)| What::Restore { context, sequence }),
         2 => (context.clone(), proptest::option::of(any::<i64>()), proptest::option::of(any::<bool>()))
             .prop_map(|(context, index, ends)| What::Sample(Sample {
-                context, index, ends, token: None,
+                context, index, ends, token: None, log_probability: None,
             })),
         1 => (context, any::<bool>()).prop_map(|(context, begins)| What::WarmUp { context, begins }),
     ]
