@@ -83,7 +83,11 @@ fn answers(policy: &str, prompts: &[&str]) -> Result<(Vec<Recorded>, Vec<Recorde
         trace.assert_nothing_lost()?;
     } else {
         // The ids of each call cannot be searched: withheld, counted, and the calls after them go on.
-        let unsearched = trace.summary()?.losses.get(&LossReason::Unsearched).copied();
+        let unsearched = trace
+            .summary()?
+            .losses
+            .get(&LossReason::Unsearched)
+            .copied();
         let expected = u64::try_from(prompts.len())?;
         ensure!(unsearched == Some(expected), "{unsearched:?} of {expected}");
     }

@@ -61,7 +61,8 @@ impl Engine {
         })
     }
 
-    /// Vouches for environment variables: they are switches, never secrets. Profiles list them.
+    /// Vouches for environment variables: they are switches, whatever their names sound like. Profiles
+    /// list them. Their values are searched all the same.
     #[must_use]
     pub fn with_switches(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.switches.extend(names);
@@ -146,8 +147,9 @@ impl Engine {
 
     fn scanned(&self, field: Field<'_>, scan: &Scan, raw: Raw<Content>) -> Redacted<Content> {
         let outcome = match (field, raw.expose()) {
-            (Field::Environment { name }, _) if self.switches.contains(name) => {
-                return raw.release();
+            // The name of a switch may sound like a secret's; its value is searched like any.
+            (Field::Environment { name }, Content::Text(value)) if self.switches.contains(name) => {
+                self.sanitised(scan, b"", value).map(Content::Text)
             }
             (Field::Environment { name }, Content::Text(value)) => {
                 self.named(scan, name.as_bytes(), value).map(Content::Text)

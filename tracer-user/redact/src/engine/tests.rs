@@ -113,6 +113,17 @@ fn switches_that_a_profile_lists_leave_as_they_are() {
 }
 
 #[test]
+fn a_secret_in_a_switch_is_hidden() {
+    let engine = engine("", CaptureLevel::Shape).with_switches(["HF_TOKEN_CACHE".to_owned()]);
+    let value = |text: &str| {
+        let name = "HF_TOKEN_CACHE";
+        json(&engine, Field::Environment { name }, Content::text(text))
+    };
+    assert_eq!(value("on"), r#""on""#);
+    assert_eq!(value("sk-proj-4b8Qz91LmXw72KtYc05RdNs"), r#""[AI_KEY]""#);
+}
+
+#[test]
 fn an_argument_is_read_with_the_option_before_it() {
     let engine = engine("", CaptureLevel::Shape);
     let shown = |texts: &[&str]| {
