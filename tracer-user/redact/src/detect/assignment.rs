@@ -7,13 +7,13 @@ use memchr::memmem;
 
 use super::{
     believe::{Link, Name, Strength, accepts},
-    class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, SPACE, UPPER},
-    literal,
-    looks::{has_kinds, is_code, is_mixed, is_placeholder, is_uuid, looks_random},
+    class::{self, ALNUM, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER},
+    link, literal,
+    looks::{is_code, is_uuid, looks_random},
 };
 
 /// How much of a value is looked at, in bytes. What is longer is masked to its end all the same.
-const MAX_VALUE: usize = 512;
+pub(crate) const MAX_VALUE: usize = 512;
 
 /// The value after the name whose deciding word is at `word`.
 pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Option<Range<usize>> {
@@ -28,7 +28,7 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     }
     let name_end = name_end(text, word.end)?;
     let suffix = &text[word.end..name_end];
-    let (start, link) = link(text, name_end)?;
+    let (start, link) = link::find(text, name_end)?;
     if link == Link::Blank && is_reference(text, word.start) {
         return None;
     }
@@ -78,143 +78,6 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
             .unwrap_or(text.len() - range.end);
     }
     Some(range)
-}
-
-/// The value of a header or option that ends at `end`, as in `Bearer ...`.
-pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
-    let mut start = class::run_end(text, end, SPACE);
-    if start == end || start > end + 3 {
-        return None;
-    }
-    // `Authorization: SSWS ...`: whatever the scheme is called.
-    let word = class::run_end(text, start, LETTER);
-    if text[..end].ends_with(b":") && word - start <= 12 && text.get(word) == Some(&b' ') {
-        start = word + 1;
-    }
-    while start < text.len() && b"\"'\\<{".contains(&text[start]) && start < end + 6 {
-        start += 1;
-    }
-    let is_value = |byte: u8| class::is(byte, ALNUM | JOINER) || b"+/=.~%:".contains(&byte);
-    let length = text[start..]
-        .iter()
-        .take(MAX_VALUE)
-        .take_while(|byte| is_value(**byte))
-        .count();
-    let range = start..trim(text, start, start + length);
-    let value = &text[range.clone()];
-    // A digest or a pointer says what it is.
-    let says_what = value.starts_with(b"0x") || value.contains(&b':');
-    (!says_what
-        && value.len() >= 12
-        && (looks_random(value) || value.len() >= 24)
-        && !is_placeholder(value))
-    .then_some(range)
-}
-
-/// The password of `creds: admin / ...` or `login with admin:...`, seen from the end of the first
-/// word.
-pub(crate) fn pair(text: &[u8], end: usize) -> Option<Range<usize>> {
-    let line = &text[end..text.len().min(end + 96)];
-    let line = line
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(line, |place| &line[..place]);
-    let mut place = 0;
-    let blanks = |place: usize| {
-        line[place..]
-            .iter()
-            .take_while(|byte| **byte == b' ')
-            .count()
-    };
-    for joint in [&b" with"[..], b" as", b" is", b" are", b":"] {
-        if line[place..].starts_with(joint) {
-            place += joint.len();
-        }
-    }
-    place += blanks(place);
-    let is_user = |byte: &u8| class::is(*byte, ALNUM | JOINER) || b".@".contains(byte);
-    let user = line[place..]
-        .iter()
-        .take_while(|byte| is_user(byte))
-        .count();
-    if place == 0
-        || user < 2
-        || !line[place..place + user]
-            .iter()
-            .any(|b| class::is(*b, LETTER))
-    {
-        return None;
-    }
-    place += user;
-    // `a / b`, `a:b`, `a | b`: one without blanks would be a path or a choice.
-    let (before, sign) = (blanks(place), line.get(place + blanks(place))?);
-    let after = blanks(place + before + 1);
-    let joins = match sign {
-        b':' => before == 0,
-        b'/' | b'|' => before > 0 && after > 0,
-        _ => false,
-    };
-    place += before + 1 + after;
-    let length = line[place..]
-        .iter()
-        .take_while(|byte| !class::is(**byte, SPACE) && !b"\"'`".contains(byte))
-        .count();
-    let value = trim(line, place, place + length);
-    let value = place..value;
-    let is_password = value.len() >= 6
-        && is_mixed(&line[value.clone()])
-        && has_kinds(&line[value.clone()], 3)
-        && !line[value.clone()].contains(&b'/');
-    (joins && is_password).then(|| end + value.start..end + value.end)
-}
-
-/// `user:password` after `-u` or `--user`, as curl takes it.
-pub(crate) fn user(text: &[u8], end: usize) -> Option<Range<usize>> {
-    let start = end
-        + text[end..]
-            .iter()
-            .take(3)
-            .take_while(|byte| matches!(byte, b' ' | b'=' | b'"' | b'\''))
-            .count();
-    let is_end = |byte: &u8| class::is(*byte, SPACE) || b"`<>|&;".contains(byte);
-    let limit = text.len().min(start + 256);
-    let length = text[start..limit]
-        .iter()
-        .take_while(|byte| !is_end(byte))
-        .count();
-    let unquoted = |part: &[u8]| -> Vec<u8> {
-        let is_quote = |byte: &u8| b"\"'".contains(byte);
-        part.iter()
-            .copied()
-            .filter(|byte| !is_quote(byte))
-            .collect()
-    };
-    let value = &text[start..start + length];
-    let length = length
-        - value
-            .iter()
-            .rev()
-            .take_while(|byte| b"\"',".contains(byte))
-            .count();
-    let value = &text[start..start + length];
-    let colon = value.iter().position(|byte| *byte == b':')?;
-    let (user, secret) = (unquoted(&value[..colon]), unquoted(&value[colon + 1..]));
-    let stock: [&[u8]; 6] = [b"pass", b"password", b"passwd", b"test", b"pwd", b"token"];
-    let is_stock = stock.contains(&secret.as_slice()) || secret.starts_with(b"$");
-    // `-u "token:"` and `-u ":password"` leave one side out.
-    let is_value = |part: &[u8]| {
-        part.len() >= 3 && !part.contains(&b'/') && (!is_placeholder(part) || is_mixed(part))
-    };
-    let holds = match (user.is_empty(), secret.is_empty()) {
-        (false, true) => is_value(&user) && is_mixed(&user),
-        (true, false) => is_value(&secret) && is_mixed(&secret) && !is_stock,
-        (false, false) => {
-            let is_user = !is_placeholder(&user) || is_mixed(&user);
-            is_user && !user.contains(&b'/') && is_value(&secret) && !is_stock
-        }
-        (true, true) => false,
-    };
-    (start > end && holds).then(|| start..start + length)
 }
 
 /// Whether the word begins a name or a part of one: `dbPassword`, `MYSQLPASS`, `dbpassword`.
@@ -321,6 +184,19 @@ fn name_end(text: &[u8], end: usize) -> Option<usize> {
     let names_a_secret = [&b"key"[..], b"token", b"secret", b"code"]
         .into_iter()
         .any(continues);
+    // The article or the possessive at the end of a Scandinavian, Turkish or Romanian word.
+    let is_inflected = |with: &[u8]| {
+        suffix.starts_with(with)
+            && !class::at(text, end + with.len(), ALNUM)
+            && end >= 6
+            && text[end - 6..end]
+                .iter()
+                .all(|byte| class::is(*byte, LETTER | HIGH))
+    };
+    let names_a_secret = names_a_secret
+        || [&b"et"[..], b"en", b"em", b"im", b"m", b"niz", b"iniz"]
+            .into_iter()
+            .any(is_inflected);
     let goes_on = !names_a_secret
         && suffix.first().is_some_and(|byte| class::is(*byte, LOWER))
         && class::before(text, end, LOWER)
@@ -332,105 +208,6 @@ fn name_end(text: &[u8], end: usize) -> Option<usize> {
             .count()
             > 1;
     (!goes_on && place < end + 40).then_some(place)
-}
-
-/// The place after what joins a name to its value.
-fn link(text: &[u8], from: usize) -> Option<(usize, Link)> {
-    let mut place = from;
-    let skip = |place: &mut usize, set: &[u8], most: usize| {
-        let start = *place;
-        while *place < text.len() && *place < start + most && set.contains(&text[*place]) {
-            *place += 1;
-        }
-        *place - start
-    };
-    // An array's size: `char secret[32] =`.
-    if text.get(place) == Some(&b'[') {
-        let end = class::run_end(text, place + 1, DIGIT);
-        if text.get(end) == Some(&b']') {
-            place = end + 1;
-        }
-    }
-    // What closes the name: quotes, brackets, markup, escapes.
-    skip(&mut place, b"\"'`\\])*_", 4);
-    // `<add key="Password" value="..."/>`
-    let rest = &text[place..];
-    if place > from
-        && let Some(length) = [&b" value=\""[..], b" value='"]
-            .into_iter()
-            .find(|attribute| rest.starts_with(attribute))
-            .map(<[u8]>::len)
-    {
-        return Some((place + length - 1, Link::Loose));
-    }
-    let blanks = skip(&mut place, b" \t", 12);
-    if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
-        place += length;
-        skip(&mut place, b" \t:", 3);
-        return Some((place, Link::Verb));
-    }
-    if blanks == 0
-        && let Some(length) = particle(&text[place..])
-    {
-        return Some((place + length, Link::Verb));
-    }
-    // `Unseal Key 1: ...`
-    let number = class::run_end(text, place, DIGIT) - place;
-    if blanks > 0 && (1..=2).contains(&number) && text.get(place + number) == Some(&b':') {
-        place += number;
-    }
-    // The next cell of a table.
-    if blanks > 0 && text[place..].starts_with(b"| ") {
-        return Some((place + 2, Link::Loose));
-    }
-    // R's assignment.
-    if text[place..].starts_with(b"<- ") {
-        return Some((place + 3, Link::Loose));
-    }
-    let marks = skip(&mut place, b"=:><!~", 3);
-    if marks > 0 {
-        let mark = &text[place - marks..place];
-        if mark.contains(&b'<') || mark == b"!" || mark == b"::" {
-            return None;
-        }
-        let is_colon = mark == b":";
-        let after = skip(&mut place, b" \t\r\n", 24);
-        if is_colon && let Some(value) = literal::behind_type(text, place) {
-            return Some((value, Link::Loose));
-        }
-        let link = if blanks == 0 && after == 0 {
-            Link::Tight
-        } else {
-            Link::Loose
-        };
-        return Some((place, link));
-    }
-    if text.get(place) == Some(&b',') || (text.get(place) == Some(&b'(') && blanks == 0) {
-        place += 1;
-        skip(&mut place, b" \t", 4);
-        // An argument counts as a value only if it is quoted.
-        return matches!(text.get(place), Some(b'"' | b'\'')).then_some((place, Link::Loose));
-    }
-    (blanks > 0 || (place > from && text[place - 1] != b'_')).then_some((place, Link::Blank))
-}
-
-fn verb(rest: &[u8]) -> Option<usize> {
-    [
-        "is ", "was ", "are ", "ist ", "est ", "es ", "to ", "is:", "equals ", "lautet ", "è ",
-        "é ", "jest ", "er ", "är ", "on ", "olarak ",
-    ]
-    .into_iter()
-    .map(str::as_bytes)
-    .find(|verb| rest.len() > verb.len() && rest[..verb.len()].eq_ignore_ascii_case(verb))
-    .map(<[u8]>::len)
-}
-
-/// What stands between a name and its value in scripts that write no blanks.
-fn particle(rest: &[u8]) -> Option<usize> {
-    ["は", "是", "为", "為", "는 ", "은 ", "가 "]
-        .into_iter()
-        .find(|particle| rest.starts_with(particle.as_bytes()))
-        .map(str::len)
 }
 
 /// The value at `start`, without its quotes, and whether it had some.
@@ -499,7 +276,7 @@ fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> 
 }
 
 /// Without the punctuation that ends a sentence or an expression.
-fn trim(text: &[u8], start: usize, end: usize) -> usize {
+pub(crate) fn trim(text: &[u8], start: usize, end: usize) -> usize {
     let mut end = end;
     while end > start && b".,;:)]}".contains(&text[end - 1]) {
         let opens = match text[end - 1] {

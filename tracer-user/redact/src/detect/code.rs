@@ -222,6 +222,14 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
             certainty: Certainty::Shape,
         });
     }
+    if let Some(range) = hk_id(text, &token) {
+        return Some(Found {
+            range,
+            rule: "hk-id",
+            kind: NationalId,
+            certainty: Certainty::Checked,
+        });
+    }
     // The token alone, then with up to five groups to its right: longest first.
     let has = |classes: u8| {
         text[token.clone()]
@@ -319,6 +327,22 @@ fn uk_postcode(text: &[u8], outward: &Range<usize>) -> Option<Range<usize>> {
         || class::at(text, outward.end + 4, ALNUM | HIGH | class::JOINER)
         || (outward.start > 0 && b"-_./#".contains(&text[outward.start - 1]));
     (has_form && !is_unit && !is_joined).then(|| outward.start..outward.end + 4)
+}
+
+/// An identity card's number as Hong Kong prints it, `A123456(3)`.
+fn hk_id(text: &[u8], token: &Range<usize>) -> Option<Range<usize>> {
+    let [b'(', check, b')'] = text.get(token.end..token.end + 3)? else {
+        return None;
+    };
+    let number = &text[token.clone()];
+    let letters = number.iter().take_while(|byte| byte.is_ascii_uppercase());
+    let letters = letters.count();
+    let is_form = (1..=2).contains(&letters)
+        && number.len() == letters + 6
+        && number[letters..].iter().all(u8::is_ascii_digit)
+        && (check.is_ascii_digit() || *check == b'A');
+    let code = CODES.iter().find(|code| code.name == "hk-id")?;
+    (is_form && (code.holds)(&[number, &[*check]].concat())).then_some(token.start..token.end + 3)
 }
 
 fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<&'static Code> {

@@ -24,3 +24,22 @@ pub(crate) struct Found {
 
 /// Matches as they come.
 pub(crate) type Hits = Vec<Found>;
+
+/// What a word near it says.
+pub(crate) const fn said(range: Range<usize>, rule: &'static str, kind: Kind) -> Found {
+    Found {
+        range,
+        rule,
+        kind,
+        certainty: Certainty::Context,
+    }
+}
+
+pub(crate) const fn shape(range: Range<usize>, rule: &'static str, kind: Kind) -> Found {
+    Found {
+        range,
+        rule,
+        kind,
+        certainty: Certainty::Shape,
+    }
+}

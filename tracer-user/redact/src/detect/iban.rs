@@ -28,7 +28,9 @@ pub(crate) fn end(text: &[u8], start: usize) -> Option<usize> {
         && class::is(head[1], LETTER)
         && class::is(head[2], DIGIT)
         && class::is(head[3], DIGIT);
-    if !is_head || class::before(text, start, ALNUM) {
+    // Glued to its own name it is told by it: `IBANDE89…`.
+    let is_named = text[..start].len() >= 4 && text[start - 4..start].eq_ignore_ascii_case(b"iban");
+    if !is_head || (class::before(text, start, ALNUM) && !is_named) {
         return None;
     }
     let country = [head[0].to_ascii_uppercase(), head[1].to_ascii_uppercase()];

@@ -28,7 +28,9 @@ mod hit;
 mod iban;
 mod kind;
 pub mod lexical;
+mod link;
 mod literal;
+mod login;
 mod looks;
 mod number;
 mod own;
@@ -41,6 +43,8 @@ mod shadow;
 mod tokens;
 mod url;
 mod vocabulary;
+mod walk;
+mod word;
 mod words;
 
 use std::{ops::Range, time::Duration};

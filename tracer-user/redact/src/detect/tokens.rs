@@ -10,7 +10,9 @@ use super::{
         self, AiKey, BasicAuth, ChatToken, CloudKey, CryptoAddress, ForgeToken, Jwt, PasswordHash,
         PaymentKey, PrivateKey, ServiceToken,
     },
-    class::{self, ALNUM, BASE64, DIGIT, JOINER},
+    class::{self, ALNUM, BASE64, DIGIT, JOINER, LETTER, LOWER, UPPER},
+    looks::{is_plate, looks_random},
+    words::Hit,
 };
 
 /// One shape of token.
@@ -85,6 +87,42 @@ impl Lead {
     }
 }
 
+/// Whether a token that begins here is glued to a word: `keyAKIA…`, `Bearerey…`, `ofsk-…`.
+pub(crate) fn is_glued(text: &[u8], start: usize) -> bool {
+    const LONGEST: usize = 24;
+    let floor = start.saturating_sub(LONGEST + 1);
+    let word = floor + class::run_start(&text[floor..], start - floor, ALNUM);
+    // Blobs in base64 begin like anything, but not like words.
+    word > floor
+        && !(class::before(text, word, BASE64) && class::before(text, word - 1, ALNUM))
+        && is_word(&text[word..start])
+        || word == 0 && is_word(&text[..start])
+}
+
+/// A word or several in one, as `apiKey`.
+fn is_word(run: &[u8]) -> bool {
+    let is_hump = |pair: &[u8]| class::is(pair[0], UPPER) && class::is(pair[1], UPPER);
+    !run.is_empty()
+        && run.iter().all(|byte| class::is(*byte, LETTER))
+        && run.last().is_some_and(|byte| class::is(*byte, LOWER))
+        && !run.windows(2).any(is_hump)
+}
+
+/// Whether what follows an issuer's word, up to `end`, can be nothing else: names of things are glued to
+/// words as well, as in `task-…`.
+pub(crate) fn is_certain(text: &[u8], word: Hit, end: usize) -> bool {
+    const LEAST: usize = 20;
+    const LONG_WORD: usize = 6;
+    let is_named = word.end - word.start >= LONG_WORD;
+    let value = &text[word.end.min(end)..end];
+    let has = |classes: u8| value.iter().any(|byte| class::is(*byte, classes));
+    let is_mixed = has(UPPER) && has(LOWER) && has(DIGIT);
+    end - word.start >= LEAST
+        && (is_named
+            || is_mixed && looks_random(value)
+            || class::at(text, word.start, UPPER) && is_plate(value))
+}
+
 const fn token(
     name: &'static str,
     kind: Kind,
@@ -110,7 +148,7 @@ const fn led(lead: Lead, token: Token) -> Token {
 #[rustfmt::skip]
 pub(crate) static TOKENS: &[Token] = &[
     // Clouds.
-    token("aws-access-key-id", CloudKey, &["AKIA", "ASIA", "ABIA", "ACCA", "AROA", "AIDA", "A3T"], r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|A3T[A-Z0-9])[A-Z0-9]{16}\b", "AKIA^16"),
+    token("aws-access-key-id", CloudKey, &["AKIA", "ASIA", "ABIA", "ACCA", "AROA", "AIDA", "A3T"], r"(?<value>(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|A3T[A-Z0-9])[A-Z0-9]{16})(?:\b|[a-z_])", "AKIA^16"),
     token("aws-mws-key", CloudKey, &["amzn.mws."], r"amzn\.mws\.[0-9a-z]{8}(?:-[0-9a-z]{4}){3}-[0-9a-z]{12}", "amzn.mws.%8-%4-%4-%4-%12"),
     token("aws-bedrock-key", CloudKey, &["ABSK", "bedrock-api-key-"], r"(?:ABSK|bedrock-api-key-)[0-9A-Za-z+/=]{60,}", "ABSK*110"),
     token("google-api-key", CloudKey, &["AIza"], r"AIza[0-9A-Za-z_-]{32,45}", "AIza*35"),

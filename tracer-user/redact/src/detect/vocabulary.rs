@@ -25,8 +25,8 @@ pub(crate) static WORDS: &[(Role, &[&str])] = &[
     (Role::Mac, &["mac", "mac address", "macs", "hardware address", "physical address", "hwaddr", "ethernet address", "lladdr", "link/ether"]),
     (Role::Scheme, &["bearer", "basic", "token", "apikey", "negotiate", "digest", "ntlm", "authorization:"]),
     (Role::Password, &[
-        "password", "passwd", "pw", "pass phrase", "passwort", "passphrase", "passcode", "pass", "pwd", "pswd", "psw", "psswd", "psswrd", "pssword", "paswd", "paswrd", "pasword", "passwrd", "passord", "kennwort", "adgangskode", "salasana", "jelszó", "şifre", "sifre", "Пароль", "ПАРОЛЬ", "contraseña", "mot de passe", "motdepasse", "senha",
-        "wachtwoord", "lösenord", "heslo", "parola", "hasło", "пароль", "密码", "パスワード", "비밀번호", "identified by", "sshpass", "requirepass", "storepass", "keypass", "securestring",
+        "password", "passwd", "pw", "pass phrase", "passwort", "passphrase", "passcode", "pass", "pwd", "pswd", "psw", "psswd", "psswrd", "pssword", "paswd", "paswrd", "pasword", "passwrd", "passord", "kennwort", "adgangskode", "salasana", "jelszó", "şifre", "Şifre", "ŞİFRE", "sifre", "Пароль", "ПАРОЛЬ", "contraseña", "mot de passe", "motdepasse", "senha",
+        "wachtwoord", "lösenord", "heslo", "parola", "hasło", "пароль", "密码", "パスワード", "비밀번호", "κωδικός", "Κωδικός", "parool", "salasõna", "slaptažodis", "lozinka", "zaporka", "geslo", "kata sandi", "mật khẩu", "รหัสผ่าน", "كلمة المرور", "كلمة السر", "סיסמה", "पासवर्ड", "lykilorð", "contrasenya", "wagwoord", "nenosiri", "parolă", "identified by", "sshpass", "requirepass", "storepass", "keypass", "securestring",
     ]),
     (Role::Pair, &["creds", "credentials", "login", "logon", "log in", "zugangsdaten", "identifiants"]),
     (Role::Secret, &[

@@ -192,6 +192,23 @@ impl Context<'_> {
             })
     }
 
+    /// Whether a word on one of the topics ends where this begins, or with one more word between them.
+    pub(crate) fn is_glued_to(&self, start: usize, topics: &[Topic]) -> bool {
+        const BETWEEN: usize = 6;
+        let first = self.hits.partition_point(|hit| hit.end + BETWEEN < start);
+        self.hits[first..]
+            .iter()
+            .take_while(|hit| hit.end <= start)
+            .filter(|hit| {
+                let between = &self.text[hit.end..start];
+                between.iter().all(|byte| class::is(*byte, LETTER))
+            })
+            .any(|hit| {
+                let mut roles = self.words.roles(*hit).iter();
+                roles.any(|role| matches!(role, Role::Topic(topic) if topics.contains(topic)))
+            })
+    }
+
     /// Whether the range is all there is but for blanks and quotes, and the text is one value.
     pub(crate) fn is_alone(&self, start: usize, end: usize) -> bool {
         let is_margin = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`.,;".contains(byte);

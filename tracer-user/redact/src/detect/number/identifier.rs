@@ -126,17 +126,17 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("cz-sk-birth-number", &[10], |d| remainder(d, 11) == 0 && matches!(d[2] * 10 + d[3], 1..=12 | 21..=32 | 51..=62 | 71..=82), &["6/4"], &["rodné číslo", "rodne cislo", "rodné", "rč"], "710319/2745"),
     id("hu-taj", &[9], |d| weighted(&d[..8], &[3, 7, 3, 7, 3, 7, 3, 7]) % 10 == u32::from(d[8]), &[], &["taj"], "111111110"),
     id("ro-cnp", &[13], |d| { let r = weighted(&d[..12], &[2, 7, 9, 1, 4, 6, 3, 5, 8, 2, 7, 9]) % 11; (if r == 10 { 1 } else { r }) == u32::from(d[12]) && is_date(&d[3..5], &d[5..7]) && d[0] > 0 }, &[], &["cnp", "cod numeric"], "1800101221144"),
-    id("bg-egn", &[10], |d| weighted(&d[..9], &[2, 4, 8, 5, 10, 9, 7, 3, 6]) % 11 % 10 == u32::from(d[9]) && matches!(d[2] * 10 + d[3], 1..=12 | 21..=32 | 41..=52), &[], &["egn", "егн"], "7523169263"),
-    id("gr-amka", &[11], |d| luhn(d) && is_date(&d[2..4], &d[..2]), &[], &["amka", "αμκα"], "01013099997"),
-    id("gr-afm", &[9], |d| weighted(&d[..8], &[0, 128, 64, 32, 16, 8, 4, 2]) .wrapping_add(u32::from(d[0]) * 256) % 11 % 10 == u32::from(d[8]), &[], &["afm", "αφμ"], "094259216"),
+    id("bg-egn", &[10], |d| weighted(&d[..9], &[2, 4, 8, 5, 10, 9, 7, 3, 6]) % 11 % 10 == u32::from(d[9]) && matches!(d[2] * 10 + d[3], 1..=12 | 21..=32 | 41..=52), &[], &["egn", "егн", "ЕГН"], "7523169263"),
+    id("gr-amka", &[11], |d| luhn(d) && is_date(&d[2..4], &d[..2]), &[], &["amka", "αμκα", "ΑΜΚΑ"], "01013099997"),
+    id("gr-afm", &[9], |d| weighted(&d[..8], &[0, 128, 64, 32, 16, 8, 4, 2]) .wrapping_add(u32::from(d[0]) * 256) % 11 % 10 == u32::from(d[8]), &[], &["afm", "αφμ", "ΑΦΜ"], "094259216"),
     id("hr-oib", &[11], iso_11_10, &[], &["oib"], "94577403194"),
     id("ex-yu-jmbg", &[13], |d| { let s: u32 = (0..6).map(|i| (7 - i as u32) * (u32::from(d[i]) + u32::from(d[i + 6]))).sum(); let c = 11 - s % 11; (if c > 9 { 0 } else { c }) == u32::from(d[12]) && is_date(&d[2..4], &d[..2]) }, &[], &["jmbg", "emšo", "emso", "matični broj"], "0101006500006"),
     id("ee-lt-personal-code", &[11], ee_lt_code, &[], &["isikukood", "asmens kodas", "personal code"], "37605030299"),
     id("lv-personas-kods", &[11], |d| { let s = weighted(&d[..10], &[1, 6, 3, 7, 9, 10, 5, 8, 4, 2]); (1101 - s) % 11 == u32::from(d[10]) && is_date(&d[2..4], &d[..2]) }, &["6-5"], &["personas kods"], "161175-19997"),
     id("tr-tckn", &[11], tr_tckn, &[], &["tckn", "kimlik", "t.c."], "10000000146"),
-    id("ru-inn", &[10, 12], ru_inn, &[], &["inn", "инн"], "7830002293"),
-    id("ru-snils", &[11], |d| { let s = weighted(&d[..9], &[9, 8, 7, 6, 5, 4, 3, 2, 1]) % 101 % 100; s == u32::from(d[9]) * 10 + u32::from(d[10]) }, &["3-3-3 2", "3-3-3-2"], &["snils", "снилс"], "112-233-445 95"),
-    id("ua-rnokpp", &[10], |d| { let s = i64::from(weighted(&d[1..9], &[5, 7, 9, 4, 6, 10, 5, 7])) - i64::from(d[0]); s.rem_euclid(11) % 10 == i64::from(d[9]) }, &[], &["rnokpp", "рнокпп", "іпн"], "1759013776"),
+    id("ru-inn", &[10, 12], ru_inn, &[], &["inn", "инн", "ИНН"], "7830002293"),
+    id("ru-snils", &[11], |d| { let s = weighted(&d[..9], &[9, 8, 7, 6, 5, 4, 3, 2, 1]) % 101 % 100; s == u32::from(d[9]) * 10 + u32::from(d[10]) }, &["3-3-3 2", "3-3-3-2"], &["snils", "снилс", "СНИЛС"], "112-233-445 95"),
+    id("ua-rnokpp", &[10], |d| { let s = i64::from(weighted(&d[1..9], &[5, 7, 9, 4, 6, 10, 5, 7])) - i64::from(d[0]); s.rem_euclid(11) % 10 == i64::from(d[9]) }, &[], &["rnokpp", "рнокпп", "РНОКПП", "іпн", "ІПН"], "1759013776"),
     id("il-teudat-zehut", &[9], luhn, &[], &["teudat", "תעודת זהות", "israeli id"], "123456782"),
     id("in-aadhaar", &[12], |d| d[0] > 1 && verhoeff(d), &["4 4 4", "4-4-4", "4:4:4"], &["aadhaar", "aadhar", "uidai", "आधार"], "2341 2341 2346"),
     id("cn-resident-id", &[18], |d| cn_resident_id(&d[..17], Some(d[17])), &[], &["身份证", "resident id", "居民"], "440524188001010014"),
@@ -160,6 +160,21 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("co-nit", &[10], |d| { let r = weighted(&d[..9], &[41, 37, 29, 23, 19, 17, 13, 7, 3]) % 11; (if r > 1 { 11 - r } else { r }) == u32::from(d[9]) }, &["3.3.3-1"], &["nit"], "899.999.068-1"),
     id("ec-cedula", &[10], |d| luhn(d) && matches!(d[0] * 10 + d[1], 1..=24) && d[2] < 6, &[], &["cédula", "cedula"], "1710034065"),
     id("uy-ci", &[8], |d| (10 - weighted(&d[..7], &[2, 9, 8, 7, 6, 3, 4]) % 10) % 10 == u32::from(d[7]), &["1.3.3-1"], &["cédula", "cedula"], "1.234.567-2"),
+    id("ae-emirates-id", &[15], |d| d.starts_with(&[7, 8, 4]) && luhn(d), &["3-4-7-1"], &["emirates id", "الهوية"], "784-1984-7709145-2"),
+    of_kind(NationalId, false, id("sa-national-id", &[10], |d| matches!(d[0], 1 | 2) && luhn(d), &[], &["iqama", "saudi", "الهوية"], "1034165389")),
+    of_kind(NationalId, false, id("eg-national-id", &[14], |d| matches!(d[0], 2 | 3) && is_date(&d[3..5], &d[5..7]), &[], &["egyptian", "الرقم القومي"], "29001011234567")),
+    of_kind(NationalId, false, id("pk-cnic", &[13], |d| d[0] > 0, &["5-7-1"], &["cnic", "nadra"], "35202-1234567-1")),
+    of_kind(NationalId, false, id("ng-nin", &[11], |d| d[0] > 0, &[], &["nin", "bvn"], "70123456789")),
+    id("is-kennitala", &[10], |d| check_11(&d[..8], &[3, 2, 7, 6, 5, 4, 3, 2], d[8]) && matches!(d[9], 0 | 9) && is_date_flexible(&d[2..4], &d[..2]), &["6-4"], &["kennitala"], "120174-4879"),
+    id("kz-iin", &[12], |d| is_date(&d[2..4], &d[4..6]) && (1..=6).contains(&d[6]) && kz_check(d) == u32::from(d[11]), &[], &["iin", "иин", "ИИН", "жсн", "ЖСН"], "870315301249"),
+    of_kind(NationalId, false, id("ir-national-code", &[10], |d| { let r = weighted(&d[..9], &[10, 9, 8, 7, 6, 5, 4, 3, 2]) % 11; (if r < 2 { r } else { 11 - r }) == u32::from(d[9]) }, &[], &["کد ملی", "code melli"], "9665537199")),
+    of_kind(NationalId, false, id("vn-cccd", &[12], |d| d[0] == 0, &[], &["cccd", "căn cước"], "001099012345")),
+    of_kind(NationalId, false, id("us-ein", &[9], |d| d[..2] != [0, 0], &[], &["ein", "employer identification"], "12-3456789")),
+    of_kind(NationalId, false, id("do-cedula", &[11], luhn, &["3-7-1"], &["cédula", "cedula"], "001-3159648-8")),
+    of_kind(NationalId, false, id("pe-ruc", &[11], |d| matches!(d[..2], [1, 0 | 5 | 7] | [2, 0]), &[], &["ruc"], "20131312955")),
+    of_kind(NationalId, false, id("co-cedula", &[7, 8, 10], |d| d[0] > 0, &[], &["cédula de ciudadanía", "cedula de ciudadania", "cédula", "cedula"], "1032456789")),
+    of_kind(NationalId, false, id("dk-cvr", &[8], |d| d[0] > 0, &[], &["cvr"], "25313763")),
+    of_kind(NationalId, false, id("no-organisation-number", &[9], |d| matches!(d[0], 8 | 9) && check_11(&d[..8], &[3, 2, 7, 6, 5, 4, 3, 2], d[8]), &[], &["orgnr", "organisasjonsnummer"], "923609016")),
     id("lu-national-id", &[13], |d| luhn(&d[..12]) && verhoeff(&[&d[..11], &d[12..]].concat()) && is_date(&d[4..6], &d[6..8]), &[], &["matricule"], "1893120105732"),
     id("tw-ubn", &[8], |d| { let s: u32 = d.iter().zip([1_u32, 2, 1, 2, 1, 2, 4, 1]).map(|(x, w)| { let p = u32::from(*x) * w; p / 10 + p % 10 }).sum(); s.is_multiple_of(5) || (d[6] == 7 && (s + 1).is_multiple_of(5)) }, &[], &["統一編號"], "04595257"),
     of_kind(NationalId, false, id("ph-tin", &[9, 12], |d| check_11_plain(&d[..8], d[8]), &[], &["bir", "tin"], "000-123-456-001")),
@@ -260,6 +275,15 @@ pub(crate) fn cn_resident_id(body: &[u8], check: Option<u8>) -> bool {
     const CHECKS: [u8; 11] = [1, 0, 10, 9, 8, 7, 6, 5, 4, 3, 2];
     let expected = CHECKS[weighted(body, &WEIGHTS) as usize % 11];
     expected == check.unwrap_or(10) && is_date(&body[10..12], &body[12..14])
+}
+
+/// The last digit of a Kazakh identifier: where the first weights give 10, others follow.
+fn kz_check(digits: &[u8]) -> u32 {
+    let first = weighted(&digits[..11], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]) % 11;
+    match first {
+        10 => weighted(&digits[..11], &[3, 4, 5, 6, 7, 8, 9, 10, 11, 1, 2]) % 11,
+        first => first,
+    }
 }
 
 fn nz_ird(d: &[u8]) -> bool {

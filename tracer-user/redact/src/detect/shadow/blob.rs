@@ -71,7 +71,34 @@ fn decode(text: &[u8], start: usize, end: usize) -> Option<(usize, Vec<u8>)> {
             return decoded.map(|decoded| (digits, decoded));
         }
     }
-    base64(text, start)
+    base64(text, start).or_else(|| base32(text, start, end))
+}
+
+/// Base32 in capitals, padded or not.
+fn base32(text: &[u8], start: usize, end: usize) -> Option<(usize, Vec<u8>)> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
+        b'2'..=b'7' => Some(u32::from(byte - b'2') + 26),
+        _ => None,
+    };
+    let digits = text[start..end].iter().map_while(|byte| value(*byte));
+    let length = digits.clone().count();
+    let padding = text[start + length..].iter().take(6);
+    let padding = padding.take_while(|byte| **byte == b'=').count();
+    if length < MIN || class::at(text, start + length + padding, ALNUM) {
+        return None;
+    }
+    let (mut bits, mut count) = (0_u32, 0);
+    let bytes = digits.filter_map(|digit| {
+        bits = bits << 5 | digit;
+        count += 5;
+        (count >= 8).then(|| {
+            count -= 8;
+            (bits >> count & 0xFF) as u8
+        })
+    });
+    let decoded = collect(bytes, length)?;
+    Some((length + padding, decoded))
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@ mod blob;
 mod escape;
 mod fold;
 mod join;
+mod list;
 mod mark;
 
 use std::ops::Range;
@@ -74,6 +75,7 @@ pub(crate) fn decoded(text: &[u8], hits: &[Hit], words: &Words) -> Option<Shadow
     escape::colours(text, &mut changes);
     mark::find(text, hits, words, &mut changes);
     blob::find(text, &mut changes);
+    list::find(text, &mut changes);
     build(text, changes)
 }
 
@@ -267,6 +269,20 @@ mod tests {
                 "card 3706 163840 46244 ok",
             ),
             ("x 6769756c6961406d672e6974 y", "x giulia@mg.it y"),
+            ("x M5UXK3DJMFAG2ZZONF2A==== y", "x giulia@mg.it y"),
+            (
+                "x 67 69 75 6c 69 61 40 6d 67 2e 69 74 y",
+                "x giulia@mg.it y",
+            ),
+            ("67:69:75:6c:69:61:40:6d:67:2e:69:74", "giulia@mg.it"),
+            (
+                "{0x67, 0x69, 0x75, 0x6c, 0x69, 0x61, 0x40, 0x6d, 0x67, 0x2e, 0x69, 0x74}",
+                "{giulia@mg.it}",
+            ),
+            (
+                "[103, 105, 117, 108, 105, 97, 64, 109, 103, 46, 105, 116]",
+                "[giulia@mg.it]",
+            ),
         ];
         for (encoded, plain) in cases {
             assert_eq!(decoded_text(encoded).as_deref(), Some(plain), "{encoded}");
@@ -279,6 +295,8 @@ mod tests {
             "a plain sentence, 100 % sure & more",
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
             "Москва и Köln",
+            "[1, 15043, 3186, 29991, 306, 626, 263, 4086, 1904, 12, 13, 14, 15]",
+            "de ad be ef 00 01 02 03 04 05 06 07",
         ] {
             assert_eq!(decoded_text(text), None, "{text}");
         }

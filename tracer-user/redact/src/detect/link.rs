@@ -1,0 +1,132 @@
+//! What joins a name to its value: a sign, a blank, a verb, the next attribute or cell.
+
+use super::{
+    believe::Link,
+    class::{self, DIGIT},
+    literal,
+};
+
+/// The place after what joins a name to its value.
+pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
+    let mut place = from;
+    let skip = |place: &mut usize, set: &[u8], most: usize| {
+        let start = *place;
+        while *place < text.len() && *place < start + most && set.contains(&text[*place]) {
+            *place += 1;
+        }
+        *place - start
+    };
+    // An array's size: `char secret[32] =`.
+    if text.get(place) == Some(&b'[') {
+        let end = class::run_end(text, place + 1, DIGIT);
+        if text.get(end) == Some(&b']') {
+            place = end + 1;
+        }
+    }
+    // What closes the name: quotes, brackets, markup, escapes.
+    skip(&mut place, b"\"'`\\])*_", 4);
+    // `<add key="Password" value="..."/>`
+    let rest = &text[place..];
+    if place > from
+        && let Some(length) = [&b" value=\""[..], b" value='"]
+            .into_iter()
+            .find(|attribute| rest.starts_with(attribute))
+            .map(<[u8]>::len)
+    {
+        return Some((place + length - 1, Link::Loose));
+    }
+    let blanks = skip(&mut place, b" \t", 12);
+    if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
+        place += length;
+        skip(&mut place, b" \t:", 3);
+        return Some((place, Link::Verb));
+    }
+    if blanks == 0
+        && let Some(length) = particle(&text[place..])
+    {
+        return Some((place + length, Link::Verb));
+    }
+    // `Unseal Key 1: ...`
+    let number = class::run_end(text, place, DIGIT) - place;
+    if blanks > 0 && (1..=2).contains(&number) && text.get(place + number) == Some(&b':') {
+        place += number;
+    }
+    // The next cell of a table.
+    if blanks > 0 && text[place..].starts_with(b"| ") {
+        return Some((place + 2, Link::Loose));
+    }
+    // R's assignment.
+    if text[place..].starts_with(b"<- ") {
+        return Some((place + 3, Link::Loose));
+    }
+    let marks = skip(&mut place, b"=:><!~", 3);
+    if marks > 0 {
+        let mark = &text[place - marks..place];
+        if mark.contains(&b'<') || mark == b"!" || mark == b"::" {
+            return None;
+        }
+        let is_colon = mark == b":";
+        let after = skip(&mut place, b" \t\r\n", 24);
+        if is_colon && let Some(value) = literal::behind_type(text, place) {
+            return Some((value, Link::Loose));
+        }
+        let link = if blanks == 0 && after == 0 {
+            Link::Tight
+        } else {
+            Link::Loose
+        };
+        return Some((place, link));
+    }
+    if text.get(place) == Some(&b',') || (text.get(place) == Some(&b'(') && blanks == 0) {
+        place += 1;
+        skip(&mut place, b" \t", 4);
+        // An argument counts as a value only if it is quoted.
+        return matches!(text.get(place), Some(b'"' | b'\'')).then_some((place, Link::Loose));
+    }
+    (blanks > 0 || (place > from && text[place - 1] != b'_')).then_some((place, Link::Blank))
+}
+
+fn verb(rest: &[u8]) -> Option<usize> {
+    [
+        "is ",
+        "was ",
+        "are ",
+        "ist ",
+        "est ",
+        "es ",
+        "to ",
+        "is:",
+        "equals ",
+        "lautet ",
+        "è ",
+        "é ",
+        "jest ",
+        "er ",
+        "är ",
+        "on ",
+        "olarak ",
+        "este ",
+        "mea este ",
+        "je ",
+        "είναι ",
+        "μου είναι ",
+        "là ",
+        "adalah ",
+        "yra ",
+        "ir ",
+        "هي ",
+        "היא ",
+    ]
+    .into_iter()
+    .map(str::as_bytes)
+    .find(|verb| rest.len() > verb.len() && rest[..verb.len()].eq_ignore_ascii_case(verb))
+    .map(<[u8]>::len)
+}
+
+/// What stands between a name and its value in scripts that write no blanks.
+fn particle(rest: &[u8]) -> Option<usize> {
+    ["は", "是", "为", "為", "는 ", "은 ", "가 ", "คือ"]
+        .into_iter()
+        .find(|particle| rest.starts_with(particle.as_bytes()))
+        .map(str::len)
+}

@@ -1,0 +1,106 @@
+//! Bytes written one by one: `70 68 69`, `70:68:69`, `0x70, 0x68`, `[112, 104, 105]`.
+
+use std::ops::Range;
+
+use super::Changes;
+
+/// Fewest bytes that are tried.
+const MIN: usize = 10;
+/// How far apart the places are that are looked at first. The shortest list covers two of them with all
+/// that lies between.
+const STEP: usize = 14;
+
+/// Finds every list that stands for text.
+pub(super) fn find(text: &[u8], changes: &mut Changes) {
+    let mut place = 0;
+    while place + STEP <= text.len() {
+        if !text[place..place + STEP].iter().all(|byte| is_part(*byte)) {
+            place += STEP;
+            continue;
+        }
+        let before = text[..place].iter().rev().take(STEP);
+        let start = place - before.take_while(|byte| is_part(**byte)).count();
+        let length = text[place..].iter().take_while(|byte| is_part(**byte));
+        let end = place + length.count();
+        region(text, start..end, changes);
+        place = end.max(place + STEP);
+    }
+}
+
+/// Whether a list may hold the byte: digits, and what stands between numbers.
+const fn is_part(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() || matches!(byte, b' ' | b',' | b':' | b';' | b'-' | b'x' | b'\n')
+}
+
+/// How one byte is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notation {
+    Pair,
+    Prefixed,
+    Decimal,
+}
+
+/// Lists among what may be a part of one.
+fn region(text: &[u8], range: Range<usize>, changes: &mut Changes) {
+    for notation in [Notation::Prefixed, Notation::Pair, Notation::Decimal] {
+        let mut list = List::default();
+        let mut place = range.start;
+        while place < range.end {
+            let length = text[place..range.end]
+                .iter()
+                .take_while(|byte| byte.is_ascii_hexdigit() || **byte == b'x')
+                .count();
+            let gap = text[place + length..range.end]
+                .iter()
+                .take_while(|byte| !byte.is_ascii_hexdigit())
+                .count();
+            match value(&text[place..place + length], notation) {
+                Some(byte) => list.push(place..place + length, byte),
+                None => list.end(changes),
+            }
+            // What commas separate without a prefix are decimal numbers.
+            let between = &text[place + length..place + length + gap];
+            if gap > 2 || (notation == Notation::Pair && between.contains(&b',')) {
+                list.end(changes);
+            }
+            place += (length + gap).max(1);
+        }
+        list.end(changes);
+    }
+}
+
+fn value(digits: &[u8], notation: Notation) -> Option<u8> {
+    let (digits, radix) = match (notation, digits) {
+        (Notation::Pair, [_, _]) => (digits, 16),
+        (Notation::Prefixed, [b'0', b'x', digits @ ..]) if digits.len() == 2 => (digits, 16),
+        (Notation::Decimal, [_, _] | [_, _, _]) => (digits, 10),
+        _ => return None,
+    };
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
+}
+
+/// A list as far as it was read.
+#[derive(Default)]
+struct List {
+    range: Range<usize>,
+    decoded: Vec<u8>,
+}
+
+impl List {
+    fn push(&mut self, range: Range<usize>, byte: u8) {
+        if self.decoded.is_empty() {
+            self.range.start = range.start;
+        }
+        self.range.end = range.end;
+        self.decoded.push(byte);
+    }
+
+    /// The list ends here: it stands for text, or for nothing.
+    fn end(&mut self, changes: &mut Changes) {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+        if self.decoded.len() >= MIN && self.decoded.iter().all(is_plain) {
+            changes.push(self.range.clone(), &self.decoded);
+        }
+        self.decoded.clear();
+    }
+}

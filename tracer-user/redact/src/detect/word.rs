@@ -1,0 +1,234 @@
+//! What a word in a text brings about: the token that it begins, the value that it names.
+
+use std::ops::Range;
+
+use super::{
+    Detectors, address, armour, assignment, bare,
+    believe::Strength,
+    class::{self, JOINER, WORD},
+    colon, command,
+    hit::{Certainty, Found, Hits, said, shape},
+    kind::Kind,
+    login, place,
+    tokens::{self, Lead, TOKENS},
+    url,
+    words::{Context, Hit, Role, Topic},
+};
+
+/// Reads what a word brings about. `covered` is where the last value of an assignment ends: words in it
+/// bring no others, so that no text is read again and again.
+pub(crate) fn read(
+    detectors: &Detectors,
+    context: &Context<'_>,
+    hit: Hit,
+    covered: &mut usize,
+    hits: &mut Hits,
+) {
+    let text = context.text;
+    for role in context.words.roles(hit) {
+        match role {
+            Role::Rule(place) => token(detectors, context, hit, usize::from(*place), hits),
+            Role::Password | Role::Secret | Role::PasswordOf(_) | Role::SecretOf(_)
+                if hit.start < *covered => {}
+            Role::Password => assigned(text, hit.start..hit.end, PASSWORD, covered, hits),
+            Role::Secret => assigned(text, hit.start..hit.end, SECRET, covered, hits),
+            Role::PasswordOf(length) | Role::SecretOf(length) => {
+                let word = hit.start..hit.start + usize::from(*length);
+                let is_password = matches!(role, Role::PasswordOf(_));
+                let names = if is_password { PASSWORD } else { SECRET };
+                assigned(text, word, names, covered, hits);
+            }
+            Role::Pair | Role::Program(_) | Role::Identified | Role::Credential
+                if hit.start < *covered => {}
+            Role::Pair => {
+                let range = login::pair(text, hit.end).filter(|_| context.is_word(hit));
+                hits.extend(range.map(|range| said(range, "login", Kind::BasicAuth)));
+            }
+            Role::Program(program) => {
+                let values = command::options(text, hit.end, *program);
+                *covered = values
+                    .iter()
+                    .fold(*covered, |covered, range| covered.max(range.end));
+                let found = |range| said(range, "command-line-password", Kind::BasicAuth);
+                hits.extend(values.into_iter().map(found));
+            }
+            Role::Identified => {
+                let range = command::identified(text, hit.end);
+                hits.extend(range.map(|range| said(range, "sql-password", Kind::Password)));
+            }
+            Role::Credential => {
+                let values = command::called_with(text, hit.end).into_iter();
+                hits.extend(values.map(|range| said(range, "credential-call", Kind::BasicAuth)));
+            }
+            Role::HostEnding => {
+                let range = place::host(text, hit.start, hit.end);
+                hits.extend(range.map(|range| shape(range, "host", Kind::Host)));
+            }
+            Role::HostName => {
+                let range = place::announced(text, hit.end).filter(|_| context.is_word(hit));
+                hits.extend(range.map(|range| said(range, "host", Kind::Host)));
+            }
+            Role::Path | Role::BeforePath => {
+                let start = hit.start + usize::from(*role == Role::BeforePath);
+                let is_known = place::is_root(&text[start..]);
+                let range = place::path(text, start, is_known);
+                hits.extend(range.map(|range| shape(range, "path", Kind::Path)));
+            }
+            Role::Mac => {
+                let end = text.len().min(hit.end + 64);
+                let range = colon::lettered_mac(&text[..end], hit.end);
+                hits.extend(range.map(|range| shape(range, "mac", Kind::MacAddress)));
+            }
+            Role::ArmourEnd => {
+                let range = armour::headless(text, hit.start);
+                hits.extend(range.map(|range| shape(range, "private-key", Kind::PrivateKey)));
+            }
+            Role::Scheme => {
+                let is_word = !class::before(text, hit.start, WORD | JOINER)
+                    && !text[..hit.start].ends_with(b"$");
+                if let Some(range) = login::scheme(text, hit.end).filter(|_| is_word) {
+                    hits.push(Found {
+                        range,
+                        rule: "bearer",
+                        kind: Kind::Bearer,
+                        certainty: Certainty::Context,
+                    });
+                }
+            }
+            Role::User => {
+                let range = login::user(text, hit.end - 1);
+                hits.extend(range.map(|range| shape(range, "command-line-user", Kind::BasicAuth)));
+            }
+            Role::Url => {
+                if let Some(range) = url::credentials(text, hit.start) {
+                    hits.push(Found {
+                        range,
+                        rule: "url-credentials",
+                        kind: Kind::BasicAuth,
+                        certainty: Certainty::Shape,
+                    });
+                }
+                if let Some(range) = url::whole(text, hit.start) {
+                    hits.push(Found {
+                        range,
+                        rule: "url",
+                        kind: Kind::Host,
+                        certainty: Certainty::Shape,
+                    });
+                }
+            }
+            Role::Armour => {
+                if let Some(end) = armour::end(text, hit.start) {
+                    hits.push(Found {
+                        range: hit.start..end,
+                        rule: "private-key",
+                        kind: Kind::PrivateKey,
+                        certainty: Certainty::Shape,
+                    });
+                }
+            }
+            Role::Topic(Topic::Address) if context.is_word(hit) => {
+                if let Some(range) = address::told(text, hit.end) {
+                    hits.push(Found {
+                        range,
+                        rule: "address",
+                        kind: Kind::PostalAddress,
+                        certainty: Certainty::Context,
+                    });
+                }
+            }
+            Role::Topic(Topic::Birth) => birth(detectors, context, hit, hits),
+            Role::Topic(_) | Role::Around(_) | Role::Mark(_) => {}
+        }
+    }
+}
+
+/// What a word for a secret says of the value after it.
+type Named = (Strength, Kind);
+
+const PASSWORD: Named = (Strength::Password, Kind::Password);
+const SECRET: Named = (Strength::Secret, Kind::Secret);
+
+fn assigned(
+    text: &[u8],
+    word: Range<usize>,
+    (strength, kind): Named,
+    covered: &mut usize,
+    hits: &mut Hits,
+) {
+    let Some(range) = assignment::read(text, word, strength) else {
+        return;
+    };
+    *covered = range.end.max(*covered);
+    if strength == Strength::Password
+        && let Some(user) = command::user_beside(text, &range)
+    {
+        hits.push(said(user, "user-beside-password", Kind::BasicAuth));
+    }
+    hits.push(said(range, kind.name(), kind));
+}
+
+fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, hits: &mut Hits) {
+    let text = context.text;
+    let token = &TOKENS[place];
+    let lead = token.lead.start(text, hit.start);
+    let is_glued = lead.is_none() && token.lead == Lead::None && tokens::is_glued(text, hit.start);
+    let Some(lead) = lead.or(is_glued.then_some(hit.start)) else {
+        return;
+    };
+    let Some((start, end)) = detectors.patterns[place].at(text, hit.start) else {
+        return;
+    };
+    if is_monotone(&text[start..end]) || (is_glued && !tokens::is_certain(text, hit, end)) {
+        return;
+    }
+    if let Some(length) = secret_beside(token.name) {
+        let found = |range| said(range, "secret-beside-key-id", Kind::CloudKey);
+        hits.extend(bare::beside(text, &(start..end), length).map(found));
+    }
+    // What leads up to a word belongs to it: `14 characters.atlasv1.…`.
+    let start = if start == hit.start { lead } else { start };
+    hits.push(Found {
+        range: start..end,
+        rule: token.name,
+        kind: token.kind,
+        certainty: Certainty::Shape,
+    });
+}
+
+/// How long the secret is that its issuer gives out together with a key's id.
+fn secret_beside(token: &str) -> Option<usize> {
+    match token {
+        "aws-access-key-id" => Some(40),
+        "alibaba-access-key-id" => Some(30),
+        "tencent-secret-id" => Some(32),
+        _ => None,
+    }
+}
+
+/// Whether the second half of a token is a row of the same letter, as in a template.
+fn is_monotone(token: &[u8]) -> bool {
+    let tail = &token[token.len() / 2..];
+    tail.len() > 5 && tail.iter().all(|byte| *byte == tail[0])
+}
+
+fn birth(detectors: &Detectors, context: &Context<'_>, hit: Hit, hits: &mut Hits) {
+    if !context.is_word(hit) {
+        return;
+    }
+    let text = context.text;
+    let after = detectors.birth.within(text, hit.end, hit.end + 60);
+    let found = after.or_else(|| {
+        detectors
+            .birth
+            .within(text, hit.start.saturating_sub(40), hit.start)
+    });
+    if let Some((start, end)) = found {
+        hits.push(Found {
+            range: start..end,
+            rule: "birth-date",
+            kind: Kind::BirthDate,
+            certainty: Certainty::Context,
+        });
+    }
+}
