@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     cache::Cache,
     compile::SOURCES,
+    debian,
     package::{
         CTRANSLATE2, CUDA_RUNTIME, FLATBUFFERS, LITERT, NUMPY, NUMPY_1, ONNX_RUNTIME,
         ONNX_RUNTIME_CET, OPENVINO, PYWHISPERCPP, PYWHISPERCPP_SOURCE, PYYAML, Package,
@@ -25,8 +26,12 @@ use crate::{
 pub enum Passing {
     /// CTranslate2 with a decoder of two layers.
     CTranslate2,
+    /// CTranslate2 with what translates and what transcribes.
+    CTranslate2Others,
     /// CUDA's runtime library, on a machine without a driver.
     Cuda,
+    /// CUDA's driver library, on a machine without a device.
+    CudaDriver,
     /// LiteRT's interpreter, and its compiled models through their C interface.
     LiteRt,
     /// ONNX Runtime through its C interface.
@@ -56,7 +61,12 @@ impl Passing {
     /// When a package cannot be fetched, there is no Python, or the scripts cannot be copied.
     pub fn command(self, cache: &Cache) -> Result<Command> {
         let (name, packages): (_, &[&Package]) = match self {
+            Self::CudaDriver => {
+                let library = debian::cuda_driver(cache)?;
+                return with_packages(cache, "passes.py", "cuda_driver", &[library]);
+            }
             Self::CTranslate2 => ("ctranslate2", &[&CTRANSLATE2, &PYYAML, &NUMPY]),
+            Self::CTranslate2Others => ("ctranslate2_others", &[&CTRANSLATE2, &PYYAML, &NUMPY]),
             Self::Cuda => ("cuda", &[&CUDA_RUNTIME]),
             Self::LiteRt => ("litert", &[&LITERT, &FLATBUFFERS, &NUMPY]),
             Self::OnnxC => ("onnx_c", &[&ONNX_RUNTIME, &NUMPY]),
@@ -115,6 +125,16 @@ pub fn prompts(cache: &Cache, prompts: &[&str]) -> Result<Command> {
         serde_json::to_string(prompts)?,
         &packages,
     )
+}
+
+/// ONNX Runtime's Python module, which waits once and then serves so many steps of some milliseconds; see
+/// `workloads/serves.py`.
+///
+/// # Errors
+/// As for [`Passing::command`].
+pub fn serving(cache: &Cache, steps: u32) -> Result<Command> {
+    let packages = unpacked(cache, &[&ONNX_RUNTIME, &NUMPY])?;
+    with_packages(cache, "serves.py", steps.to_string(), &packages)
 }
 
 /// A process that maps the first page of a file as code, and then waits twice.

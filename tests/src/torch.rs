@@ -24,6 +24,22 @@ pub fn library(cache: &Cache) -> Result<PathBuf> {
 /// # Errors
 /// When the package cannot be fetched, or the program does not compile.
 pub fn command(cache: &Cache) -> Result<Command> {
+    let mut command = program(cache, &["torch.cpp"])?;
+    command.arg(scratch("torch", "pt"));
+    Ok(command)
+}
+
+/// The command line of `workloads/torch_serves.cpp`, which waits once and then does so many steps.
+///
+/// # Errors
+/// As [`command`].
+pub fn serving(cache: &Cache, steps: u32) -> Result<Command> {
+    let mut command = program(cache, &["torch_serves.cpp", "report.h"])?;
+    command.arg(steps.to_string());
+    Ok(command)
+}
+
+fn program(cache: &Cache, sources: &[&str]) -> Result<Command> {
     let torch = TORCH.unpacked(cache)?.join("torch");
     let cuda = [&CUDA_RUNTIME, &CUDA_CUPTI].map(|package| package.unpacked(cache));
     let mut folders = vec![torch.join("lib")];
@@ -45,8 +61,7 @@ pub fn command(cache: &Cache) -> Result<Command> {
     );
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let libraries: Vec<&str> = libraries.iter().map(String::as_str).collect();
-    let program = compiled_with(cache, &["torch.cpp"], &flags, &libraries)?;
-    let mut command = Command::new(program);
-    command.arg(scratch("torch", "pt"));
-    Ok(command)
+    Ok(Command::new(compiled_with(
+        cache, sources, &flags, &libraries,
+    )?))
 }

@@ -23,39 +23,63 @@ def text(number, content):
     return field(number, 2, content.encode())
 
 
+def onnx_tensor(random, name, *shape):
+    values = random.standard_normal(shape).astype("<f4").tobytes()
+    return field(5, 2, b"".join(field(1, 0, size) for size in shape) + field(2, 0, 1) + text(8, name) + field(9, 2, values))
+
+
+def onnx_node(kind, inputs, output):
+    return field(1, 2, b"".join(text(1, name) for name in inputs) + text(2, output) + text(4, kind))
+
+
+def onnx_value(number, name, kind, *dimensions):
+    shape = b"".join(field(1, 2, text(2, size) if isinstance(size, str) else field(1, 0, size)) for size in dimensions)
+    of_type = field(1, 2, field(1, 0, kind) + field(2, 2, shape))
+    return field(number, 2, text(1, name) + field(2, 2, of_type))
+
+
+def onnx_model(*graph):
+    return field(1, 0, 8) + field(7, 2, b"".join(graph)) + field(8, 2, field(2, 0, 17))
+
+
 def onnx():
     """Tokens to an embedding, a layer, its softmax, and the mean: ModelProto of ONNX."""
     import numpy
 
     random = numpy.random.default_rng(7)
-
-    def tensor(name, *shape):
-        values = random.standard_normal(shape).astype("<f4").tobytes()
-        return field(5, 2, b"".join(field(1, 0, size) for size in shape) + field(2, 0, 1) + text(8, name) + field(9, 2, values))
-
-    def node(kind, inputs, output):
-        return field(1, 2, b"".join(text(1, name) for name in inputs) + text(2, output) + text(4, kind))
-
-    def value(number, name, kind, *dimensions):
-        shape = b"".join(field(1, 2, text(2, size) if isinstance(size, str) else field(1, 0, size)) for size in dimensions)
-        of_type = field(1, 2, field(1, 0, kind) + field(2, 2, shape))
-        return field(number, 2, text(1, name) + field(2, 2, of_type))
-
-    graph = (
-        node("Gather", ["E", "ids"], "e")
-        + node("MatMul", ["e", "W"], "m")
-        + node("Add", ["m", "B"], "a")
-        + node("Relu", ["a"], "r")
-        + node("Softmax", ["r"], "s")
-        + node("Mul", ["s", "m"], "y")
-        + text(2, "graph")
-        + tensor("E", 100, 16)
-        + tensor("W", 16, 8)
-        + tensor("B", 8)
-        + value(11, "ids", 7, "N")
-        + value(12, "y", 1, "N", 8)
+    return onnx_model(
+        onnx_node("Gather", ["E", "ids"], "e"),
+        onnx_node("MatMul", ["e", "W"], "m"),
+        onnx_node("Add", ["m", "B"], "a"),
+        onnx_node("Relu", ["a"], "r"),
+        onnx_node("Softmax", ["r"], "s"),
+        onnx_node("Mul", ["s", "m"], "y"),
+        text(2, "graph"),
+        onnx_tensor(random, "E", 100, 16),
+        onnx_tensor(random, "W", 16, 8),
+        onnx_tensor(random, "B", 8),
+        onnx_value(11, "ids", 7, "N"),
+        onnx_value(12, "y", 1, "N", 8),
     )
-    return field(1, 0, 8) + field(7, 2, graph) + field(8, 2, field(2, 0, 17))
+
+
+def onnx_sum():
+    """The sum of two vectors, whose lengths must be the same when it runs."""
+    ends = onnx_value(11, "a", 1, "N"), onnx_value(11, "b", 1, "M"), onnx_value(12, "y", 1, "K")
+    return onnx_model(onnx_node("Add", ["a", "b"], "y"), text(2, "graph"), *ends)
+
+
+def onnx_layers(width, count):
+    """Tokens to an embedding, and so many square layers with a softmax after each, so that no number grows."""
+    import numpy
+
+    random = numpy.random.default_rng(7)
+    graph = [onnx_node("Gather", ["E", "ids"], "s0"), text(2, "graph"), onnx_tensor(random, "E", 100, width)]
+    for number in range(count):
+        graph.append(onnx_node("MatMul", [f"s{number}", f"W{number}"], f"m{number}"))
+        graph.append(onnx_node("Softmax", [f"m{number}"], f"s{number + 1}"))
+        graph.append(onnx_tensor(random, f"W{number}", width, width))
+    return onnx_model(*graph, onnx_value(11, "ids", 7, "N"), onnx_value(12, f"s{count}", 1, "N", width))
 
 
 def safetensors(tensors):
@@ -109,51 +133,102 @@ def tflite(schema, flatbuffers):
     return bytes(builder.Output())
 
 
+# CTranslate2's models: width, tokens, and what the inner layers have.
+WIDTH, TOKENS, INNER = 64, 256, 128
+
+
 def ctranslate2(folder):
     """A decoder of two layers, as GPT-2 is built, with 256 tokens; written into the folder."""
-    import numpy
-    from ctranslate2.specs import common_spec, model_spec, transformer_spec
+    from ctranslate2.specs import common_spec, transformer_spec
 
-    width, tokens, inner = 64, 256, 128
     spec = transformer_spec.TransformerDecoderModelSpec.from_config(2, 4, activation=common_spec.Activation.GELUTanh)
-    random = numpy.random.default_rng(0)
+    fill(spec.decoder, "decoder/")
+    spec.register_vocabulary(ctranslate2_vocabulary())
+    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "<s>", "</s>", "<unk>"
+    save(spec, folder)
+
+
+def ctranslate2_translator(folder):
+    """An encoder and a decoder of one layer each, for translation."""
+    from ctranslate2.specs import transformer_spec
+
+    spec = transformer_spec.TransformerSpec.from_config(1, 4)
+    fill(spec.encoder, "encoder/")
+    fill(spec.decoder, "decoder/")
+    spec.register_source_vocabulary(ctranslate2_vocabulary())
+    spec.register_target_vocabulary(ctranslate2_vocabulary())
+    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "<s>", "</s>", "<unk>"
+    save(spec, folder)
+
+
+def ctranslate2_whisper(folder):
+    """Whisper with one layer each, for 80 frequencies and English alone."""
+    from ctranslate2.specs import whisper_spec
+
+    spec = whisper_spec.WhisperSpec(1, 4, 1, 4)
+    fill(spec.encoder, "encoder/")
+    fill(spec.decoder, "decoder/")
+    # Optional elsewhere: a model that has none computes them.
+    for name, part in (("encoder", spec.encoder), ("decoder", spec.decoder)):
+        part.position_encodings.encodings = weights(f"{name}/position_encodings", "encodings")
+    special = ["<|endoftext|>", "<|startoftranscript|>", "<|nospeech|>", "<|notimestamps|>"]
+    spec.register_vocabulary(special + ctranslate2_vocabulary()[: TOKENS - len(special)])
+    spec.config.suppress_ids, spec.config.suppress_ids_begin, spec.config.lang_ids = [], [], []
+    spec.config.alignment_heads = [[0, 0]]
+    save(spec, folder)
+
+
+def ctranslate2_vocabulary():
+    return ["<unk>", "<s>", "</s>"] + [f"t{number}" for number in range(TOKENS - 3)]
+
+
+def fill(layer, path):
+    """Gives a layer of CTranslate2 weights where it has none."""
+    from ctranslate2.specs import model_spec
+
+    for name, value in list(vars(layer).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(value, list):
+            for number, part in enumerate(value):
+                fill(part, f"{path}{name}_{number}/")
+        elif isinstance(value, model_spec.LayerSpec):
+            fill(value, f"{path}{name}/")
+        elif value is None and (name in ("gamma", "beta", "weight", "bias") or "encodings" in name):
+            setattr(layer, name, weights(path + name, name))
+
+
+def weights(path, name):
+    import numpy
+
+    random = numpy.random.default_rng(sum(path.encode()))
 
     def some(*shape):
         return (random.standard_normal(shape) * 0.05).astype(numpy.float32)
 
-    def weights(path, name):
-        if "layer_norm" in path:
-            return numpy.ones(width, numpy.float32) if name == "gamma" else numpy.zeros(width, numpy.float32)
-        if "embeddings" in path:
-            return some(tokens, width) * 20
-        if "position_encodings" in path:
-            return some(512, width)
-        if "projection" in path:
-            return some(tokens, width) * 10 if name == "weight" else some(tokens)
-        rows, columns = width, width
-        if "self_attention/linear_0" in path:
-            rows = 3 * width
-        elif "ffn/linear_0" in path:
-            rows = inner
-        elif "ffn/linear_1" in path:
-            columns = inner
-        return some(rows, columns) if name == "weight" else some(rows)
+    if "layer_norm" in path:
+        return numpy.ones(WIDTH, numpy.float32) if name == "gamma" else numpy.zeros(WIDTH, numpy.float32)
+    if "embeddings" in path:
+        return some(TOKENS, WIDTH) * 20
+    if "position_encodings" in path:
+        return some(1500, WIDTH)
+    if "projection" in path:
+        return some(TOKENS, WIDTH) * 10 if name == "weight" else some(TOKENS)
+    if "conv" in path:
+        return some(WIDTH) if name == "bias" else some(WIDTH, 80 if "conv1" in path else WIDTH, 3)
+    rows, columns = WIDTH, WIDTH
+    if "self_attention/linear_0" in path:
+        rows = 3 * WIDTH
+    elif "attention/linear_1" in path and "self" not in path:
+        rows = 2 * WIDTH
+    elif "ffn/linear_0" in path:
+        rows = INNER
+    elif "ffn/linear_1" in path:
+        columns = INNER
+    return some(rows, columns) if name == "weight" else some(rows)
 
-    def fill(layer, path):
-        for name, value in list(vars(layer).items()):
-            if name.startswith("_"):
-                continue
-            if isinstance(value, list):
-                for number, part in enumerate(value):
-                    fill(part, f"{path}{name}_{number}/")
-            elif isinstance(value, model_spec.LayerSpec):
-                fill(value, f"{path}{name}/")
-            elif value is None and (name in ("gamma", "beta", "weight", "bias") or "encodings" in name):
-                setattr(layer, name, weights(path + name, name))
 
-    fill(spec.decoder, "decoder/")
-    spec.register_vocabulary(["<unk>", "<s>", "</s>"] + [f"t{number}" for number in range(tokens - 3)])
-    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "<s>", "</s>", "<unk>"
+def save(spec, folder):
     spec.validate()
     spec.optimize()
     os.makedirs(folder, exist_ok=True)

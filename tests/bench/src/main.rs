@@ -65,7 +65,7 @@ enum Group {
     Sealing,
     /// How fast a collector takes events in, and finds them again
     Collector,
-    /// Tokens a second of llama.cpp, traced and untraced
+    /// Steps a second of llama.cpp, ONNX Runtime and PyTorch, traced and untraced
     Served,
 }
 
@@ -113,7 +113,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
     let mut run = Run {
         machine: Machine::describe(),
         quick: arguments.quick,
-        nanoseconds_per_pair: None,
+        prices: None,
         left_out: Vec::new(),
     };
     let (mut rows, mut took) = (Vec::new(), Vec::new());
@@ -157,7 +157,7 @@ struct Run {
     machine: Machine,
     quick: bool,
     /// The price of a call, once it was measured.
-    nanoseconds_per_pair: Option<f64>,
+    prices: Option<served::Prices>,
     left_out: Vec<LeftOut>,
 }
 
@@ -171,7 +171,7 @@ impl Run {
             Group::ProbeCost => {
                 let measured = probe_cost::measure(of(2, 11))?;
                 left_out.extend(measured.left_out);
-                self.nanoseconds_per_pair = Some(measured.nanoseconds_per_pair);
+                self.prices = Some(measured.prices);
                 Ok(measured.rows)
             }
             Group::Attach => attach::measure(of(3, 15)),
@@ -231,16 +231,17 @@ impl Run {
                 collector::measure(extent, left_out)
             }
             Group::Served => {
-                let price = match self.nanoseconds_per_pair {
-                    Some(price) => price,
-                    None => probe_cost::measure(3)?.nanoseconds_per_pair,
+                let prices = match self.prices {
+                    Some(prices) => prices,
+                    None => probe_cost::measure(3)?.prices,
                 };
                 let extent = served::Extent {
                     pairs: of(3, 30),
-                    tokens: of(64, 128) as u32,
+                    steps: of(64, 128) as u32,
+                    is_quick: quick,
                     ways: of(1, 3),
                 };
-                served::measure(extent, price, left_out)
+                served::measure(extent, prices, left_out)
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     bpftrace::Bpftrace,
     peer::LeftOut,
     row::{Bar, Row},
+    served::Prices,
     statistics::{SplitMix, median},
 };
 
@@ -101,8 +102,8 @@ pub struct Measured {
     pub rows: Vec<Row>,
     /// Comparisons that this machine does not allow.
     pub left_out: Vec<LeftOut>,
-    /// CPU time of a probed call with its exit and a record, in nanoseconds.
-    pub nanoseconds_per_pair: f64,
+    /// What a probed call costs.
+    pub prices: Prices,
 }
 
 /// Measures every condition `repetitions` times, those with bpftrace in one of five.
@@ -126,16 +127,18 @@ pub fn measure(repetitions: usize) -> Result<Measured> {
         }
     }
     let peers = format!("{}; ", bench.peers());
-    let pairs = costs.get(&Ours(Plain, PairRecord));
-    let pairs: Vec<f64> = pairs
-        .into_iter()
-        .flat_map(BTreeMap::values)
-        .copied()
-        .collect();
+    let price = |of: Condition| {
+        let measured = costs.get(&of).into_iter().flat_map(BTreeMap::values);
+        median(&measured.copied().collect::<Vec<f64>>()).context("nothing was measured")
+    };
+    let prices = Prices {
+        pair: price(Ours(Plain, PairRecord))?,
+        stepped: price(Ours(Ret, PairRecord))?,
+    };
     Ok(Measured {
         rows: rows(&costs, &peers)?,
         left_out: bench.left_out,
-        nanoseconds_per_pair: median(&pairs).context("nothing was measured")?,
+        prices,
     })
 }
 

@@ -1,21 +1,24 @@
-//! Served model: tokens a second of real llama.cpp, untraced and traced, in interleaved pairs.
+//! Served models: steps a second of real runtimes, untraced and traced, in interleaved pairs.
 //!
-//! The workload is restarted for each figure and measured by itself: from the first decode call's
-//! begin to the last one's end. What the tracer costs is smaller than the spread of a shared
-//! machine, so the bar asks two things: the bootstrap interval of the median ratio, and the cost
-//! computed from hits and their measured price.
+//! The workload is restarted for each figure and measured by itself. What the tracer costs is smaller than the
+//! spread of a shared machine, so the bar asks two things: the bootstrap interval of the median ratio, and the
+//! cost computed from hits and their measured price.
 
+mod cost;
+mod subject;
 mod ways;
 
-use anyhow::{Context, Result};
+use std::env;
+
+use anyhow::Result;
 use tracer_tests::{
     cache::Cache,
-    model::{SMALL, Shape, TINY},
-    report::{Event, Line},
+    model::{SMALL, TINY},
     tracer::Tracing,
-    workload::{Place, Running, Runtime},
 };
 
+pub use self::cost::Prices;
+use self::subject::Subject;
 use crate::{
     peer::LeftOut,
     row::{Bar, Row},
@@ -33,69 +36,76 @@ const COMPUTED_SHARE: f64 = 0.01;
 pub struct Extent {
     /// Pairs of an untraced and a traced run.
     pub pairs: usize,
-    /// Tokens of one run.
-    pub tokens: u32,
+    /// Steps of one run.
+    pub steps: u32,
+    /// Whether what takes half a gigabyte to fetch and a minute to compile may be left out.
+    pub is_quick: bool,
     /// Runs of each way to watch a model.
     pub ways: usize,
 }
 
-/// Measures both models; `nanoseconds_per_pair` is what a probed call with its exit and record was
-/// measured to cost.
+/// Measures every runtime at `prices` for a probed call.
 ///
 /// # Errors
-/// If the workload or the tracer cannot be run.
-pub fn measure(
-    extent: Extent,
-    nanoseconds_per_pair: f64,
-    left_out: &mut Vec<LeftOut>,
-) -> Result<Vec<Row>> {
+/// If a workload or the tracer cannot be run.
+pub fn measure(extent: Extent, prices: Prices, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> {
+    let mut measured = vec![
+        ("134 M parameters", Subject::LlamaCpp(SMALL), true),
+        ("toy of 4 M parameters", Subject::LlamaCpp(TINY), false),
+        ("ONNX Runtime", Subject::OnnxRuntime, true),
+    ];
+    if extent.is_quick && env::var_os("TRACER_FULL").is_none() {
+        let reason = "takes half a gigabyte and a minute to compile; TRACER_FULL=1 measures it";
+        left_out.push(LeftOut {
+            group: GROUP,
+            peer: "PyTorch".to_owned(),
+            reason: reason.to_owned(),
+        });
+    } else {
+        measured.push(("PyTorch", Subject::PyTorch, true));
+    }
     let mut rows = Vec::new();
-    rows.extend(of_model(
-        "134 M parameters",
-        SMALL,
-        extent,
-        nanoseconds_per_pair,
-        true,
-    )?);
-    rows.extend(of_model(
-        "toy of 4 M parameters",
-        TINY,
-        extent,
-        nanoseconds_per_pair,
-        false,
-    )?);
-    rows.extend(ways::measure(extent.ways, extent.tokens, left_out)?);
+    for (name, subject, has_bar) in measured {
+        rows.extend(of_model(name, subject, extent, prices, has_bar)?);
+    }
+    rows.extend(ways::measure(extent.ways, extent.steps, left_out)?);
     Ok(rows)
 }
 
 fn of_model(
     name: &str,
-    shape: Shape,
+    subject: Subject,
     extent: Extent,
-    nanoseconds_per_pair: f64,
+    prices: Prices,
     has_bar: bool,
 ) -> Result<Vec<Row>> {
     const SEED: u64 = 0x7a63_6572;
     let cache = Cache::open()?;
     let mut random = SplitMix(SEED);
     let (mut ratios, mut steps, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    run(&cache, shape, extent.tokens)?; // the model's file comes into the page cache
+    run(subject, &cache, extent.steps)?; // the model's files come into the page cache
     for _ in 0..extent.pairs {
         let (plain, traced) = if random.below(2) == 0 {
-            let plain = run(&cache, shape, extent.tokens)?;
-            (plain, traced_run(&cache, shape, extent.tokens)?)
+            let plain = run(subject, &cache, extent.steps)?;
+            (plain, traced_run(subject, &cache, extent.steps, prices)?)
         } else {
-            let traced = traced_run(&cache, shape, extent.tokens)?;
-            (run(&cache, shape, extent.tokens)?, traced)
+            let traced = traced_run(subject, &cache, extent.steps, prices)?;
+            (run(subject, &cache, extent.steps)?, traced)
         };
-        ratios.push(traced.speed.tokens_per_second / plain.tokens_per_second);
-        steps.push(1e3 / plain.tokens_per_second);
-        let records_per_token = traced.records / f64::from(extent.tokens);
-        shares.push(records_per_token * nanoseconds_per_pair * plain.tokens_per_second / 1e9);
+        ratios.push(traced.speed / plain);
+        steps.push(1e3 / plain);
+        shares.push(traced.cost / f64::from(extent.steps) * plain / 1e9);
     }
     let limit = |bar| if has_bar { bar } else { Bar::None };
-    let pairs = format!("{} pairs, {} tokens each", extent.pairs, extent.tokens);
-    let computed = "records per token, each taken as an entry with its exit and a record";
+    let pairs = format!("{} pairs, {} steps each", extent.pairs, extent.steps);
+    let computed = match subject {
+        Subject::LlamaCpp(_) => {
+            "records per token, each taken as an entry with its exit and a record"
+        }
+        Subject::OnnxRuntime | Subject::PyTorch => {
+            "every probe's hits per step, each taken as an entry with its exit and a record"
+        }
+    };
     Ok(vec![
         Row::judge(
             GROUP,
@@ -124,63 +134,38 @@ fn of_model(
     ])
 }
 
-struct Speed {
-    tokens_per_second: f64,
+/// One traced run.
+struct Traced {
+    /// Steps a second.
+    speed: f64,
+    /// What its hits cost, in nanoseconds.
+    cost: f64,
 }
 
-struct TracedRun {
-    speed: Speed,
-    records: f64,
-}
-
-fn start(cache: &Cache, shape: Shape, tokens: u32) -> Result<Running> {
-    let tokens = tokens.to_string();
-    let steps = ["--n", &tokens, "load", "context", "wait", "generate"];
-    let command = Runtime::NodeLlamaCpp.command(cache, shape, &steps)?;
-    let mut running = Running::start(command, Place::Host)?;
-    running.until_waiting()?;
-    Ok(running)
-}
-
-fn run(cache: &Cache, shape: Shape, tokens: u32) -> Result<Speed> {
-    let mut running = start(cache, shape, tokens)?;
+/// Steps a second of an untraced run.
+fn run(subject: Subject, cache: &Cache, steps: u32) -> Result<f64> {
+    let mut running = subject.start(cache, steps)?;
     running.go()?;
-    speed(&running.finish()?)
+    subject.speed(&running.finish()?)
 }
 
-fn traced_run(cache: &Cache, shape: Shape, tokens: u32) -> Result<TracedRun> {
-    let mut running = start(cache, shape, tokens)?;
+fn traced_run(subject: Subject, cache: &Cache, steps: u32, prices: Prices) -> Result<Traced> {
+    let mut running = subject.start(cache, steps)?;
     let mut tracing = Tracing::start(&[])?;
-    tracing.until_attached(running.pid())?;
+    let pid = running.pid();
+    tracing.until_attached(pid)?;
     running.go()?;
-    let speed = speed(&running.finish()?)?;
+    let speed = subject.speed(&running.finish()?)?;
     let trace = tracing.interrupt()?;
     trace.assert_nothing_lost()?;
-    let summary = trace.summary()?;
+    let seen = subject.seen(&trace, pid)?;
     anyhow::ensure!(
-        summary.steps >= u64::from(tokens),
-        "the tracer saw {} of {tokens} steps: this measured something else",
-        summary.steps
+        seen >= u64::from(steps),
+        "the tracer saw {seen} of {steps} steps: this measured something else"
     );
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let records = summary.records as f64;
-    Ok(TracedRun { speed, records })
-}
-
-/// Decode calls a second after the first one, which holds the prompt.
-fn speed(report: &[Line]) -> Result<Speed> {
-    let ends: Vec<u64> = report
-        .iter()
-        .filter(|line| matches!(line.event, Event::DecodeEnd { .. }))
-        .map(|line| line.boot_ns)
-        .collect();
-    let (Some(first), Some(last)) = (ends.first(), ends.last()) else {
-        anyhow::bail!("the workload reported no decode call");
+    let cost = match subject {
+        Subject::LlamaCpp(_) => cost::of_records(&trace, prices)?,
+        Subject::OnnxRuntime | Subject::PyTorch => cost::of_calls(&trace, pid, prices)?,
     };
-    let calls = u32::try_from(ends.len() - 1).context("more calls than were asked for")?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let seconds = (last - first) as f64 / 1e9;
-    Ok(Speed {
-        tokens_per_second: f64::from(calls) / seconds,
-    })
+    Ok(Traced { speed, cost })
 }

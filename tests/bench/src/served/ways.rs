@@ -18,13 +18,16 @@ use tracer_tests::{
     workload::Running,
 };
 
-use super::{GROUP, speed, start};
+use super::{GROUP, subject::Subject};
 use crate::{
     bpftrace::Bpftrace,
     peer::LeftOut,
     row::{Bar, Row},
     statistics::SplitMix,
 };
+
+/// What is watched.
+const WATCHED: Subject = Subject::LlamaCpp(SMALL);
 
 /// How it is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,11 +121,11 @@ pub(super) fn measure(
 
 /// Tokens a second.
 fn run(way: Way, cache: &Cache, tokens: u32, bpftrace: Option<&Bpftrace>) -> Result<f64> {
-    let mut running = start(cache, SMALL, tokens)?;
+    let mut running = WATCHED.start(cache, tokens)?;
     match way {
         Untraced => {
             running.go()?;
-            Ok(speed(&running.finish()?)?.tokens_per_second)
+            WATCHED.speed(&running.finish()?)
         }
         Steps(Ours) => under(running, tokens, Tracing::start(&[])?),
         Text(Ours) => under(
@@ -136,7 +139,7 @@ fn run(way: Way, cache: &Cache, tokens: u32, bpftrace: Option<&Bpftrace>) -> Res
             let libraries = Libraries::of(running.pid())?;
             let attached = bpftrace.attach(running.pid(), &libraries.script(way)?)?;
             running.go()?;
-            let speed = speed(&running.finish()?)?.tokens_per_second;
+            let speed = WATCHED.speed(&running.finish()?)?;
             let output = attached.finish()?;
             let seen = output.counted("calls");
             ensure!(
@@ -151,7 +154,7 @@ fn run(way: Way, cache: &Cache, tokens: u32, bpftrace: Option<&Bpftrace>) -> Res
 fn under(mut running: Running, tokens: u32, mut tracing: Tracing) -> Result<f64> {
     tracing.until_attached(running.pid())?;
     running.go()?;
-    let speed = speed(&running.finish()?)?.tokens_per_second;
+    let speed = WATCHED.speed(&running.finish()?)?;
     let trace = tracing.interrupt()?;
     trace.assert_nothing_lost()?;
     let seen = trace.summary()?.steps;
