@@ -1,4 +1,5 @@
-//! A distribution's own builds: llama.cpp, unpacked with everything it depends on, and libc++.
+//! A distribution's own builds: llama.cpp, unpacked with everything it depends on, libc++, and the library
+//! of NVIDIA's driver.
 //!
 //! Packages are found and checked by apt itself, through the suite's signed index, with a state of
 //! its own: nothing is installed. A suite's index offers what it offers, so the version may differ
@@ -35,7 +36,7 @@ pub struct DebianRoot {
 /// When the machine's apt knows no Debian mirror, the index does not verify, or the package is gone.
 pub fn llama_cpp(cache: &Cache) -> Result<DebianRoot> {
     let folder = cache.once(&format!("debian/{SUITE}-{PACKAGE}"), |into| {
-        let apt = Apt::prepare(&into.join("apt"))?;
+        let apt = Apt::prepare(&into.join("apt"), "main")?;
         let root = into.join("root");
         prepare_root(&root)?;
         for archive in apt.download()? {
@@ -53,6 +54,30 @@ pub fn llama_cpp(cache: &Cache) -> Result<DebianRoot> {
         folder: folder.join("root"),
         version,
     })
+}
+
+/// Fetches the library of NVIDIA's driver from the suite and unpacks it, without the driver: the folder with
+/// `libcuda.so.1`. It is in the section `non-free`, which a mirror need not have.
+///
+/// # Errors
+/// When the machine's apt knows no Debian mirror, the index does not verify, or the package is gone.
+pub fn cuda_driver(cache: &Cache) -> Result<PathBuf> {
+    const DRIVER: &str = "libcuda1";
+    let folder = cache.once(&format!("debian/{SUITE}-{DRIVER}"), |into| {
+        let working = into.join("apt");
+        let apt = Apt::prepare(&working, "non-free")?;
+        let mut download = apt.command("apt-get");
+        run(download.args(["download", DRIVER]).current_dir(&working))
+            .with_context(|| format!("cannot fetch {DRIVER} of {SUITE}"))?;
+        for archive in archives(&working)? {
+            run(Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(&archive)
+                .arg(into.join("root")))?;
+        }
+        fs::remove_dir_all(&working).context("cannot remove apt's working files")
+    })?;
+    Ok(folder.join("root/usr/lib/x86_64-linux-gnu/nvidia/current"))
 }
 
 /// Fetches the host's own libc++ and unpacks it: the folder with its `include` and `lib`. Nothing is
@@ -134,12 +159,13 @@ struct Apt {
 }
 
 impl Apt {
-    fn prepare(folder: &Path) -> Result<Self> {
+    fn prepare(folder: &Path, component: &str) -> Result<Self> {
         for part in ["lists/partial", "archives/partial", "parts"] {
             fs::create_dir_all(folder.join(part))?;
         }
         fs::write(folder.join("status"), "")?;
-        let source = format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", mirror()?);
+        let mirror = mirror()?;
+        let source = format!("deb [signed-by={KEYRING}] {mirror} {SUITE} {component}\n");
         fs::write(folder.join("sources.list"), source)?;
         let apt = Self {
             folder: folder.to_owned(),
@@ -179,14 +205,7 @@ impl Apt {
             PACKAGE,
         ]);
         run(&mut command).with_context(|| format!("cannot fetch {PACKAGE} of {SUITE}"))?;
-        let archives: Vec<_> = fs::read_dir(self.folder.join("archives"))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .collect();
-        if archives.is_empty() {
-            bail!("apt fetched no package for {PACKAGE}");
-        }
-        Ok(archives)
+        archives(&self.folder.join("archives"))
     }
 
     fn version(&self) -> Result<String> {
@@ -200,6 +219,18 @@ impl Apt {
             .map(str::to_owned)
             .with_context(|| format!("apt-cache shows no version of {PACKAGE}"))
     }
+}
+
+/// The packages in a folder.
+fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
+    let archives: Vec<_> = fs::read_dir(folder)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    if archives.is_empty() {
+        bail!("apt fetched no package into {}", folder.display());
+    }
+    Ok(archives)
 }
 
 /// The Debian mirror that this machine's apt is set up with.

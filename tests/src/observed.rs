@@ -1,5 +1,5 @@
-//! A runtime as its user has it: `tracer trace` without a word about it, beside a process that had loaded its
-//! model before and one that starts afterwards, both on the same files.
+//! A runtime as its user has it: `tracer trace` without a word about it, beside processes that had loaded their
+//! model before and such that start afterwards, on the host and in containers, all on the same libraries.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,62 +46,108 @@ const SETTLING: Duration = Duration::from_millis(500);
 /// A switch on every profile's list, and what the processes have it set to.
 const SWITCH: (&str, &str) = ("OMP_NUM_THREADS", "1");
 
-/// Traces two processes of one command and compares: calls, loads, files, models and durations are what
-/// the processes report.
+/// A process of the runtime.
+struct Process {
+    running: Running,
+    place: Place,
+    /// Lines of its report from before the tracer had its probes.
+    before: Option<usize>,
+    files: Files,
+}
+
+/// Traces four processes of one command and compares: calls, loads, files, models and durations are what
+/// the processes report. Two are found running and two start later; one of either kind is in a container.
 ///
 /// # Errors
 /// Names the first thing that was seen otherwise than it was.
 pub fn seen_by_default(command: impl Fn() -> Result<Command>, runtime: Runtime<'_>) -> Result<()> {
-    let start = || -> Result<Running> {
+    const PLACES: [Place; 2] = [Place::Host, Place::Container];
+    let start = |place: Place| -> Result<Process> {
         let mut command = command()?;
         command.env(SWITCH.0, SWITCH.1);
-        let mut running = Running::start(command, Place::Host)?;
-        running.until_waiting()?;
-        Ok(running)
+        Ok(Process {
+            running: Running::start(command, place)?,
+            place,
+            before: None,
+            files: Files::new(),
+        })
     };
-    let mut late = start()?;
+    let mut processes = Vec::new();
+    for place in PLACES {
+        processes.push(start(place)?);
+    }
+    for late in &mut processes {
+        late.running.until_waiting()?;
+        late.before = Some(late.running.lines().len());
+    }
     let mut tracing = Tracing::content("text", calls::POLICY, runtime.arguments)?;
-    tracing.until_attached(late.pid())?;
-    let before = late.lines().len();
-    let mut early = start()?;
-    for running in [&mut late, &mut early] {
-        running.go()?;
-        running.until_waiting()?;
+    for late in &processes {
+        tracing.until_attached(late.running.pid())?;
+    }
+    for place in PLACES {
+        let mut early = start(place)?;
+        early.running.until_waiting()?;
+        processes.push(early);
+    }
+    for process in &mut processes {
+        process.running.go()?;
+        process.running.until_waiting()?;
+        process.files = files(&process.running);
     }
     // A process that ends sooner may be gone before its files could be looked at.
     thread::sleep(SETTLING);
-    let files = files(early.lines()).into_iter().chain(files(late.lines()));
-    let files = files.collect();
     let mut ended = Vec::new();
-    for (mut running, from) in [(late, before), (early, 0)] {
+    for process in processes {
+        let Process {
+            mut running,
+            place,
+            before,
+            files,
+        } = process;
         running.go()?;
         let pid = running.pid();
-        ended.push((pid, running.finish()?.split_off(from), from > 0));
+        let lines = running.finish()?.split_off(before.unwrap_or_default());
+        ended.push((pid, lines, place, before.is_some(), files));
     }
     let trace = tracing.interrupt()?;
     trace.assert_nothing_lost()?;
-    for (pid, lines, is_late) in ended {
-        let who = if is_late {
+    ensure_attached_once(&trace)?;
+    for (pid, lines, place, is_late, files) in ended {
+        let when = if is_late {
             "found running"
         } else {
             "seen from its start"
         };
         ensure_process(&trace, pid, &lines, is_late, &files, runtime)
-            .with_context(|| format!("{}, process {who}", runtime.name))?;
+            .with_context(|| format!("{}, process {when}, {place:?}", runtime.name))?;
+    }
+    Ok(())
+}
+
+/// However many processes map a file, it gets its probes once.
+fn ensure_attached_once(trace: &Trace) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for line in &trace.events {
+        if let Body::Attached(attached) = &line.body {
+            let library = &attached.library;
+            let is_first = seen.insert((&attached.runtime, library.inode));
+            ensure!(is_first, "{library:?} got its probes twice");
+        }
     }
     Ok(())
 }
 
 type Files = BTreeMap<String, (u64, u64)>;
 
-/// The files that the loads name, by inode and size.
-fn files(lines: &[Line]) -> Files {
-    let paths = lines.iter().filter_map(|line| match &line.event {
+/// The files that the loads name, by inode and size, as the process sees them.
+fn files(running: &Running) -> Files {
+    let paths = running.lines().iter().filter_map(|line| match &line.event {
         Event::Load { path, .. } => path.clone(),
         _ => None,
     });
     let known = |path: String| {
-        let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
+        let seen = format!("/proc/{}/root{path}", running.pid());
+        let metadata = fs::metadata(seen).ok().filter(Metadata::is_file)?;
         Some((path, (metadata.ino(), metadata.len())))
     };
     paths.filter_map(known).collect()
@@ -131,6 +177,7 @@ fn ensure_process(
         .collect();
     ensure_same(&passed, &calls::traced(trace, pid)?)?;
     ensure_durations(trace, pid, lines)?;
+    ensure_ends(trace, pid, lines)?;
 
     let mut snapshots: Vec<&ModelSnapshot<Recorded>> = trace
         .of(pid)
@@ -205,6 +252,32 @@ fn ensure_process(
     ensure!(released.count() == freed.count(), "not as many releases");
     let models: BTreeSet<ModelId> = snapshots.iter().map(|snapshot| snapshot.model).collect();
     ensure_models(trace, pid, &models, runtime.naming_their_model)
+}
+
+/// What an exception left is told so, and nothing else is.
+fn ensure_ends(trace: &Trace, pid: u32, lines: &[Line]) -> Result<()> {
+    let mut reported: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
+    for line in lines {
+        if let Event::Call {
+            function, unwound, ..
+        } = &line.event
+        {
+            reported.entry(function).or_default().push(*unwound);
+        }
+    }
+    for (function, reported) in reported {
+        let of_it = called(trace, pid).filter(|(name, _)| *name == function);
+        let seen: Vec<bool> = of_it
+            .filter(|(_, call)| call.at != CallPart::Entry)
+            .map(|(_, call)| call.at == CallPart::Unwound)
+            .collect();
+        // Of some functions only the entry is told.
+        ensure!(
+            seen == reported || (seen.is_empty() && !reported.contains(&true)),
+            "{function}: left by an exception {reported:?}, and {seen:?} was seen"
+        );
+    }
+    Ok(())
 }
 
 /// Every call ended, and took no longer than its caller says.

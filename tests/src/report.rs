@@ -110,6 +110,9 @@ pub enum Event {
         values: BTreeMap<String, serde_json::Value>,
         /// How long it took, the caller's own work around it included.
         took_ns: Option<u64>,
+        /// Whether an exception left it.
+        #[serde(default)]
+        unwound: bool,
     },
     /// A model was released.
     Released,

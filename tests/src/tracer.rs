@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tracer_event::{
-    Body, Event, LossReason, OperationHistogram, Pid as EventPid, Recorded,
+    Body, Event, Inode, LossReason, OperationHistogram, Pid as EventPid, Recorded,
     agent::Summary,
     inference::{Direction, Request, Step, Text, Tokens},
 };
@@ -408,31 +408,38 @@ impl Tracing {
         let is_found = |line: &Line| {
             line.place.pid == Some(EventPid(pid)) && matches!(line.body, Body::RuntimeFound(_))
         };
-        let mut found = self.until(is_found)?;
+        if !self.events.iter().any(is_found) {
+            self.until(is_found)?;
+        }
         loop {
-            let Body::RuntimeFound(runtime) = &found.body else {
-                bail!("not what was waited for: {found:?}")
-            };
-            let inode = runtime.library.inode;
-            let is_attached = |line: &Line| matches!(&line.body, Body::Attached(attached) if attached.library.inode == inode);
-            if !self.events.iter().any(is_attached) {
-                self.until(is_attached)?;
+            let found = self
+                .events
+                .iter()
+                .filter(|line| line.place.pid == Some(EventPid(pid)));
+            let inodes: Vec<Inode> = found
+                .filter_map(|line| match &line.body {
+                    Body::RuntimeFound(runtime) => Some(runtime.library.inode),
+                    _ => None,
+                })
+                .collect();
+            for inode in inodes {
+                let is_attached = |line: &Line| matches!(&line.body, Body::Attached(attached) if attached.library.inode == inode);
+                if !self.events.iter().any(is_attached) {
+                    self.until(is_attached)?;
+                }
             }
             let settled = Instant::now() + SETTLING;
-            found = loop {
-                match self
-                    .incoming
-                    .recv_timeout(settled.saturating_duration_since(Instant::now()))
-                {
-                    Ok(line) => {
-                        self.events.push(line.clone());
-                        if is_found(&line) {
-                            break line;
-                        }
-                    }
-                    Err(_) => return Ok(()),
+            loop {
+                let left = settled.saturating_duration_since(Instant::now());
+                let Ok(line) = self.incoming.recv_timeout(left) else {
+                    return Ok(());
+                };
+                let is_another = is_found(&line);
+                self.events.push(line);
+                if is_another {
+                    break;
                 }
-            };
+            }
         }
     }
 

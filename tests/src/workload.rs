@@ -140,7 +140,32 @@ pub enum Place {
     Host,
     /// In mount and pid namespaces of its own, with its own `/proc`, as in a container.
     OwnNamespaces,
+    /// The same with a root of its own: the host's programs and the cache, and an empty `/tmp`, so that
+    /// what it makes has no path on the host.
+    Container,
 }
+
+/// Makes a container's root around the command and enters it as the user.
+const ENTER_CONTAINER: &str = r#"
+set -e
+mount -t tmpfs -o mode=0755 root /mnt
+cd /mnt
+for name in bin etc lib lib32 lib64 opt sbin usr var; do
+    if [ -L "/$name" ]; then cp -P "/$name" .
+    elif [ -d "/$name" ]; then mkdir "$name"; mount --rbind "/$name" "$name"
+    fi
+done
+mkdir -p dev proc sys tmp old ".$CACHE"
+chmod 1777 tmp
+mount --rbind /dev dev
+mount --rbind /sys sys
+mount -t proc proc proc
+mount --bind "$CACHE" ".$CACHE"
+pivot_root . old
+umount --lazy /old
+cd /
+exec setpriv --reuid "$USER_ID" --regid "$USER_ID" --clear-groups -- "$@"
+"#;
 
 /// A running workload. It is killed when this is dropped.
 #[derive(Debug)]
@@ -170,6 +195,7 @@ impl Running {
         let mut command = match place {
             Place::Host => command,
             Place::OwnNamespaces => in_own_namespaces(&command, user),
+            Place::Container => in_container(&command, user)?,
         };
         if let (Place::Host, Some(user)) = (place, user) {
             command.uid(user).gid(user);
@@ -208,7 +234,7 @@ impl Running {
             lines: Vec::new(),
         };
         running.until(|event| matches!(event, Event::Start { .. }))?;
-        if place == Place::OwnNamespaces {
+        if place != Place::Host {
             running.pid = only_child(running.child.id())?;
         }
         Ok(running)
@@ -374,7 +400,30 @@ fn in_own_namespaces(command: &Command, user: Option<u32>) -> Command {
             "--",
         ]);
     }
+    around(outer, command)
+}
+
+/// # Errors
+/// When there is no cache, whose programs it runs.
+fn in_container(command: &Command, user: Option<u32>) -> Result<Command> {
+    let mut outer = Command::new("unshare");
+    outer
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--"])
+        .args(["sh", "-c", ENTER_CONTAINER, "container"])
+        .env("CACHE", Cache::open()?.folder())
+        .env("USER_ID", user.unwrap_or_default().to_string());
+    Ok(around(outer, command))
+}
+
+/// `outer`, which runs the program, the arguments and the environment of `command`.
+fn around(mut outer: Command, command: &Command) -> Command {
     outer.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
     outer
 }
 

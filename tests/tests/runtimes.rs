@@ -43,6 +43,14 @@ fn ctranslate2_tells_its_prompts_batches_and_steps() -> Result<()> {
     seen(Passing::CTranslate2, runtime)
 }
 
+/// Two kinds of models beside one another, so that no call says which one is its.
+#[test]
+fn ctranslate2_tells_what_it_translates_and_transcribes() -> Result<()> {
+    requires_root!();
+    let runtime = runtime("ctranslate2", "libctranslate2");
+    seen(Passing::CTranslate2Others, runtime)
+}
+
 #[test]
 fn cuda_tells_sizes_directions_errors_and_one_launch_in_a_thousand() -> Result<()> {
     requires_root!();
@@ -50,6 +58,16 @@ fn cuda_tells_sizes_directions_errors_and_one_launch_in_a_thousand() -> Result<(
     // Launches are timed where the profile asks for it.
     let profile = profile("profiles/cuda.toml")?.replace("enabled = false\n", "");
     read_as_passed(Passing::Cuda.command(&Cache::open()?)?, &profile)
+}
+
+/// The library comes from a section of Debian that a mirror need not have.
+#[test]
+fn cuda_tells_what_its_driver_is_asked_for() -> Result<()> {
+    requires_root!();
+    if !is_full("CUDA's driver library is not free, and not every mirror has it") {
+        return Ok(());
+    }
+    seen(Passing::CudaDriver, runtime("cuda", ""))
 }
 
 #[test]

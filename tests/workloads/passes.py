@@ -6,15 +6,16 @@ packages.
 """
 
 import ctypes
-import glob
 import os
 import sys
 import tempfile
+import threading
 from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 
 sys.path[:0] = [os.path.dirname(__file__), *sys.argv[2:]]
 
 import tiny  # noqa: E402
+from packages import shipped  # noqa: E402
 from reporting import called, loaded, released, report, start, timed, wait  # noqa: E402
 
 SCRATCH = tempfile.TemporaryDirectory()
@@ -25,13 +26,6 @@ def kept(name, content):
     with open(path, "wb") as file:
         file.write(content)
     return path
-
-
-def shipped(pattern):
-    """The one file of the packages that the pattern names."""
-    found = [path for folder in sys.argv[2:] for path in glob.glob(os.path.join(folder, pattern))]
-    assert len(found) == 1, f"{pattern}: {found}"
-    return found[0]
 
 
 def succeeded(status):
@@ -54,22 +48,43 @@ def onnx_c():
     create_from_array = function(8, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)
     run = function(9, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)
     tensor_from = function(49, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_int, c_void_p)
-    environment, options, memory = c_void_p(), c_void_p(), c_void_p()
+    run_with_binding = function(133, c_void_p, c_void_p, c_void_p)
+    create_binding = function(134, c_void_p, c_void_p)
+    bind_input = function(136, c_void_p, c_char_p, c_void_p)
+    bind_output_to_device = function(138, c_void_p, c_char_p, c_void_p)
+    Answered = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_void_p)
+    run_async = function(
+        260, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, Answered, c_void_p
+    )
+    environment, options, threaded, memory = c_void_p(), c_void_p(), c_void_p(), c_void_p()
     release_session = function(95, c_void_p, result=None)
     succeeded(function(3, c_int, c_char_p, c_void_p)(4, b"test", byref(environment)))
     succeeded(function(10, c_void_p)(byref(options)))
+    succeeded(function(10, c_void_p)(byref(threaded)))
     succeeded(function(24, c_void_p, c_int)(options, 1))  # SetIntraOpNumThreads
+    succeeded(function(24, c_void_p, c_int)(threaded, 2))
     succeeded(function(69, c_int, c_int, c_void_p)(0, 0, byref(memory)))
     model = tiny.onnx()
     path = kept("model.onnx", model)
 
-    def create(name):
+    def create(name, options=options):
         session = c_void_p()
         problem = create_session(environment, name.encode(), options, byref(session))
         loaded(name, not problem)
         return session
 
+    def refused(function, problem):
+        if problem:
+            called(function, code=error_code(problem), text=error_message(problem).decode())
+
+    def ids(*tokens):
+        data, shape, value = (c_int64 * len(tokens))(*tokens), (c_int64 * 1)(len(tokens)), c_void_p()
+        succeeded(tensor_from(memory, data, ctypes.sizeof(data), shape, 1, 7, byref(value)))
+        # The tensor keeps no copy.
+        return value, data
+
     first = create(path)
+    inputs, outputs = (c_char_p * 1)(b"ids"), (c_char_p * 1)(b"y")
 
     def work():
         session = [create(name) for name in ("/nowhere/model.onnx", path)][-1]
@@ -78,10 +93,7 @@ def onnx_c():
         problem = create_from_array(environment, model, len(model), options, byref(session))
         loaded(None, not problem)
         for session, tokens in ((first, [1, 2, 3, 4, 5, 6, 7]), (session, [98, 1000, 3, 2, 1])):
-            data, shape = (c_int64 * len(tokens))(*tokens), (c_int64 * 1)(len(tokens))
-            value, answer = c_void_p(), c_void_p()
-            succeeded(tensor_from(memory, data, ctypes.sizeof(data), shape, 1, 7, byref(value)))
-            inputs, outputs = (c_char_p * 1)(b"ids"), (c_char_p * 1)(b"y")
+            (value, data), answer = ids(*tokens), c_void_p()
             problem, _, took = timed(lambda: run(session, None, inputs, byref(value), 1, outputs, 1, byref(answer)))
             called(
                 "run-c",
@@ -92,8 +104,23 @@ def onnx_c():
                 output_names=["y"],
                 dimensions=[len(tokens)],
             )
-            if problem:
-                called("run-c-failed", code=error_code(problem), text=error_message(problem).decode())
+            refused("run-c-failed", problem)
+        for tokens in ([3, 1], [1000]):
+            (value, data), binding = ids(*tokens), c_void_p()
+            succeeded(create_binding(first, byref(binding)))
+            succeeded(bind_input(binding, b"ids", value))
+            succeeded(bind_output_to_device(binding, b"y", memory))
+            problem, _, took = timed(lambda: run_with_binding(first, None, binding))
+            called("run-binding", took=took)
+            refused("run-binding-failed", problem)
+        # Only a session with threads of its own runs beside its caller.
+        for session in (create(path, threaded), first):
+            (value, data), answers, done = ids(1, 2, 3), (c_void_p * 1)(), threading.Event()
+            answered = Answered(lambda *_: done.set())
+            problem = run_async(session, None, inputs, byref(value), 1, outputs, 1, answers, answered, None)
+            called("run-async", input_count=1, output_count=1)
+            refused("run-async-failed", problem)
+            assert problem or done.wait(60), "ONNX Runtime did not answer"
 
     return work
 
@@ -107,7 +134,7 @@ def onnx_python():
     options.log_severity_level = 4
     path, sessions = kept("model.onnx", tiny.onnx()), []
 
-    def load(model, name):
+    def load(model, name, options=options):
         making = lambda: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         session, problem, _ = timed(making)
         loaded(name, not problem)
@@ -129,7 +156,21 @@ def onnx_python():
                 # "[ONNXRuntimeError] : CODE : NAME : TEXT"
                 _, code, _, text = str(problem).split(" : ", 3)
                 called("run-failed", code=int(code), text=text)
-        load(tiny.onnx(), None)
+        session = load(tiny.onnx(), None)
+        whole = dict(input_count=1, output_count=1, input_names=["ids"], output_names=["y"])
+        binding = session.io_binding()
+        binding.bind_cpu_input("ids", numpy.array([5, 6], dtype=numpy.int64))
+        binding.bind_output("y")
+        session.run_with_iobinding(binding)
+        called("run", dimensions=[2], **whole)
+        # Only a session with threads of its own runs beside its caller.
+        threaded = onnxruntime.SessionOptions()
+        threaded.intra_op_num_threads = 2
+        session, done = load(tiny.onnx(), None, threaded), threading.Event()
+        ids = numpy.array([5, 6, 7, 8], dtype=numpy.int64)
+        session.run_async(["y"], {"ids": ids}, lambda *_: done.set(), None)
+        assert done.wait(60), "ONNX Runtime did not answer"
+        called("run", dimensions=[4], **whole)
 
     return work
 
@@ -152,6 +193,42 @@ def ctranslate2():
             for number in range(tokens):
                 called("step", step=len(batch[0]) - 1 + number)
             called("run-generation", batch_size=len(batch))
+
+    return work
+
+
+def ctranslate2_others():
+    """What translates, and what transcribes."""
+    import ctranslate2 as library
+    import numpy
+
+    folders = {name: os.path.join(SCRATCH.name, name) for name in ("translator", "whisper")}
+    tiny.ctranslate2_translator(folders["translator"])
+    tiny.ctranslate2_whisper(folders["whisper"])
+    translator = library.Translator(folders["translator"], inter_threads=1, intra_threads=1)
+    loaded(folders["translator"])
+
+    def features(frequencies):
+        return library.StorageView.from_array(numpy.zeros((1, frequencies, 3000), numpy.float32))
+
+    def work():
+        whisper = library.models.Whisper(folders["whisper"], inter_threads=1, intra_threads=1)
+        loaded(folders["whisper"])
+        for batch in ([["t1", "t2"], ["t3"]], [["t250", "t9", "t7"]]):
+            called("translate", batch_size=len(batch), source_length=len(batch[0]), source=batch[0])
+            length = dict(beam_size=1, max_decoding_length=4, min_decoding_length=4)
+            results = translator.translate_batch(batch, **length)
+            assert all(len(result.hypotheses[0]) == 4 for result in results)
+            for number in range(4):
+                called("step", step=number)
+        prompt = ["<|startoftranscript|>", "<|notimestamps|>"]
+        # The second one has more frequencies than the model.
+        for sound in (features(80), features(81), features(80)):
+            transcribe = lambda: whisper.generate(sound, [prompt], beam_size=1, max_length=6)
+            results, problem, _ = timed(transcribe)
+            for number in range(0 if problem else len(results[0].sequences_ids[0])):
+                called("step", step=len(prompt) - 1 + number)
+            called("transcribe", unwound=bool(problem))
 
     return work
 
@@ -183,14 +260,37 @@ def openvino():
     first = compiled_for_cpu(read_model(path))
 
     def infer(asked, tokens):
-        _, problem, took = timed(lambda: asked.infer({"ids": numpy.array(tokens, dtype=numpy.int64)}))
-        called("infer", took=took)
+        asked.infer({"ids": numpy.array(tokens, dtype=numpy.int64)})
+        called("infer")
+
+    def compiled_from_file(path):
+        made, problem, _ = timed(lambda: core.compile_model(path, "CPU"))
+        loaded(path, False if problem else None)
+        return problem or made.create_infer_request()
 
     def work():
         infer(first, [1])
         broken = kept("broken.onnx", b"this is no model")
         read_model(broken)
         infer(compiled_for_cpu(read_model(path)), [1, 2, 3, 4, 5])
+        compiled_from_file(broken)
+        lengths = compiled_from_file(kept("sum.onnx", tiny.onnx_sum()))
+        # The second of each has two vectors of which no sum can be made.
+        for b in (2, 3, 2):
+            vectors = {"a": numpy.ones(2, numpy.float32), "b": numpy.ones(b, numpy.float32)}
+            _, problem, _ = timed(lambda: lengths.infer(vectors))
+            called("infer", unwound=bool(problem))
+        failed = None
+        for b in (2, 3, 2):
+            vectors = {"a": numpy.ones(2, numpy.float32), "b": numpy.ones(b, numpy.float32)}
+            lengths.start_async(vectors)
+            called("start-async")
+            # What an exception left is told when the next one begins.
+            if failed:
+                called("wait", unwound=True)
+            _, failed, _ = timed(lengths.wait)
+            if not failed:
+                called("wait")
         succeeded(c.ov_core_read_model(c_core, path.encode(), None, byref(model)))
         loaded(path)
         succeeded(c.ov_core_compile_model(c_core, model, b"CPU", c_size_t(0), byref(compiled)))
@@ -282,6 +382,12 @@ def safetensors():
                 called("tensor", tensor=name)
         library.deserialize(content)
         called("read-header", file_size=len(content), header_length=length, header=header)
+        _, problem, _ = timed(lambda: first.get_tensor("absent"))
+        called("tensor", tensor="absent")
+        assert problem
+        _, problem, _ = timed(lambda: library.safe_open("/nowhere/model.safetensors", "numpy"))
+        loaded("/nowhere/model.safetensors", None)
+        assert problem
 
     return work
 
@@ -313,6 +419,26 @@ def cuda():
     return work
 
 
+def cuda_driver():
+    """The driver's library without a device: arguments are read, and calls return an error."""
+    library = ctypes.CDLL(shipped("libcuda.so.1"))
+
+    def work():
+        memory, module = c_void_p(), c_void_p()
+        # Before it is initialised, and after: there is no device either way.
+        for _ in range(2):
+            for size in (1 << 20, 5 << 32):
+                assert library.cuMemAlloc_v2(byref(memory), c_size_t(size))
+                called("driver-allocate", size=size)
+            assert library.cuModuleLoadData(byref(module), b"no module")
+            called("driver-load-module")
+            for number in range(1, 3001):
+                assert library.cuLaunchKernel(None, number, 2, 3, 32, 4, 5, number + 7, None, None, None)
+            library.cuInit(0)
+
+    return work
+
+
 def whisper():
     """Parameters are passed by value with two members changed: the strategy and the number of threads."""
     library = ctypes.CDLL(shipped("pywhispercpp.libs/libwhisper-*"))
@@ -336,13 +462,16 @@ def whisper():
 
     def work():
         context = [load(path) for path in ("/nowhere/model.bin", model)][-1]
-        for context, threads, samples in ((first, 1, 16000), (context, 2, 800)):
+        # The last one asks for more context than the model has.
+        for context, threads, samples, audio_context in ((first, 1, 16000, 64), (context, 2, 800, 64), (first, 1, 16000, 5000)):
             params = Params()
             ctypes.memmove(params.bytes, library.whisper_full_default_params_by_ref(0), 128)
             ctypes.memmove(params.bytes, (c_int * 2)(0, threads), 8)
+            ctypes.memmove(ctypes.addressof(params) + 56, (c_int * 1)(audio_context), 4)
             sound = (ctypes.c_float * samples)()
             result, _, took = timed(lambda: library.whisper_full(context, params, sound, samples))
             called("full", took=took, strategy="greedy", threads=threads, samples=samples, result=result)
+            assert bool(result) == (audio_context == 5000), result
         library.whisper_free(context)
         released()
 
@@ -514,7 +643,10 @@ class TritonPythonModel:
         return utils.InferenceResponse(output_tensors=[utils.Tensor("y", 2 * x)])
 """
 
-RUNTIMES = (onnx_c, onnx_python, ctranslate2, openvino, litert, safetensors, cuda, whisper, tokenizers, triton)
+RUNTIMES = (
+    onnx_c, onnx_python, ctranslate2, ctranslate2_others, openvino, litert, safetensors, cuda, cuda_driver, whisper,
+    tokenizers, triton,
+)
 work = {runtime.__name__: runtime for runtime in RUNTIMES}[sys.argv[1]]()
 start()
 wait("call")

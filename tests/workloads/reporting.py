@@ -22,10 +22,10 @@ def wait(what):
         sys.exit(72)
 
 
-def called(function, took=None, **values):
-    """One call of a function that a profile names, with what was passed and what came back, and how many
-    nanoseconds it took."""
-    report("call", function=function, values=values, took_ns=took)
+def called(function, took=None, unwound=False, **values):
+    """One call of a function that a profile names, with what was passed and what came back, how many
+    nanoseconds it took, and whether an exception left it."""
+    report("call", function=function, values=values, took_ns=took, unwound=unwound)
 
 
 def loaded(path, well=True):

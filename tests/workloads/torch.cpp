@@ -1,7 +1,8 @@
 /* usage: torch MODEL [rounds]
 
    Runs a tiny model eagerly on the real libtorch_cpu, as PyTorch's Python does underneath, and says what it
-   passed: token ids to `embedding`, and the path of an archive to `PyTorchStreamReader`. With `rounds` it does
+   passed: token ids to `embedding`, matrices to a method in TorchScript, and the path of an archive to
+   `PyTorchStreamReader`. With `rounds` it does
    the same again and again instead, on one thread, and reports a checksum of what it was answered. */
 
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <ATen/ops/sin.h>
 #include <ATen/ops/arange.h>
 #include <caffe2/serialize/inline_container.h>
+#include <torch/jit.h>
 
 namespace {
 
@@ -40,9 +42,10 @@ void wait_for(const char *what)
 		std::exit(72);
 }
 
-void called(const char *function, const std::string &values)
+void called(const char *function, const std::string &values, bool unwound = false)
 {
-	report("call", std::string(",\"function\":\"") + function + "\",\"values\":{" + values + "}");
+	report("call", std::string(",\"function\":\"") + function + "\",\"values\":{" + values + "},\"unwound\":" +
+			       (unwound ? "true" : "false"));
 }
 
 std::string list(const std::vector<int64_t> &numbers)
@@ -68,6 +71,18 @@ int64_t step(const std::vector<int64_t> &ids, const at::Tensor &weight)
 	hidden = at::scaled_dot_product_attention(hidden, hidden, hidden, {}, 0.0, true);
 	at::Tensor logits = at::linear(hidden, weight).reshape({length, weight.size(0)});
 	return logits[length - 1].argmax().item<int64_t>();
+}
+
+/* A method in TorchScript, of two matrices whose sides must fit. */
+void script(torch::jit::CompilationUnit &unit, int64_t columns, int64_t rows)
+{
+	bool failed = false;
+	try {
+		unit.run_method("product", floats(2, columns), floats(rows, 2));
+	} catch (const std::exception &) {
+		failed = true;
+	}
+	called("script", "", failed);
 }
 
 void read(const std::string &path)
@@ -142,6 +157,10 @@ int main(int count, char **arguments)
 					std::to_string(length) + ",\"element_type\":\"int64\",\"token_ids\":" + list(ids));
 		ids.push_back(next);
 	}
+	const auto unit = torch::jit::compile("def product(a, b):\n    return torch.mm(a, b)\n");
+	script(*unit, 3, 3);
+	script(*unit, 3, 4);
+	script(*unit, 4, 4);
 	wait_for("end");
 	std::remove(path.c_str());
 	return 0;
