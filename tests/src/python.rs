@@ -14,10 +14,11 @@ use crate::{
     cache::Cache,
     compile::SOURCES,
     debian,
+    model::{self, TINY},
     package::{
-        CTRANSLATE2, CUDA_RUNTIME, FLATBUFFERS, LITERT, NUMPY, NUMPY_1, ONNX_RUNTIME,
+        CTRANSLATE2, CUDA_RUNTIME, FLATBUFFERS, GPT4ALL, LITERT, NUMPY, NUMPY_1, ONNX_RUNTIME,
         ONNX_RUNTIME_CET, OPENVINO, PYWHISPERCPP, PYWHISPERCPP_SOURCE, PYYAML, Package,
-        SAFETENSORS, TOKENIZERS, TOKENIZERS_LEGACY, TRITON, run,
+        SAFETENSORS, TOKENIZERS, TOKENIZERS_LEGACY, TRITON, XLLAMACPP, run,
     },
 };
 
@@ -135,6 +136,45 @@ pub fn prompts(cache: &Cache, prompts: &[&str]) -> Result<Command> {
 pub fn serving(cache: &Cache, steps: u32) -> Result<Command> {
     let packages = unpacked(cache, &[&ONNX_RUNTIME, &NUMPY])?;
     with_packages(cache, "serves.py", steps.to_string(), &packages)
+}
+
+/// GPT4All's library with the tiny model, which fails to load half of it too; see `workloads/gpt4all.py`.
+///
+/// # Errors
+/// As for [`Passing::command`], and when a model cannot be made.
+pub fn gpt4all(cache: &Cache) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    command
+        .arg("-I")
+        .arg(readable(cache, "gpt4all.py")?)
+        .arg(model::model(cache, TINY)?)
+        .arg(model::truncated_model(cache)?)
+        .arg(GPT4ALL.unpacked(cache)?);
+    Ok(command)
+}
+
+/// A process that has loaded nine runtimes, calls none, and uses so many seconds of CPU time when it is let; see
+/// `workloads/silent.py`.
+///
+/// # Errors
+/// As for [`Passing::command`].
+pub fn silent(cache: &Cache, seconds: u32) -> Result<Command> {
+    let packages = [
+        &CTRANSLATE2,
+        &CUDA_RUNTIME,
+        &FLATBUFFERS,
+        &LITERT,
+        &NUMPY,
+        &ONNX_RUNTIME,
+        &OPENVINO,
+        &PYWHISPERCPP,
+        &PYYAML,
+        &SAFETENSORS,
+        &TOKENIZERS,
+        &XLLAMACPP,
+    ];
+    let packages = unpacked(cache, &packages)?;
+    with_packages(cache, "silent.py", seconds.to_string(), &packages)
 }
 
 /// A process that maps the first page of a file as code, and then waits twice.
