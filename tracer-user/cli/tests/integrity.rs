@@ -569,9 +569,80 @@ fn many_large_files_take_less_than_64_mib_of_memory() {
         .stdout(Stdio::null())
         .spawn()
         .expect("the binary that cargo built can be run");
+    let most = peak_until_the_end(&mut hashing);
+    assert!((1..64 << 10).contains(&most), "{most} KiB");
+}
+
+/// Holes of 19 GiB in all, and 1 GiB of data between them, half of which a server has in memory.
+#[test]
+fn twenty_gigabytes_are_verified_in_little_memory_beside_a_server() {
+    const SIZE: u64 = 20 << 30;
+    const PIECES: u64 = 64;
+    if std::env::var_os("TRACER_FULL").is_none() {
+        eprintln!("skipped twenty_gigabytes_…: it takes a minute; set TRACER_FULL=1");
+        return;
+    }
+    let bench = Bench::new();
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("the source is ours");
+    let path = folder.path().join("weights");
+    let file = File::create_new(&path).expect("the folder is ours");
+    file.set_len(SIZE).expect("holes take no room");
+    let places = (0..PIECES).map(|piece| piece * (SIZE / PIECES));
+    for at in places.clone() {
+        let piece: Vec<u8> = (0..16 << 20)
+            .map(|n: u64| ((n >> 3) ^ (at >> 20)) as u8)
+            .collect();
+        file.write_all_at(&piece, at).expect("the disk has room");
+    }
+    file.sync_all().expect("the disk works");
+    let sums = Command::new("sha256sum")
+        .arg("weights")
+        .current_dir(folder.path())
+        .output();
+    let sums = sums.expect("coreutils has it").stdout;
+    fs::write(bench.path("sums"), sums).expect("it is ours");
+    for advice in [Advice::DontNeed, Advice::Random] {
+        rustix::fs::fadvise(&file, 0, None, advice).expect("it is a file");
+    }
+    let reader = File::open(&path).expect("it is ours");
+    rustix::fs::fadvise(&reader, 0, None, Advice::Random).expect("it is a file");
+    let mut touched = vec![0; 8 << 20];
+    for at in places {
+        reader
+            .read_exact_at(&mut touched, at)
+            .expect("it is that long");
+    }
+    drop(file);
+    let before = resident(&path, SIZE);
+    let model = folder.path().display().to_string();
+    let start = Instant::now();
+    let mut hashing = bench
+        .command(&["verify", &model, "--sha256sums", "sums"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the binary that cargo built can be run");
+    let most = peak_until_the_end(&mut hashing);
+    let took = start.elapsed();
+    let status = hashing.wait().expect("it is ours");
+    assert_eq!(status.code(), Some(0));
+    let after = resident(&path, SIZE);
+    let cached = before.iter().filter(|page| **page).count();
+    let moved = std::iter::zip(&before, &after)
+        .filter(|(a, b)| a != b)
+        .count();
+    println!("{most} KiB resident at most, {moved} of {cached} cached pages moved, {took:.1?}");
+    assert!((1..64 << 10).contains(&most), "{most} KiB");
+    assert!(
+        cached > 100_000 && moved * 20 < cached,
+        "{moved} of {cached} cached pages moved"
+    );
+}
+
+/// The most memory that a process had resident, in KiB.
+fn peak_until_the_end(process: &mut Child) -> u64 {
     let mut most = 0;
-    while hashing.try_wait().expect("it is ours").is_none() {
-        let status = fs::read_to_string(format!("/proc/{}/status", hashing.id()));
+    while process.try_wait().expect("it is ours").is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id()));
         let peak = status.unwrap_or_default().lines().find_map(|line| {
             let kib = line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?;
             kib.parse::<u64>().ok()
@@ -579,7 +650,7 @@ fn many_large_files_take_less_than_64_mib_of_memory() {
         most = most.max(peak.unwrap_or(0));
         thread::sleep(Duration::from_millis(5));
     }
-    assert!((1..64 << 10).contains(&most), "{most} KiB");
+    most
 }
 
 fn resident(path: &Path, size: u64) -> Vec<bool> {
@@ -622,4 +693,48 @@ fn interrupt(mut child: Child) {
     );
     signal(&child, Signal::INT);
     child.wait().expect("it is ours");
+}
+
+/// A real keyless signature of model-signing, and its model: `tracer-user/integrity/vectors/sigstore`.
+#[test]
+fn a_keyless_signature_is_verified_against_a_trusted_root() {
+    let bench = Bench::new();
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../integrity/vectors/sigstore");
+    let (bundle, root) = (
+        format!("{vectors}/model-v1.0.1.sig"),
+        format!("{vectors}/trusted_root.json"),
+    );
+    let model = bench.path("keyless");
+    fs::create_dir(&model).expect("the folder is ours");
+    for name in ["signme-1", "signme-2"] {
+        fs::write(model.join(name), name).expect("the folder is ours");
+    }
+    let model = model.display().to_string();
+    let provider = "https://sigstore.verify.ibm.com/oauth2";
+    let verify = |identity: &str| {
+        let whom = ["--identity", identity, "--identity-provider", provider];
+        let what = [
+            "verify",
+            &model,
+            "--bundle",
+            &bundle,
+            "--trusted-root",
+            &root,
+        ];
+        Said::of(bench.command(&[&what[..], &whom[..]].concat()))
+    };
+    let good = verify("stefanb@us.ibm.com");
+    assert_eq!(good.status, Some(0), "{good:?}");
+    let signer = "signed by      stefanb@us.ibm.com (https://sigstore.verify.ibm.com/oauth2), log entry \
+                  588939812 of 2025-10-07T15:33:48Z";
+    assert!(good.out.contains(signer), "{good:?}");
+
+    let other = verify("mallory@us.ibm.com");
+    assert_eq!(other.status, Some(1), "{other:?}");
+    let reason = "the signer is stefanb@us.ibm.com, and not mallory@us.ibm.com";
+    assert!(other.out.contains(reason), "{other:?}");
+
+    fs::write(bench.path("keyless/signme-2"), "signme-3").expect("the folder is ours");
+    let changed = verify("stefanb@us.ibm.com");
+    assert_eq!(changed.status, Some(1), "{changed:?}");
 }

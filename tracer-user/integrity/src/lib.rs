@@ -17,6 +17,7 @@ pub mod lease;
 pub mod oms;
 pub mod report;
 pub mod sign;
+pub mod sigstore;
 pub mod store;
 pub mod sums;
 pub mod tree;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use self::{
-    integrity::{Effort, Hash, Method, Sign, SignModel, Verify, VerifyModel},
+    integrity::{Effort, Hash, Keyless, Method, Sign, SignModel, Verify, VerifyModel},
     query::{Collector, EventFormat, Key, Nodes, Query},
 };
 

@@ -13,7 +13,8 @@ use tracer_integrity::{
     hash,
     ignore::Ignored,
     oms::{Bundle, BundleError, MAX_BUNDLE, Manifest, Signer, Trust},
-    report::Source,
+    report::{self, Source},
+    sigstore::{Keyless, MAX_TRUSTED_ROOT, TrustedRoot},
     store,
     sums::{self, MAX_SUMS},
     tree::{Symlinks, Tree},
@@ -24,7 +25,7 @@ use tracer_integrity::{
 use super::{leases, read, read_pem, show, view};
 use crate::{
     arguments::{
-        meant::integrity::{Against, Verify},
+        meant::integrity::{self as meant, Against, Verify},
         typed::DocumentFormat,
     },
     outcome::Outcome,
@@ -89,6 +90,7 @@ fn compare(arguments: &Verify, now: Duration) -> Result<Compared> {
             let trust = certificates(trusted, at.map_or(now, Duration::from_secs))?;
             signed(arguments, bundle, &trust)?
         }
+        Against::Keyless { bundle, signer } => signed(arguments, bundle, &keyless(signer)?)?,
         Against::Sums(list) => Ok(listed(arguments, list)?),
         Against::Store => Ok(stored(arguments)?),
     };
@@ -129,6 +131,19 @@ fn certificates(files: &[std::path::PathBuf], at: Duration) -> Result<Trust> {
     Ok(Trust::certificates(anchors, at))
 }
 
+fn keyless(signer: &meant::Signer) -> Result<Trust> {
+    let meant::Signer {
+        trusted_root,
+        identity,
+        issuer,
+    } = signer;
+    // One byte more than allowed, for the root's own error.
+    let root = TrustedRoot::parse(&read(trusted_root, MAX_TRUSTED_ROOT + 1)?)
+        .with_context(|| format!("--trusted-root {}", trusted_root.display()))?;
+    let keyless = Keyless::new(root, identity.clone(), issuer.clone());
+    Ok(Trust::Sigstore(Box::new(keyless)))
+}
+
 /// The files that a bundle or a list vouches for, whichever model they are of.
 ///
 /// # Errors
@@ -140,6 +155,7 @@ pub(crate) fn expected_files(against: &Against) -> Result<Expected> {
             trusted,
             at.map_or_else(now, |at| Ok(Duration::from_secs(at)))?,
         )?,
+        Against::Keyless { signer, .. } => keyless(signer)?,
         Against::Sums(list) => {
             let parsed = sums::parse(&read(list, MAX_SUMS + 1)?);
             let parsed = parsed.with_context(|| format!("read the list {}", list.display()))?;
@@ -147,7 +163,10 @@ pub(crate) fn expected_files(against: &Against) -> Result<Expected> {
         }
         Against::Store => return Ok(Expected::of_files([])),
     };
-    let (Against::Key { bundle, .. } | Against::Certificates { bundle, .. }) = against else {
+    let (Against::Key { bundle, .. }
+    | Against::Certificates { bundle, .. }
+    | Against::Keyless { bundle, .. }) = against
+    else {
         return Ok(Expected::of_files([]));
     };
     let (_, manifest) = Bundle::parse(&read(bundle, MAX_BUNDLE + 1)?)
@@ -314,6 +333,15 @@ fn describe(signer: &Signer) -> String {
             subject,
             fingerprint,
         } => format!("{subject}, certificate {fingerprint}"),
+        Signer::Sigstore {
+            identity,
+            issuer,
+            entry,
+            time,
+        } => {
+            let time = report::rfc3339(Duration::from_secs(*time));
+            format!("{identity} ({issuer}), log entry {entry} of {time}")
+        }
     }
 }
 

@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{MAX_BUNDLE, SigningIdentity, manifest::Manifest, statement};
-use crate::trust::{CertificateError, KeyError, PublicKey, TrustAnchors};
+use crate::{
+    sigstore::{Evidence, Keyless, Signed, SigstoreError, TypedEntry},
+    trust::{CertificateError, KeyError, PublicKey, TrustAnchors},
+};
 
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -41,7 +44,11 @@ enum Material {
     /// Certificates, the signer's first.
     Chain(Vec<Vec<u8>>),
     /// A short-lived certificate and an entry in a transparency log.
-    Sigstore,
+    Sigstore {
+        certificate: Vec<u8>,
+        /// Read only where such a signature is verified.
+        entries: Vec<serde_json::Value>,
+    },
 }
 
 /// Whom to believe.
@@ -51,6 +58,8 @@ pub enum Trust {
     Key(PublicKey),
     /// Whoever has a certificate that these vouch for, at this time.
     Certificates(TrustAnchors, UnixTime),
+    /// Whoever proved an identity when signing.
+    Sigstore(Box<Keyless>),
 }
 
 /// Who signed.
@@ -69,6 +78,17 @@ pub enum Signer {
         subject: String,
         /// SHA-256 of the certificate, in hex.
         fingerprint: String,
+    },
+    /// Whoever proved this identity when signing.
+    Sigstore {
+        /// An address or URL.
+        identity: String,
+        /// Who vouched for it.
+        issuer: String,
+        /// Number of the entry in the log.
+        entry: u64,
+        /// When the log took it in, in seconds since 1970.
+        time: u64,
     },
 }
 
@@ -115,6 +135,9 @@ pub enum BundleError {
     /// The chain does not lead to what is trusted.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// Log, certificate or identity are not as trusted.
+    #[error(transparent)]
+    Sigstore(#[from] SigstoreError),
     /// The signature is not by that key over these bytes.
     #[error("the signature is not valid")]
     Signature,
@@ -178,6 +201,33 @@ impl Bundle {
                     fingerprint: leaf.fingerprint(),
                 }
             }
+            (
+                Trust::Sigstore(keyless),
+                Material::Sigstore {
+                    certificate,
+                    entries,
+                },
+            ) => {
+                let entries: Vec<TypedEntry> = entries
+                    .iter()
+                    .map(TypedEntry::deserialize)
+                    .collect::<Result<_, _>>()
+                    .map_err(BundleError::Form)?;
+                let evidence = Evidence::read(certificate.clone(), entries)?;
+                let signed = Signed {
+                    payload: &self.payload,
+                    signature: &self.signature,
+                };
+                let (key, logged) = keyless.verify(&evidence, signed)?;
+                self.check(&key)?;
+                let (identity, issuer) = keyless.signer();
+                Signer::Sigstore {
+                    identity: identity.to_owned(),
+                    issuer: issuer.to_owned(),
+                    entry: logged.index,
+                    time: logged.time,
+                }
+            }
             (trust, material) => {
                 let (found, wanted) = (material.method(), trust.method());
                 return Err(BundleError::Method { found, wanted });
@@ -214,6 +264,7 @@ impl Trust {
         match self {
             Self::Key(_) => "key",
             Self::Certificates(..) => "certificate",
+            Self::Sigstore(_) => "sigstore",
         }
     }
 }
@@ -223,7 +274,7 @@ impl Material {
         match self {
             Self::Key { .. } => "key",
             Self::Chain(_) => "certificate",
-            Self::Sigstore => "sigstore",
+            Self::Sigstore { .. } => "sigstore",
         }
     }
 
@@ -232,6 +283,7 @@ impl Material {
             public_key,
             x509_certificate_chain,
             certificate,
+            tlog_entries,
         } = typed;
         match (public_key, x509_certificate_chain, certificate) {
             (Some(key), None, None) => Ok(Self::Key {
@@ -248,7 +300,10 @@ impl Material {
                     .map(|certificate| decode("rawBytes", &certificate.raw_bytes));
                 Ok(Self::Chain(decoded.collect::<Result<_, _>>()?))
             }
-            (None, None, Some(_)) => Ok(Self::Sigstore),
+            (None, None, Some(certificate)) => Ok(Self::Sigstore {
+                certificate: decode("rawBytes", &certificate.raw_bytes)?,
+                entries: tlog_entries,
+            }),
             (key, chain, certificate) => Err(BundleError::Material(
                 usize::from(key.is_some())
                     + usize::from(chain.is_some())
@@ -319,6 +374,9 @@ struct TypedMaterial {
     public_key: Option<TypedKey>,
     x509_certificate_chain: Option<TypedChain>,
     certificate: Option<TypedCertificate>,
+    /// Looked at only where the signature is keyless.
+    #[serde(default)]
+    tlog_entries: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize)]

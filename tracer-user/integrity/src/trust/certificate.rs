@@ -88,21 +88,41 @@ impl TrustAnchors {
     pub fn from_pems<'a>(
         texts: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, CertificateError> {
+        let texts = texts.into_iter().map(certificates);
+        Self::new(texts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten())
+    }
+
+    /// Takes certificates as they are encoded; otherwise as [`TrustAnchors::from_pems`].
+    ///
+    /// # Errors
+    /// If one is none, or none is self-signed.
+    pub(crate) fn from_ders(
+        ders: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<Self, CertificateError> {
+        Self::new(ders.into_iter().map(CertificateDer::from))
+    }
+
+    fn new(
+        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> Result<Self, CertificateError> {
         let (mut roots, mut between) = (Vec::new(), Vec::new());
-        for text in texts {
-            for certificate in certificates(text)? {
-                let parsed = parse(&certificate, "trusted certificate")?;
-                if is_self_issued(&parsed) {
-                    roots.push(certificate);
-                } else {
-                    between.push(certificate);
-                }
+        for certificate in certificates {
+            let parsed = parse(&certificate, "trusted certificate")?;
+            if is_self_issued(&parsed) {
+                roots.push(certificate);
+            } else {
+                between.push(certificate);
             }
         }
         if roots.is_empty() {
             return Err(CertificateError::NoRoot);
         }
         Ok(Self { roots, between })
+    }
+
+    /// All of them, as they are encoded.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.between.iter().chain(&self.roots).map(AsRef::as_ref)
     }
 
     /// Verifies a signer's chain, the signer's own certificate first, at a point in time.

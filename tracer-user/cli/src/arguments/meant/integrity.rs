@@ -38,19 +38,30 @@ pub(crate) enum Against {
         /// Seconds since 1970; now if not given.
         at: Option<u64>,
     },
+    /// A bundle by whoever proved to be this when signing.
+    Keyless { bundle: PathBuf, signer: Signer },
     /// A list of digests.
     Sums(PathBuf),
     /// The names in a store.
     Store,
 }
 
+/// Who signed without a key of their own.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    /// Sigstore's `trusted_root.json`.
+    pub(crate) trusted_root: PathBuf,
+    pub(crate) identity: String,
+    pub(crate) issuer: String,
+}
+
 /// As an operator would name it.
 impl fmt::Display for Against {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key { bundle, .. } | Self::Certificates { bundle, .. } => {
-                write!(f, "{}", bundle.display())
-            }
+            Self::Key { bundle, .. }
+            | Self::Certificates { bundle, .. }
+            | Self::Keyless { bundle, .. } => write!(f, "{}", bundle.display()),
             Self::Sums(list) => write!(f, "{}", list.display()),
             Self::Store => f.write_str("the names in their store"),
         }
@@ -105,7 +116,7 @@ pub(super) fn resolve_vouch(typed: typed::Vouch) -> Result<Option<Against>> {
 fn nobody_trusted(option: &str) -> Trouble {
     Trouble::new(
         format!("{option} alone says nothing: anybody can sign"),
-        "say whom you trust, with --public-key or --cert-chain",
+        "say whom you trust, with --public-key, --cert-chain or --trusted-root",
     )
 }
 
@@ -120,6 +131,7 @@ pub(super) fn resolve_verify(typed: typed::Verify) -> Result<Verify> {
         public_key,
         cert_chain,
         at_time,
+        keyless,
         sha256sums,
         auto: _,
         ignore_paths,
@@ -130,8 +142,10 @@ pub(super) fn resolve_verify(typed: typed::Verify) -> Result<Verify> {
     } = typed;
     // clap takes an option's requirement for met where a conflict would forbid it.
     ensure!(
-        bundle.is_some() || (public_key.is_none() && cert_chain.is_empty()),
-        "--public-key and --cert-chain say whose --bundle is believed, and there is none"
+        bundle.is_some()
+            || (public_key.is_none() && cert_chain.is_empty() && keyless.trusted_root.is_none()),
+        "--public-key, --cert-chain and --trusted-root say whose --bundle is believed, and there is \
+         none"
     );
     let at = at_time.as_deref().map(|word| {
         report::unix_seconds(word).with_context(|| {
@@ -146,7 +160,10 @@ pub(super) fn resolve_verify(typed: typed::Verify) -> Result<Verify> {
             trusted: cert_chain,
             at: at.transpose()?,
         },
-        (Some(_), None, _) => return Err(nobody_trusted("--bundle").into()),
+        (Some(bundle), None, _) => match resolve_keyless(keyless)? {
+            Some(signer) => Against::Keyless { bundle, signer },
+            None => return Err(nobody_trusted("--bundle").into()),
+        },
         (None, _, Some(list)) => Against::Sums(list),
         (None, _, None) => Against::Store,
     };
@@ -161,10 +178,30 @@ pub(super) fn resolve_verify(typed: typed::Verify) -> Result<Verify> {
     })
 }
 
+fn resolve_keyless(typed: typed::Keyless) -> Result<Option<Signer>> {
+    let typed::Keyless {
+        trusted_root,
+        identity,
+        identity_provider,
+    } = typed;
+    match (trusted_root, identity, identity_provider) {
+        (None, ..) => Ok(None),
+        (Some(trusted_root), Some(identity), Some(issuer)) => Ok(Some(Signer {
+            trusted_root,
+            identity,
+            issuer,
+        })),
+        (Some(_), ..) => bail!(
+            "--trusted-root alone says nothing: anybody can sign; say who must have, with --identity \
+             and --identity-provider"
+        ),
+    }
+}
+
 /// Decides what the arguments of `verify-model` mean.
 ///
 /// # Errors
-/// If the method is not built in.
+/// If what the method needs is not given.
 pub(super) fn resolve_verify_model(typed: typed::VerifyModel) -> Result<Verify> {
     let typed::VerifyModel {
         method,
@@ -172,6 +209,7 @@ pub(super) fn resolve_verify_model(typed: typed::VerifyModel) -> Result<Verify> 
         bundle,
         public_key,
         cert_chain,
+        keyless,
         ignore_paths,
         ignore_unsigned_files,
     } = typed;
@@ -183,7 +221,10 @@ pub(super) fn resolve_verify_model(typed: typed::VerifyModel) -> Result<Verify> 
             trusted: cert_chain,
             at: None,
         },
-        (Method::Sigstore, _) => return Err(no_sigstore().into()),
+        (Method::Sigstore, _) => match resolve_keyless(keyless)? {
+            Some(signer) => Against::Keyless { bundle, signer },
+            None => bail!("--method sigstore needs --trusted-root"),
+        },
     };
     Ok(Verify {
         model: model_path,
@@ -271,7 +312,7 @@ pub(super) fn resolve_sign_model(typed: typed::SignModel) -> Result<Sign> {
 
 fn no_sigstore() -> Trouble {
     Trouble::new(
-        "--method sigstore: this tracer cannot sign or verify without keys",
+        "--method sigstore: this tracer verifies without a key, and cannot sign without one",
         "use the methods key or certificate",
     )
 }
@@ -326,6 +367,27 @@ mod tests {
         };
         assert_eq!((trusted.len(), at), (2, Some(1_767_225_600)));
         assert!(refusal(&format!("{line} --at-time now")).contains("2026-01-31T12:00:00Z"));
+    }
+
+    #[test]
+    fn a_keyless_signature_needs_a_root_an_identity_and_who_vouches_for_it() {
+        let all = "--trusted-root r --identity i --identity-provider p";
+        for line in [
+            format!("tracer verify m --bundle b {all}"),
+            format!("tracer verify-model --method sigstore --model-path m --bundle b {all}"),
+        ] {
+            let Against::Keyless { signer, .. } = verify(&line).against else {
+                panic!("{line}");
+            };
+            assert_eq!((&*signer.identity, &*signer.issuer), ("i", "p"));
+        }
+        let missing = refusal("tracer verify m --bundle b --trusted-root r --identity i");
+        assert!(missing.contains("--identity-provider"), "{missing}");
+        let alone = refusal("tracer verify m --bundle b --identity i --identity-provider p");
+        assert!(alone.contains("--trusted-root"), "{alone}");
+        let two = refusal(&format!("tracer verify m --bundle b --public-key k {all}"));
+        assert!(two.contains("cannot be used with"), "{two}");
+        assert!(refusal(&format!("tracer verify m --auto {all}")).contains("--bundle"));
     }
 
     #[test]

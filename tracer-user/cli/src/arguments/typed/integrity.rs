@@ -35,6 +35,8 @@ pub(crate) struct Verify {
     /// now unless given
     #[arg(long, value_name = "TIME", requires = "cert_chain")]
     pub(crate) at_time: Option<String>,
+    #[command(flatten)]
+    pub(crate) keyless: Keyless,
     /// List of digests as sha256sum writes it, with names relative to the model
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) sha256sums: Option<PathBuf>,
@@ -119,6 +121,8 @@ pub(crate) struct VerifyModel {
     #[arg(long, value_name = "FILE", action = ArgAction::Append,
           required_if_eq("method", "certificate"), value_hint = ValueHint::FilePath)]
     pub(crate) cert_chain: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) keyless: Keyless,
     /// Leave this file or folder out; repeatable
     #[arg(long, value_name = "PATH", action = ArgAction::Append, value_hint = ValueHint::AnyPath)]
     pub(crate) ignore_paths: Vec<PathBuf>,
@@ -155,6 +159,22 @@ pub(crate) struct SignModel {
     /// Leave this file or folder out; repeatable
     #[arg(long, value_name = "PATH", action = ArgAction::Append, value_hint = ValueHint::AnyPath)]
     pub(crate) ignore_paths: Vec<PathBuf>,
+}
+
+/// Whose keyless signatures are believed: the three belong together.
+#[derive(Debug, Args)]
+pub(crate) struct Keyless {
+    /// With --bundle, of a keyless signature: Sigstore's trusted_root.json, which says which
+    /// authorities and logs are believed; nothing is fetched
+    #[arg(long, value_name = "FILE", requires_all = ["bundle", "identity", "identity_provider"],
+          conflicts_with_all = ["public_key", "cert_chain"], value_hint = ValueHint::FilePath)]
+    pub(crate) trusted_root: Option<PathBuf>,
+    /// With --trusted-root: who must have signed, an address or URL
+    #[arg(long, value_name = "NAME", requires = "trusted_root")]
+    pub(crate) identity: Option<String>,
+    /// With --trusted-root: the URL of who must have vouched for the signer
+    #[arg(long, value_name = "URL", requires = "trusted_root")]
+    pub(crate) identity_provider: Option<String>,
 }
 
 /// How much of the machine to use.

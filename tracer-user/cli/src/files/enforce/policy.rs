@@ -13,7 +13,10 @@ use serde::Deserialize;
 use tracer_probe::files::Gate;
 
 use crate::{
-    arguments::{meant::integrity::Against, quantity},
+    arguments::{
+        meant::integrity::{Against, Signer},
+        quantity,
+    },
     trouble::Trouble,
 };
 
@@ -95,6 +98,9 @@ struct Trust {
     public_key: Option<PathBuf>,
     #[serde(default)]
     cert_chain: Vec<PathBuf>,
+    trusted_root: Option<PathBuf>,
+    identity: Option<String>,
+    identity_provider: Option<String>,
     sha256sums: Option<PathBuf>,
     #[serde(default)]
     store: bool,
@@ -202,28 +208,48 @@ impl Trust {
             bundle,
             public_key,
             cert_chain,
+            trusted_root,
+            identity,
+            identity_provider,
             sha256sums,
             store,
         } = self;
-        let signer = public_key.is_some() || !cert_chain.is_empty();
+        let keyless = match (trusted_root, identity, identity_provider) {
+            (None, None, None) => None,
+            (Some(trusted_root), Some(identity), Some(issuer)) => Some(Signer {
+                trusted_root,
+                identity,
+                issuer,
+            }),
+            _ => bail!("trusted_root, identity and identity_provider belong together"),
+        };
+        let chain = (!cert_chain.is_empty()).then_some(cert_chain);
+        let signers = u8::from(public_key.is_some())
+            + u8::from(chain.is_some())
+            + u8::from(keyless.is_some());
         Ok(match (bundle, sha256sums, store) {
-            (Some(bundle), None, false) => match (public_key, cert_chain.is_empty()) {
-                (Some(key), true) => Against::Key { bundle, key },
-                (None, false) => Against::Certificates {
+            (Some(bundle), None, false) => match (public_key, chain, keyless) {
+                _ if signers > 1 => {
+                    bail!("public_key, cert_chain and trusted_root exclude each other")
+                }
+                (Some(key), ..) => Against::Key { bundle, key },
+                (None, Some(trusted), _) => Against::Certificates {
                     bundle,
-                    trusted: cert_chain,
+                    trusted,
                     at: None,
                 },
-                (None, true) => bail!(
-                    "bundle alone says nothing, anybody can sign: add public_key or cert_chain"
+                (None, None, Some(signer)) => Against::Keyless { bundle, signer },
+                (None, None, None) => bail!(
+                    "bundle alone says nothing, anybody can sign: add public_key, cert_chain or \
+                     trusted_root"
                 ),
-                (Some(_), false) => bail!("public_key and cert_chain exclude each other"),
             },
-            (None, Some(list), false) if !signer => Against::Sums(list),
-            (None, None, true) if !signer => Against::Store,
-            _ => {
-                bail!("give one of: bundle with public_key or cert_chain; sha256sums; store = true")
-            }
+            (None, Some(list), false) if signers == 0 => Against::Sums(list),
+            (None, None, true) if signers == 0 => Against::Store,
+            _ => bail!(
+                "give one of: bundle with public_key, cert_chain or trusted_root; sha256sums; store = \
+                 true"
+            ),
         })
     }
 }
