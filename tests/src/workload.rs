@@ -17,7 +17,7 @@ use crate::{
     cache::Cache,
     compile::{compiled, compiled_with},
     model::{self, Shape},
-    package::{NODE_LLAMA_CPP, XLLAMACPP},
+    package::{LLAMA_CPP_PYTHON, NODE_LLAMA_CPP, XLLAMACPP},
     python::{python, readable},
     report::{Event, Line},
 };
@@ -34,6 +34,8 @@ pub enum Runtime {
     NodeLlamaCpp,
     /// xllamacpp's extension module in a Python process: `llama_process`.
     Xllamacpp,
+    /// llama-cpp-python's libllama, compiled here for minutes, driven by the C program: `llama_decode`.
+    LlamaCppPython,
 }
 
 impl Runtime {
@@ -54,6 +56,14 @@ impl Runtime {
                     .args(["--api", "decode", "--library"])
                     .arg(folder.join("libllama.v0.5.0.so"));
                 command.arg("--backends").arg(folder);
+                command
+            }
+            Self::LlamaCppPython => {
+                let folder = LLAMA_CPP_PYTHON.compiled(cache)?.join("llama_cpp/lib");
+                let mut command = Command::new(compiled(cache, &sources, &[])?);
+                command
+                    .args(["--api", "decode", "--library"])
+                    .arg(folder.join("libllama.so"));
                 command
             }
             Self::Xllamacpp => {

@@ -12,11 +12,12 @@ use tracer_event::{
 use tracer_tests::{
     cache::Cache,
     comparison::assert_exact,
+    model::TINY,
     python,
     report::Account,
     requires_root,
     tracer::{Trace, Tracing},
-    workload::{Place, Running},
+    workload::{Place, Running, Runtime},
 };
 
 /// 120 MB to fetch. Its library is of August 2024: no version, other names, other layouts.
@@ -28,6 +29,23 @@ fn gpt4all_is_counted_exactly() -> Result<()> {
     }
     let cache = Cache::open()?;
     counted_exactly(|| python::gpt4all(&cache), &[false])
+}
+
+/// Minutes to compile. Its library is stripped, and has both decode calls.
+#[test]
+fn llama_cpp_python_is_counted_exactly() -> Result<()> {
+    requires_root!();
+    if !is_full("llama-cpp-python takes minutes to compile") {
+        return Ok(());
+    }
+    let cache = Cache::open()?;
+    let steps = [
+        "--n", "24", "load", "context", "wait", "generate", "reuse", "bad", "wait",
+    ];
+    counted_exactly(
+        || Runtime::LlamaCppPython.command(&cache, TINY, &steps),
+        &[],
+    )
 }
 
 /// Traces a process that has its model already, and one that starts later in a container. `loads` are the
