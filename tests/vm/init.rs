@@ -8,6 +8,8 @@
 //! TRACER-VM DONE
 //! ```
 //!
+//! Each line is there twice, because the kernel may print into one of them.
+//!
 //! A test passes with exit status 0, is skipped with 77, and fails with anything else. Called with
 //! `--check-guest` this program is itself the first test.
 #![forbid(unsafe_code)]
@@ -74,7 +76,7 @@ fn run() -> Result<()> {
     }
     fs::set_permissions("/tmp", Permissions::from_mode(0o1777)).context("opening /tmp to all")?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading osrelease")?;
-    println!("TRACER-VM BANNER {}", release.trim());
+    state(&format!("BANNER {}", release.trim()));
     let parameters = fs::read_to_string("/proc/cmdline").context("reading the command line")?;
     let plan = fs::read_to_string(PLAN).with_context(|| format!("reading {PLAN}"))?;
     let wanted = parameters
@@ -86,18 +88,24 @@ fn run() -> Result<()> {
             .lines()
             .find(|line| line.split('\t').next() == Some(name))
             .with_context(|| format!("{PLAN} does not say how to run {name}"))?;
-        println!("TRACER-VM START {name}");
+        state(&format!("START {name}"));
         let begun = Instant::now();
         let verdict = run_test(line).unwrap_or_else(|error| {
             println!("{name}: {error:#}");
             "fail"
         });
         let took = begun.elapsed().as_millis();
-        println!("TRACER-VM RESULT {name} {verdict} {took}");
+        state(&format!("RESULT {name} {verdict} {took}"));
         reap();
     }
-    println!("TRACER-VM DONE");
+    state("DONE");
     Ok(())
+}
+
+/// Says something twice: the kernel prints where it likes, also into the middle of a line.
+fn state(what: &str) {
+    println!("TRACER-VM {what}");
+    println!("TRACER-VM {what}");
 }
 
 fn mount_at(source: &str, folder: &str, kind: &str) -> Result<()> {

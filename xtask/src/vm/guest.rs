@@ -232,13 +232,18 @@ impl Log {
                 name,
                 verdict,
                 took,
-            }) => self.run.outcomes.push(Outcome {
-                name: name.clone(),
-                verdict: *verdict,
-                took: *took,
-                ended: true,
-                output: std::mem::take(&mut self.output),
-            }),
+            }) => {
+                // It is said twice, so that one may be garbled.
+                if self.run.outcomes.iter().all(|known| known.name != *name) {
+                    self.run.outcomes.push(Outcome {
+                        name: name.clone(),
+                        verdict: *verdict,
+                        took: *took,
+                        ended: true,
+                        output: std::mem::take(&mut self.output),
+                    });
+                }
+            }
             Some(Statement::Done) => {}
             None => {
                 self.output.push_str(line.trim_end_matches('\r'));
@@ -277,5 +282,32 @@ mod tests {
             (Verdict::Fail, "expected 1, found 2\n")
         );
         assert_eq!((two.verdict, two.output.as_str()), (Verdict::Pass, ""));
+    }
+
+    #[test]
+    fn a_result_that_is_said_twice_counts_once_even_when_the_kernel_prints_into_one() {
+        for (first, second) in [
+            (
+                "TRACER-VM RESULT one pass 12",
+                "TRACER-VM RESULT one pass 12",
+            ),
+            (
+                "TRACER-VM RES[  9.1] usb: up",
+                "TRACER-VM RESULT one pass 12",
+            ),
+            (
+                "TRACER-VM RESULT one pass 12",
+                "TRACER-VM RESULT one pa[  9.1] usb: up",
+            ),
+        ] {
+            let mut log = Log::default();
+            for line in ["TRACER-VM START one", "TRACER-VM START one", first, second] {
+                log.read(line);
+            }
+            let [one] = log.run.outcomes.as_slice() else {
+                panic!("{first}, {second}: {:?}", log.run.outcomes);
+            };
+            assert_eq!(one.verdict, Verdict::Pass);
+        }
     }
 }
