@@ -67,6 +67,8 @@ pub enum CallValue<C> {
     Path(C),
     /// A constant of the runtime's own.
     Symbol(C),
+    /// What a runtime says went wrong.
+    Error(C),
     /// Names that a model file gives.
     Names(Vec<C>),
     /// Text.
@@ -130,6 +132,7 @@ impl<C> CallValue<C> {
             Self::Ids(ids) => CallValue::Ids(change(Field::TokenIds, ids)),
             Self::Path(path) => CallValue::Path(change(Field::Path, path)),
             Self::Symbol(symbol) => CallValue::Symbol(change(Field::Symbol, symbol)),
+            Self::Error(error) => CallValue::Error(change(Field::ErrorText, error)),
             Self::Text(text) => CallValue::Text(change(Field::Text, text)),
             Self::Unread(why) => CallValue::Unread(why),
         }

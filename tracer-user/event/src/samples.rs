@@ -376,6 +376,7 @@ fn call_values() -> BTreeMap<Name, call::CallValue<Raw<Content>>> {
         ("ids", CallValue::Ids(Raw::new(Content::tokens([101])))),
         ("path", CallValue::Path(text("/models/a.onnx"))),
         ("place", CallValue::Symbol(text("session.cc"))),
+        ("message", CallValue::Error(text(SECRET))),
         ("input_names", CallValue::Names(vec![text("x")])),
         ("prompt", CallValue::Text(text(SECRET))),
         ("stops", CallValue::Texts(vec![text(SECRET)])),

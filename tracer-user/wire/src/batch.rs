@@ -96,8 +96,8 @@ impl Stream {
     #[must_use]
     pub fn of<C>(event: &Event<C>) -> Self {
         use call::CallValue::{
-            Flag, Float, Ids, Large, Names, Number, Numbers, Path, Symbol, Text, Texts, Unread,
-            Word,
+            Error, Flag, Float, Ids, Large, Names, Number, Numbers, Path, Symbol, Text, Texts,
+            Unread, Word,
         };
         match &event.body {
             Body::Tokens(_) | Body::Text(_) => Self::Content,
@@ -105,7 +105,7 @@ impl Stream {
                 let is_content = called.values.values().any(|value| match value {
                     Text(_) | Texts(_) | Ids(_) => true,
                     Number(_) | Large(_) | Float(_) | Word(_) | Flag(_) | Numbers(_) | Path(_)
-                    | Symbol(_) | Names(_) | Unread(_) => false,
+                    | Symbol(_) | Error(_) | Names(_) | Unread(_) => false,
                 });
                 if is_content {
                     Self::Content

@@ -106,7 +106,8 @@ fn floats(numbers: &[f64]) -> Value {
 fn one_text(field: &Field, text: CapturedText<'_>) -> Value {
     match field.role {
         Some(FieldName::Path) => CallValue::Path(text.to_raw()),
-        Some(FieldName::SourceFile | FieldName::Message) => CallValue::Symbol(text.to_raw()),
+        Some(FieldName::SourceFile) => CallValue::Symbol(text.to_raw()),
+        Some(FieldName::Message) => CallValue::Error(text.to_raw()),
         _ => CallValue::Text(text.to_raw()),
     }
 }

@@ -46,7 +46,9 @@ pub(crate) fn shown<C: Shown>(value: &CallValue<C>) -> String {
         CallValue::Ids(content) | CallValue::Path(content) | CallValue::Symbol(content) => {
             content.shown()
         }
-        CallValue::Text(content) => format!("\"{}\"", content.shown()),
+        CallValue::Text(content) | CallValue::Error(content) => {
+            format!("\"{}\"", content.shown())
+        }
         CallValue::Names(contents) | CallValue::Texts(contents) => {
             let first = contents.iter().take(SHOWN_TEXTS);
             let mut texts: Vec<String> = first
