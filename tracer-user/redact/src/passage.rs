@@ -155,6 +155,10 @@ impl Passage {
             Some(bytes) => self.extend(bytes, engine),
             None => self.gap(),
         }
+        // Tokens without any text, and those that are taken back each time, fill no window.
+        if self.pieces.len().max(self.undone.len()) > 2 * self.window_size() {
+            self.settle(engine, true);
+        }
     }
 
     /// Marks that something is missing here: records were lost, or the cache was filled by other
@@ -257,10 +261,6 @@ impl Passage {
             if self.window.is_full() {
                 self.settle(engine, false);
             }
-        }
-        // Tokens without any text fill no window.
-        if self.pieces.len() > 2 * self.window_size() {
-            self.settle(engine, true);
         }
     }
 
