@@ -101,7 +101,7 @@ pub struct Limits {
     pub max_depth: usize,
     /// How many findings there may be before they are joined.
     pub max_findings: usize,
-    /// How long it may take by the clock; none means as long as it takes, which is what a test or a
+    /// How much of the thread's processor time it may take; none means as long as it takes, which is what a test or a
     /// measurement wants. It is looked at between one walk over the text and the next.
     pub max_time: Option<Duration>,
     /// Whether the text is one whole value (an argument, a field, a text that has ended), so that
