@@ -8,6 +8,7 @@ use std::{
 use tracer_abi::CaptureLevel;
 
 use crate::{
+    arguments::{is_content_option, is_option, is_prose, may_be_secret},
     content::Content,
     detect::{Detectors, Finding, Kind, Limits, RuleId, lexical},
     field::Field,
@@ -16,7 +17,7 @@ use crate::{
     policy::{Action, Mode, Policy, PolicyDigest, PolicyError, Scan, Treatment},
     raw::Raw,
     redacted::{Redacted, Withheld},
-    secret_name::{is_content_option, is_secret_name},
+    secret_name::is_secret_name,
     tally::{SharedTally, Tally},
     window::{Decided, Sizes, Undecided, Window},
 };
@@ -172,7 +173,6 @@ impl Engine {
 
     /// Arguments, each read with the option before it.
     fn arguments(&self, scan: &Scan, texts: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Withheld> {
-        let is_option = |text: &[u8]| text.starts_with(b"-") && text.len() > 1;
         let mut option: Option<&[u8]> = None;
         let mut shown = Vec::with_capacity(texts.len());
         for text in texts {
@@ -185,6 +185,13 @@ impl Engine {
                 (_, Some(equals)) if is_secret_name(&text[..equals]) => {
                     let (name, value) = text.split_at(equals + 1);
                     [name, &self.named(scan, &text[..equals], value)?].concat()
+                }
+                (Some(option), _) if is_secret_name(option) && may_be_secret(text) => {
+                    self.named(scan, option, text)?
+                }
+                _ if is_prose(text) => self.content(),
+                (_, Some(equals)) if is_option(text) && is_prose(&text[equals + 1..]) => {
+                    [&text[..=equals], &self.content()].concat()
                 }
                 (Some(option), _) if !is_option(text) => self.named(scan, option, text)?,
                 _ => self.sanitised(scan, b"", text)?,

@@ -50,6 +50,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod content;
 pub mod detect;
 mod engine;

@@ -30,25 +30,6 @@ const BEFORE_KEY: [&str; 9] = [
     "signing",
 ];
 
-/// Options whose value is a prompt, in the programs that runtimes come with.
-const CONTENT_OPTIONS: [&[u8]; 10] = [
-    b"-p",
-    b"--prompt",
-    b"-sys",
-    b"--system",
-    b"--system-prompt",
-    b"--in-prefix",
-    b"--in-suffix",
-    b"--input",
-    b"-r",
-    b"--reverse-prompt",
-];
-
-/// Whether an option's value is content.
-pub(crate) fn is_content_option(option: &[u8]) -> bool {
-    CONTENT_OPTIONS.contains(&option)
-}
-
 /// Whether an option or variable of this name holds a secret.
 pub(crate) fn is_secret_name(name: &[u8]) -> bool {
     let words = words(name);

@@ -152,6 +152,20 @@ fn an_argument_is_read_with_the_option_before_it() {
         shown(&["-p", "xylophone quartz", "--prompt=-x", "-n", "8"]),
         r#"["-p","[TEXT]","--prompt=[TEXT]","-n","8"]"#
     );
+    assert_eq!(
+        shown(&[
+            "run",
+            "/m/a b.gguf",
+            "what is xylophone",
+            "--note=my own words",
+            "-s=a b"
+        ]),
+        r#"["run","/m/a b.gguf","[TEXT]","--note=[TEXT]","-s=[TEXT]"]"#
+    );
+    assert_eq!(
+        shown(&["--token", "-Xk3vQ9pLw"]),
+        r#"["--token","[SECRET]"]"#
+    );
 }
 
 #[test]
