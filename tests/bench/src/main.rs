@@ -166,6 +166,8 @@ impl Run {
         // Few repetitions, or all.
         let quick = self.quick;
         let of = |few: usize, all: usize| if quick { few } else { all };
+        // Programs without optimisation show that a measurement works, and need not do so three times.
+        let is_smoke = quick && cfg!(debug_assertions);
         let left_out = &mut self.left_out;
         match group {
             Group::ProbeCost => {
@@ -219,13 +221,22 @@ impl Run {
             }),
             Group::Collector => {
                 let extent = collector::Extent {
-                    repetitions: of(3, 11),
-                    stored: of(500_000, 10_000_000) as u64,
-                    sent: of(200_000, 1_000_000) as u64,
+                    repetitions: if is_smoke { 1 } else { of(3, 11) },
+                    stored: if is_smoke {
+                        100_000
+                    } else {
+                        of(500_000, 10_000_000) as u64
+                    },
+                    sent: if is_smoke {
+                        20_000
+                    } else {
+                        of(200_000, 1_000_000) as u64
+                    },
                     followed: Duration::from_secs(of(1, 2) as u64),
-                    amounts: match quick {
-                        true => &[10_000, 100_000],
-                        false => &[100_000, 1_000_000, 10_000_000],
+                    amounts: match (is_smoke, quick) {
+                        (true, _) => &[20_000],
+                        (false, true) => &[10_000, 100_000],
+                        (false, false) => &[100_000, 1_000_000, 10_000_000],
                     },
                 };
                 collector::measure(extent, left_out)
@@ -239,7 +250,7 @@ impl Run {
                     pairs: of(3, 30),
                     steps: of(64, 128) as u32,
                     is_quick: quick,
-                    ways: of(1, 3),
+                    ways: if is_smoke { 0 } else { of(1, 3) },
                 };
                 served::measure(extent, prices, left_out)
             }

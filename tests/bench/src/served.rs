@@ -40,7 +40,7 @@ pub struct Extent {
     pub steps: u32,
     /// Whether what takes half a gigabyte to fetch and a minute to compile may be left out.
     pub is_quick: bool,
-    /// Runs of each way to watch a model.
+    /// Runs of each way to watch a model; it may be none.
     pub ways: usize,
 }
 
@@ -66,9 +66,14 @@ pub fn measure(extent: Extent, prices: Prices, left_out: &mut Vec<LeftOut>) -> R
     }
     let mut rows = Vec::new();
     for (name, subject, has_bar) in measured {
+        // Without a bar fewer show as much.
+        let pairs = extent.pairs.min(if has_bar { usize::MAX } else { 10 });
+        let extent = Extent { pairs, ..extent };
         rows.extend(of_model(name, subject, extent, prices, has_bar)?);
     }
-    rows.extend(ways::measure(extent.ways, extent.steps, left_out)?);
+    if extent.ways > 0 {
+        rows.extend(ways::measure(extent.ways, extent.steps, left_out)?);
+    }
     Ok(rows)
 }
 
