@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     cache::Cache,
     package::{LLAMA_CPP_SOURCE, Package},
+    random::SplitMix,
 };
 
 /// The sizes of a model.
@@ -296,9 +297,7 @@ fn write_model(file: &Path, shape: Shape, tokenizer: &Tokenizer<'_>) -> Result<(
     let mut random = SplitMix(SEED);
     for tensor in &tensors {
         for _ in 0..tensor.elements() {
-            let value = tensor
-                .spread
-                .map_or(1.0, |spread| spread * random.next_unit());
+            let value = tensor.spread.map_or(1.0, |spread| spread * random.unit());
             out.write_all(&value.to_le_bytes())?;
         }
         pad(&mut out, tensor.elements() * 4)?;
@@ -341,22 +340,6 @@ fn pad(out: &mut impl Write, written: u64) -> Result<()> {
     let missing = written.next_multiple_of(ALIGNMENT) - written;
     out.write_all(&[0; ALIGNMENT as usize][..usize::try_from(missing)?])?;
     Ok(())
-}
-
-/// Steele, Lea and Flood's SplitMix64: small, seeded, and the same everywhere.
-struct SplitMix(u64);
-
-impl SplitMix {
-    /// A value in [-1, 1).
-    fn next_unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        // 24 bits are what a float's mantissa holds: the conversion is exact.
-        (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ use tracer_probe::{
     proof::{Adding, Place, Sum},
 };
 
+use crate::random::SplitMix;
+
 /// Functions that are called more often in a round would make it too long: a hit at a first instruction
 /// that is single-stepped takes 14 µs in a nested guest.
 const MOST_CALLS: u64 = 20_000;
@@ -177,14 +179,14 @@ fn subjects(
     proof: &mut Proof,
 ) -> Result<Vec<Subject>> {
     let mut functions: Vec<(u64, u64)> = functions(image)?.into_iter().collect();
-    functions.sort_by_key(|&(vaddr, _)| mixed(vaddr ^ seed));
+    functions.sort_by_key(|&(vaddr, _)| SplitMix(vaddr ^ seed).number());
     functions.truncate(most);
     let wanted: Vec<(Vec<usize>, bool)> = functions
         .iter()
         .map(|&(vaddr, size)| {
             let body = Body::read(image, vaddr, size);
             let stack = body.is_ok_and(|body| reads_its_first_stack_word(&body));
-            let registers = mixed(vaddr) as usize % (ARGUMENTS.len() + 1);
+            let registers = SplitMix(vaddr).number() as usize % (ARGUMENTS.len() + 1);
             ((0..registers).collect(), stack)
         })
         .collect();
@@ -285,14 +287,6 @@ fn reads_its_first_stack_word(body: &Body) -> bool {
             && matches!(instruction.mnemonic(), Mnemonic::Mov | Mnemonic::Movsxd);
         reads && instruction.memory_base() == StackPointer::RSP && from_frame == Some(0)
     })
-}
-
-/// SplitMix64's output function.
-fn mixed(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
 }
 
 fn place(file_offset: u64) -> Place {

@@ -103,6 +103,8 @@ pub enum Target {
     Slices,
     /// Calls three functions at a rate that is given.
     Paced,
+    /// Calls a decode step as fast as it goes.
+    Steps,
     /// Gets at a file in every way that there is.
     Accesses,
 }
@@ -120,6 +122,7 @@ impl Target {
             Self::Stall => compiled(cache, &["stall.c", "report.h"], &c),
             Self::Unwind => compiled(cache, &["unwind.cpp", "report.h"], &c),
             Self::Paced => compiled(cache, &["paced.c", "report.h"], &c),
+            Self::Steps => compiled(cache, &["steps.c", "report.h"], &c),
             Self::Accesses => compiled(cache, &["accesses.c"], &c),
             Self::Cost => compiled(cache, &["cost.c", "report.h"], &c),
             Self::Panic => compiled(cache, &["panic.rs"], &rust),

@@ -44,6 +44,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
             "-p",
             "tracer-cli",
             "-p",
+            "tracer-collector",
+            "-p",
             "tracer-bench",
         ],
     };

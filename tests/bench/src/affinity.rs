@@ -1,9 +1,9 @@
-//! Keeps the measuring thread on one CPU for a while.
+//! Keeps the measuring thread on some CPUs for a while.
 
 use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// This thread stays on one CPU until this is dropped; what it starts meanwhile stays there too.
+/// This thread stays on some CPUs until this is dropped; what it starts meanwhile stays there too.
 #[derive(Debug)]
 pub struct Pinned {
     before: CpuSet,
@@ -15,10 +15,20 @@ impl Pinned {
     /// # Errors
     /// If it may not run there.
     pub fn to(cpu: usize) -> Result<Self> {
+        Self::among(&[cpu])
+    }
+
+    /// Moves this thread, and what it starts from now on, to these CPUs.
+    ///
+    /// # Errors
+    /// If it may not run there.
+    pub fn among(cpus: &[usize]) -> Result<Self> {
         let before = sched_getaffinity(None).context("cannot read this thread's CPUs")?;
         let mut only = CpuSet::new();
-        only.set(cpu);
-        sched_setaffinity(None, &only).with_context(|| format!("cannot run on CPU {cpu}"))?;
+        for &cpu in cpus {
+            only.set(cpu);
+        }
+        sched_setaffinity(None, &only).with_context(|| format!("cannot run on CPUs {cpus:?}"))?;
         Ok(Self { before })
     }
 }

@@ -1,24 +1,28 @@
 //! What the tracer takes on a host where nothing happens: memory, processor time, the program itself
 //! and what it is made of.
 
+mod process;
+
 use std::{
     collections::BTreeSet,
     env, fs,
     io::{BufRead, BufReader},
-    path::Path,
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use tracer_tests::{
     cache::Cache,
+    fleet::{Fleet, Part, Wishes},
     model::TINY,
     tracer::binary,
     workload::{Place, Running, Runtime},
 };
 
+pub(crate) use self::process::Process;
+use self::process::Resident;
 use crate::{
     peer,
     row::{Bar, Row},
@@ -43,7 +47,8 @@ pub struct Extent {
     pub idle: Duration,
 }
 
-/// Measures `tracer trace` beside a llama.cpp process that waits, and the program itself.
+/// Measures `tracer trace` and both processes of `tracer agent` beside a llama.cpp process that waits,
+/// and the program itself.
 ///
 /// # Errors
 /// If nothing can be traced, or a file cannot be read.
@@ -56,10 +61,10 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
     for _ in 0..extent.repetitions {
         let tracer = Tracer::beside(runtime.pid())?;
         thread::sleep(SETTLES);
-        let Resident { all, rings } = tracer.resident()?;
+        let Resident { all, rings } = tracer.process().resident()?;
         with.push(mebibytes(all));
         without.push(mebibytes(all - rings));
-        idle.push(tracer.busy_percent(extent.idle)?);
+        idle.push(tracer.process().busy_percent(extent.idle)?);
     }
     let note = "`tracer trace` with llama.cpp and ggml attached, nothing called";
     let row = |name: &str, unit, values, bar| Row::judge(GROUP, name, unit, values, bar, note);
@@ -73,8 +78,43 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
         )?,
         row("idle, of a core", "%", idle, Bar::AtMost(IDLE_BAR))?,
     ];
+    rows.extend(agent(extent)?);
     rows.push(program()?);
     rows.extend(dependencies()?);
+    Ok(rows)
+}
+
+/// Both processes of `tracer agent` beside the same idle process, connected to a collector.
+fn agent(extent: Extent) -> Result<Vec<Row>> {
+    let mut fleet = Fleet::start(Wishes::default())?;
+    fleet.until("attached", |status| {
+        let mut capture = status.capture.iter();
+        capture.any(|capture| capture.attached > 0)
+    })?;
+    thread::sleep(SETTLES);
+    let note = "`tracer agent` with llama.cpp and ggml attached, nothing called, connected";
+    let mut rows = Vec::new();
+    for (part, name) in [(Part::Capture, "capture"), (Part::Ship, "ship")] {
+        let process = Process(fleet.pid(part)?);
+        let (mut with, mut without, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..extent.repetitions {
+            idle.push(process.busy_percent(extent.idle)?);
+            let Resident { all, rings } = process.resident()?;
+            with.push(mebibytes(all));
+            without.push(mebibytes(all - rings));
+        }
+        let mut row = |what: &str, unit, values, bar| -> Result<()> {
+            let name = format!("{name}: {what}");
+            rows.push(Row::judge(GROUP, name, unit, values, bar, note)?);
+            Ok(())
+        };
+        if part == Part::Capture {
+            row("resident, rings included", "MiB", with, Bar::None)?;
+        }
+        let resident = "resident without the rings";
+        row(resident, "MiB", without, Bar::AtMost(RESIDENT_BAR))?;
+        row("idle, of a core", "%", idle, Bar::AtMost(IDLE_BAR))?;
+    }
     Ok(rows)
 }
 
@@ -90,7 +130,7 @@ fn program() -> Result<Row> {
         .context("cannot run `strip`")?;
     ensure!(status.success(), "`strip` ended with {status}");
     let size = mebibytes(fs::metadata(&stripped)?.len());
-    let note = "stripped; every command is in it";
+    let note = "stripped; every command is in it, and both processes of the agent are it";
     Row::judge(GROUP, "program", "MiB", vec![size], Bar::None, note)
 }
 
@@ -135,13 +175,6 @@ fn dependencies() -> Result<Vec<Row>> {
 /// A `tracer trace` that has attached to a process.
 struct Tracer(Child);
 
-/// Bytes.
-struct Resident {
-    all: u64,
-    /// Those of them that are rings, which are as large as they are told to be.
-    rings: u64,
-}
-
 impl Tracer {
     fn beside(pid: u32) -> Result<Self> {
         let mut child = Command::new(binary()?)
@@ -167,59 +200,8 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// From proc(5): a line with the mapping's name, and below it lines with what is resident.
-    fn resident(&self) -> Result<Resident> {
-        let text = self.proc("smaps")?;
-        let mut resident = Resident { all: 0, rings: 0 };
-        let mut is_ring = false;
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("Rss:") => {
-                    let size = words.next().and_then(|size| size.parse::<u64>().ok());
-                    let bytes = size.context("a size in /proc/PID/smaps is no number")? << 10;
-                    resident.all += bytes;
-                    resident.rings += if is_ring { bytes } else { 0 };
-                }
-                Some(first) if first.contains('-') => is_ring = line.contains("bpf-map"),
-                _ => {}
-            }
-        }
-        ensure!(resident.all > 0, "the tracer has no memory");
-        Ok(resident)
-    }
-
-    /// Percent of a core that it takes in `time`.
-    fn busy_percent(&self, time: Duration) -> Result<f64> {
-        let (before, begin) = (self.busy()?, Instant::now());
-        thread::sleep(time);
-        let busy = self.busy()? - before;
-        Ok(100.0 * busy.as_secs_f64() / begin.elapsed().as_secs_f64())
-    }
-
-    /// Time that its threads have run, from the first field of /proc/PID/task/TID/schedstat, which
-    /// counts nanoseconds where /proc/PID/stat counts ticks of 10 ms.
-    fn busy(&self) -> Result<Duration> {
-        let tasks = Path::new("/proc")
-            .join(self.0.id().to_string())
-            .join("task");
-        let mut busy = Duration::ZERO;
-        for task in fs::read_dir(&tasks).context("has the tracer ended?")? {
-            // A thread may end meanwhile.
-            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
-                continue;
-            };
-            let nanoseconds = text.split_whitespace().next().map(str::parse);
-            let nanoseconds = nanoseconds.context("a thread's schedstat is empty")??;
-            busy += Duration::from_nanos(nanoseconds);
-        }
-        Ok(busy)
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        let path = Path::new("/proc").join(self.0.id().to_string()).join(file);
-        fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}; has it ended?", path.display()))
+    fn process(&self) -> Process {
+        Process(self.0.id())
     }
 }
 

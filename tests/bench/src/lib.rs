@@ -26,3 +26,4 @@ pub mod row;
 pub mod sealing;
 pub mod served;
 pub mod statistics;
+pub mod whole;

@@ -18,7 +18,7 @@ use tracer_bench::{
     report::{Report, Took},
     rings,
     row::Row,
-    sealing, served,
+    sealing, served, whole,
 };
 
 /// Measures every claim about speed.
@@ -65,6 +65,8 @@ enum Group {
     Sealing,
     /// How fast a collector takes events in, and finds them again
     Collector,
+    /// How fast calls of a process become events that a collector has stored
+    Whole,
     /// Steps a second of llama.cpp, ONNX Runtime and PyTorch, traced and untraced
     Served,
 }
@@ -92,6 +94,7 @@ impl Group {
             Self::Files => files::GROUP,
             Self::Sealing => sealing::GROUP,
             Self::Collector => collector::GROUP,
+            Self::Whole => whole::GROUP,
             Self::Served => served::GROUP,
         }
     }
@@ -241,6 +244,10 @@ impl Run {
                 };
                 collector::measure(extent, left_out)
             }
+            Group::Whole => whole::measure(whole::Extent {
+                repetitions: of(1, 7),
+                calls: of(300_000, 3_000_000) as u64,
+            }),
             Group::Served => {
                 let prices = match self.prices {
                     Some(prices) => prices,

@@ -1,5 +1,7 @@
 //! Medians and what can be said of them.
 
+pub use tracer_tests::random::SplitMix;
+
 /// The middle value; the mean of the two middle ones of an even number.
 ///
 /// Returns `None` for no values, or where one is not a number.
@@ -59,25 +61,6 @@ pub fn bootstrap_median(values: &[f64], seed: u64) -> Option<Interval> {
         low: medians[RESAMPLES / 40],
         high: medians[RESAMPLES - 1 - RESAMPLES / 40],
     })
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to resample and to shuffle.
-#[derive(Debug)]
-pub struct SplitMix(pub u64);
-
-impl SplitMix {
-    /// A number below `limit`, which is not 0.
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! Each run is a seed: `TRACER_SEED` runs one alone, `TRACER_FULL=1` all thirty.
 
-mod fleet;
+mod full;
 mod stored;
 
 use std::{
@@ -18,15 +18,15 @@ use tracer_event::{Body, WallNanos};
 use tracer_tests::{
     cache::Cache,
     comparison::assert_exact,
+    fleet::{self, Fleet, Part, Wishes},
     model::TINY,
     patience,
+    random::SplitMix,
     report::Account,
     requires_root,
     tracer::Trace,
     workload::{Place, Running, Runtime},
 };
-
-use self::fleet::{Fleet, Part};
 
 /// In every prompt. Nobody issued it.
 const SECRET: &str = "hunter2-Quokka-4711-ferdinand";
@@ -41,18 +41,6 @@ fn seeds(few: std::ops::Range<u64>, all: std::ops::Range<u64>) -> std::ops::Rang
     match std::env::var_os("TRACER_FULL") {
         Some(_) => all,
         None => few,
-    }
-}
-
-/// Numbers that a seed leads to (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
     }
 }
 
@@ -72,15 +60,15 @@ fn generations(cache: &Cache, count: usize) -> Result<Running> {
 }
 
 /// Kills some of the processes at some times while a generation runs. At the end all run again.
-fn disturb(fleet: &mut Fleet, random: &mut Random, whom: &[Part]) -> Result<()> {
+fn disturb(fleet: &mut Fleet, random: &mut SplitMix, whom: &[Part]) -> Result<()> {
     for _ in 0..4 {
-        thread::sleep(Duration::from_millis(100 + random.below(700)));
-        let index = usize::try_from(random.below(whom.len() as u64))?;
+        thread::sleep(Duration::from_millis(100 + random.number() % 700));
+        let index = random.below(whom.len());
         let victim = whom[index];
         // One may be on its way up again by itself.
         fleet.until("there", |_| true)?;
         fleet.kill(victim)?;
-        thread::sleep(Duration::from_millis(random.below(600)));
+        thread::sleep(Duration::from_millis(random.number() % 600));
         fleet.run(victim)?;
     }
     Ok(())
@@ -97,6 +85,14 @@ fn drained(fleet: &mut Fleet) -> Result<()> {
     })
 }
 
+/// An agent that captures text.
+fn content() -> Wishes {
+    Wishes {
+        is_content: true,
+        ..Wishes::default()
+    }
+}
+
 fn ended_well() -> ExitStatus {
     ExitStatus::from_raw(0)
 }
@@ -106,8 +102,8 @@ fn nothing_that_a_model_did_is_missing_after_ship_and_collector_were_killed() ->
     requires_root!();
     let cache = Cache::open()?;
     for seed in seeds(0..3, 0..15) {
-        let mut random = Random(seed);
-        let mut fleet = Fleet::start()?;
+        let mut random = SplitMix(seed);
+        let mut fleet = Fleet::start(content())?;
         let mut running = generations(&cache, 3)?;
         let pid = running.pid();
         fleet.until("attached", |status| {
@@ -166,8 +162,8 @@ fn what_was_kept_is_stored_whoever_is_killed() -> Result<()> {
     requires_root!();
     let cache = Cache::open()?;
     for seed in seeds(100..103, 100..115) {
-        let mut random = Random(seed);
-        let mut fleet = Fleet::start()?;
+        let mut random = SplitMix(seed);
+        let mut fleet = Fleet::start(content())?;
         let mut running = generations(&cache, 3)?;
         let pid = running.pid();
         running.go()?;
@@ -223,7 +219,7 @@ fn what_was_kept_is_stored_whoever_is_killed() -> Result<()> {
 fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
     requires_root!();
     let cache = Cache::open()?;
-    let mut fleet = Fleet::start()?;
+    let mut fleet = Fleet::start(content())?;
     // More than anybody waits for.
     let mut running = generations(&cache, 200)?;
     fleet.until("attached", |status| {
@@ -294,7 +290,7 @@ fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
 #[test]
 fn both_processes_have_what_they_need_and_no_more() -> Result<()> {
     requires_root!();
-    let fleet = Fleet::start()?;
+    let fleet = Fleet::start(content())?;
     let told = |part| -> Result<Vec<String>> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", fleet.pid(part)?))?;
         let wanted = ["Uid", "CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp"];
@@ -377,7 +373,7 @@ impl Drop for ShortLived {
 #[test]
 fn a_certificate_is_renewed_in_time_and_one_that_ended_takes_a_new_token() -> Result<()> {
     requires_root!();
-    let mut fleet = Fleet::prepare()?;
+    let mut fleet = Fleet::prepare(content())?;
     // The collector dates certificates five minutes back: two thirds of this are over in six seconds.
     let collector = ShortLived::serve(&fleet, Duration::from_secs(160))?;
     fleet.run(Part::Ship)?;
@@ -422,7 +418,7 @@ fn a_certificate_is_renewed_in_time_and_one_that_ended_takes_a_new_token() -> Re
 #[test]
 fn a_wrong_configuration_is_refused_and_a_right_one_taken_over() -> Result<()> {
     requires_root!();
-    let mut fleet = Fleet::start()?;
+    let mut fleet = Fleet::start(content())?;
     let path = fleet.path("agent.toml");
     let right = std::fs::read_to_string(&path)?;
     fleet.until("tracing", |status| {

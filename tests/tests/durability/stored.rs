@@ -7,10 +7,8 @@ use tracer_collector::{
     config::Configuration,
     store::{Cursor, RecordNumber, Selection, SqliteStore, Store as _},
 };
-use tracer_tests::tracer::Line;
+use tracer_tests::{fleet::Fleet, tracer::Line};
 use tracer_wire::{Body, Opener, RecipientSecret, Record, RecordHash, SessionId, Stream};
-
-use crate::fleet::Fleet;
 
 /// All that is stored, opened.
 pub(crate) struct Stored {
@@ -20,6 +18,8 @@ pub(crate) struct Stored {
     pub(crate) records: u64,
     /// Records that gaps stand for.
     pub(crate) declared: u64,
+    /// Events that gaps say are lost.
+    pub(crate) lost: u64,
     /// Sessions that ended in order.
     pub(crate) closed: usize,
     /// All sessions.
@@ -44,6 +44,7 @@ pub(crate) fn read(fleet: &Fleet) -> Result<Stored> {
         events: Vec::new(),
         records: 0,
         declared: 0,
+        lost: 0,
         closed: 0,
         sessions: 0,
     };
@@ -96,7 +97,10 @@ pub(crate) fn read(fleet: &Fleet) -> Result<Stored> {
                     }
                     ensure!(wrong.open(record).is_err(), "somebody else opens a batch");
                 }
-                Body::Gap(_) => stored.declared += claims.sequence.0 - claims.first().0 + 1,
+                Body::Gap(gap) => {
+                    stored.declared += claims.sequence.0 - claims.first().0 + 1;
+                    stored.lost += gap.events.context("what is dropped was counted")?;
+                }
                 Body::Closing => {}
             }
         }

@@ -1,7 +1,9 @@
-//! A collector and an agent as they are installed: three processes, each of which may be killed.
+//! A collector and an agent as they are installed: three processes, each of which may be killed. All
+//! that they keep lies in one folder, which goes with them.
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     net::TcpListener,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -14,36 +16,73 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tracer_agent::status::ShipStatus;
-use tracer_tests::tracer::binary;
 use tracer_wire::RecipientSecret;
+
+use crate::{tracer::binary, workload::NOBODY};
 
 /// How long a state may take to be reached on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Permits content in a copy of `/etc`, in a mount namespace that ends with the process.
 const WITH_CEILING: &str = "mount --bind \"$0\" /etc && exec \"$@\"";
+/// Gives the spool a disk of its own, which is gone with the process.
+const WITH_DISK: &str = "mount -t tmpfs -o \"$TRACER_DISK\" spool \"$0\" && exec \"$@\"";
+
+/// What an agent is to do, beside what all of them do.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    /// Text is captured, for [`Fleet::reader`].
+    pub is_content: bool,
+    /// The only program that is traced, if it is not all of them.
+    pub exe: Option<PathBuf>,
+    /// Profiles besides the built-in ones.
+    pub profiles: Vec<PathBuf>,
+    /// What the spool may use.
+    pub spool: &'static str,
+    /// The size of a disk of the spool's own, if it has one.
+    pub disk: Option<&'static str>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            is_content: false,
+            exe: None,
+            profiles: Vec::new(),
+            spool: "64MiB",
+            disk: None,
+        }
+    }
+}
 
 /// A process of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
+    /// Stores what arrives.
     Collector,
+    /// Keeps records and has the network.
     Ship,
+    /// Sees events.
     Capture,
 }
 
 /// All of them, and their folder.
-pub(crate) struct Fleet {
+pub struct Fleet {
     folder: TempDir,
+    wishes: Wishes,
     running: [Option<Child>; 3],
     /// Opens content.
-    pub(crate) reader: RecipientSecret,
+    pub reader: RecipientSecret,
     /// What ships that are gone had said to keep.
     kept_before: u64,
 }
 
 impl Fleet {
-    /// Sets a collector up, enrols an agent that captures text, and starts all three.
-    pub(crate) fn start() -> Result<Self> {
-        let mut fleet = Self::prepare()?;
+    /// Sets a collector up, enrols an agent, and starts all three.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub fn start(wishes: Wishes) -> Result<Self> {
+        let mut fleet = Self::prepare(wishes)?;
         for part in [Part::Collector, Part::Ship, Part::Capture] {
             fleet.run(part)?;
         }
@@ -52,24 +91,20 @@ impl Fleet {
     }
 
     /// Sets a collector up, and an agent that has a token; starts neither.
-    pub(crate) fn prepare() -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the collector makes no folder, or the agent takes no token.
+    pub fn prepare(wishes: Wishes) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // Ship's user goes through it to its own.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let reader = RecipientSecret::generate()?;
-        let etc = folder.path().join("etc");
-        let copied = Command::new("cp").args(["-a", "/etc"]).arg(&etc).status()?;
-        ensure!(copied.success(), "cannot copy /etc");
-        fs::create_dir_all(etc.join("tracer"))?;
-        let ceiling = etc.join("tracer/ceiling.toml");
-        fs::write(&ceiling, "capture = \"text\"\n")?;
-        fs::set_permissions(&ceiling, fs::Permissions::from_mode(0o644))?;
-        fs::write(
-            folder.path().join("policy.toml"),
-            "[fields]\ntext = \"keep\"\n",
-        )?;
+        if wishes.is_content {
+            permit_content(folder.path())?;
+        }
         let fleet = Self {
             folder,
+            wishes,
             running: [None, None, None],
             reader,
             kept_before: 0,
@@ -81,7 +116,10 @@ impl Fleet {
     }
 
     /// Gives the agent a token.
-    pub(crate) fn enroll(&self, token: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the agent does not take it.
+    pub fn enroll(&self, token: &str) -> Result<()> {
         let enrolled = self
             .tracer(&["agent", "enroll", "--token", token])
             .output()?;
@@ -91,7 +129,10 @@ impl Fleet {
     }
 
     /// SIGHUP.
-    pub(crate) fn reload(&self, part: Part) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn reload(&self, part: Part) -> Result<()> {
         let raw = i32::try_from(self.pid(part)?)?;
         Ok(kill_process(
             Pid::from_raw(raw).context("it has a pid")?,
@@ -100,7 +141,8 @@ impl Fleet {
     }
 
     /// What a part has said so far.
-    pub(crate) fn log(&self, part: Part) -> String {
+    #[must_use]
+    pub fn log(&self, part: Part) -> String {
         fs::read_to_string(self.path(&format!("{part:?}.log"))).unwrap_or_default()
     }
 
@@ -126,19 +168,29 @@ impl Fleet {
     }
 
     fn write_config(&self) -> Result<()> {
-        let until = Command::new("date")
-            .args(["--utc", "--date=+1 hour", "+%Y-%m-%dT%H:%M:%SZ"])
-            .output()?;
-        let until = String::from_utf8(until.stdout)?;
         let folder = self.folder.path().display();
-        let text = format!(
-            "[collector]\nname = \"durable\"\n[capture]\nstate = \"{folder}/capture\"\n\
-             level = \"text\"\nuntil = \"{}\"\npolicy = \"{folder}/policy.toml\"\ngovern = false\n\
-             [content]\nrecipients = [\"{}\"]\n[ship]\nuser = \"nobody\"\nstate = \"{folder}/ship\"\n\
-             sockets = \"{folder}/sockets\"\nspool = \"64MiB\"\n",
-            until.trim(),
-            self.reader.recipient(),
+        let profiles = &self.wishes.profiles;
+        let mut text = format!(
+            "[collector]\nname = \"durable\"\n[ship]\nuser = \"nobody\"\nstate = \"{folder}/ship\"\n\
+             sockets = \"{folder}/sockets\"\nspool = \"{}\"\n[capture]\nstate = \"{folder}/capture\"\n\
+             profiles = {profiles:?}\ngovern = false\n",
+            self.wishes.spool,
         );
+        if let Some(exe) = &self.wishes.exe {
+            text.push_str(&format!("exe = {exe:?}\n"));
+        }
+        if self.wishes.is_content {
+            let until = Command::new("date")
+                .args(["--utc", "--date=+1 hour", "+%Y-%m-%dT%H:%M:%SZ"])
+                .output()?;
+            let until = String::from_utf8(until.stdout)?;
+            text.push_str(&format!(
+                "level = \"text\"\nuntil = \"{}\"\npolicy = \"{folder}/policy.toml\"\n\
+                 [content]\nrecipients = [\"{}\"]\n",
+                until.trim(),
+                self.reader.recipient(),
+            ));
+        }
         let path = self.path("agent.toml");
         fs::write(&path, text)?;
         Ok(fs::set_permissions(
@@ -148,7 +200,8 @@ impl Fleet {
     }
 
     /// A path in the folder of all.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -162,7 +215,10 @@ impl Fleet {
     }
 
     /// Starts a process that is not running.
-    pub(crate) fn run(&mut self, part: Part) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&mut self, part: Part) -> Result<()> {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -175,23 +231,19 @@ impl Fleet {
                     .arg(self.path("collector/collector.toml"));
                 command
             }
-            Part::Ship => self.tracer(&["agent", "ship"]),
+            Part::Ship => {
+                let ship = self.tracer(&["agent", "ship"]);
+                match self.wishes.disk {
+                    Some(size) => self.on_own_disk(&ship, size)?,
+                    None => ship,
+                }
+            }
             Part::Capture => {
-                let inner = self.tracer(&["agent", "capture"]);
-                let mut command = Command::new("unshare");
-                command
-                    .args([
-                        "--mount",
-                        "--propagation",
-                        "private",
-                        "sh",
-                        "-c",
-                        WITH_CEILING,
-                    ])
-                    .arg(self.path("etc"))
-                    .arg(inner.get_program())
-                    .args(inner.get_args());
-                command
+                let capture = self.tracer(&["agent", "capture"]);
+                match self.wishes.is_content {
+                    true => in_own_mounts(WITH_CEILING, &self.path("etc"), &capture),
+                    false => capture,
+                }
             }
         };
         let child = command
@@ -204,8 +256,22 @@ impl Fleet {
         Ok(())
     }
 
+    fn on_own_disk(&self, ship: &Command, size: &str) -> Result<Command> {
+        let spool = self.path("ship/spool");
+        fs::create_dir_all(&spool)?;
+        let mut command = in_own_mounts(WITH_DISK, &spool, ship);
+        command.env(
+            "TRACER_DISK",
+            format!("size={size},uid={NOBODY},gid={NOBODY},mode=700"),
+        );
+        Ok(command)
+    }
+
     /// The process id of one that runs.
-    pub(crate) fn pid(&self, part: Part) -> Result<u32> {
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self, part: Part) -> Result<u32> {
         let child = self.running[part as usize].as_ref();
         Ok(child
             .with_context(|| format!("{part:?} is not running"))?
@@ -213,7 +279,10 @@ impl Fleet {
     }
 
     /// kill -9.
-    pub(crate) fn kill(&mut self, part: Part) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self, part: Part) -> Result<()> {
         if part == Part::Ship
             && let Ok(status) = self.status()
         {
@@ -226,12 +295,45 @@ impl Fleet {
     }
 
     /// Records that a ship has said to keep, at least.
-    pub(crate) fn kept(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// When ship does not answer.
+    pub fn kept(&self) -> Result<u64> {
         Ok(self.kept_before + self.status()?.records_kept)
     }
 
+    /// Hands `take` each line that `tracer query` with these arguments prints, asked with a new token.
+    ///
+    /// # Errors
+    /// When there is no token, or it fails.
+    pub fn query(&self, arguments: &[&str], take: impl FnMut(String)) -> Result<()> {
+        let made = Command::new(collector_binary()?)
+            .args(["token", "new", "--reader", "fleet", "--config"])
+            .arg(self.path("collector/collector.toml"))
+            .output()?;
+        let said = String::from_utf8(made.stdout)?;
+        let mut words = said.split_whitespace();
+        let token = words.find(|word| word.starts_with("tracer-reader-1."));
+        let token = token.with_context(|| format!("no reader's token:\n{said}"))?;
+        let mut asking = Command::new(binary()?)
+            .args(["query", "--output", "ndjson"])
+            .args(arguments)
+            .env("TRACER_READER_TOKEN", token)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = asking.stdout.take().context("it has a standard output")?;
+        let lines = BufReader::new(output).lines();
+        lines.map_while(Result::ok).for_each(take);
+        let status = asking.wait()?;
+        ensure!(status.success(), "tracer query ended with {status}");
+        Ok(())
+    }
+
     /// What `tracer agent status` says.
-    pub(crate) fn status(&self) -> Result<ShipStatus> {
+    ///
+    /// # Errors
+    /// When ship does not answer.
+    pub fn status(&self) -> Result<ShipStatus> {
         let output = self
             .tracer(&["agent", "status", "--output", "json"])
             .output()?;
@@ -241,7 +343,10 @@ impl Fleet {
 
     /// Waits for a state. Whoever has ended by itself meanwhile, as a service manager would, is
     /// started again.
-    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&ShipStatus) -> bool) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it is not reached in time, or a part fails.
+    pub fn until(&mut self, what: &str, wanted: impl Fn(&ShipStatus) -> bool) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         let mut last = None;
         while Instant::now() < end {
@@ -271,7 +376,10 @@ impl Fleet {
     }
 
     /// SIGTERM, and the end.
-    pub(crate) fn stop(&mut self, part: Part) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it does not run, or does not end.
+    pub fn stop(&mut self, part: Part) -> Result<()> {
         let mut child = self.running[part as usize].take().context("it runs")?;
         let raw = i32::try_from(child.id())?;
         kill_process(Pid::from_raw(raw).context("it has a pid")?, Signal::TERM)?;
@@ -301,6 +409,32 @@ impl Fleet {
     }
 }
 
+/// A copy of `/etc` that permits content, and a policy that keeps it.
+fn permit_content(folder: &Path) -> Result<()> {
+    let etc = folder.join("etc");
+    let copied = Command::new("cp").args(["-a", "/etc"]).arg(&etc).status()?;
+    ensure!(copied.success(), "cannot copy /etc");
+    fs::create_dir_all(etc.join("tracer"))?;
+    let ceiling = etc.join("tracer/ceiling.toml");
+    fs::write(&ceiling, "capture = \"text\"\n")?;
+    fs::set_permissions(&ceiling, fs::Permissions::from_mode(0o644))?;
+    Ok(fs::write(
+        folder.join("policy.toml"),
+        "[fields]\ntext = \"keep\"\n",
+    )?)
+}
+
+/// A command behind a script that mounts something at a place which only they see.
+fn in_own_mounts(script: &str, place: &Path, inner: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(place)
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    command
+}
+
 impl Drop for Fleet {
     fn drop(&mut self) {
         for child in self.running.iter_mut().flatten() {
@@ -311,7 +445,10 @@ impl Drop for Fleet {
 }
 
 /// Everything that a process has in memory and may read, one region after the other.
-pub(crate) fn memory(pid: u32) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// When it is gone, or not for this user to read.
+pub fn memory(pid: u32) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     each_region(
         pid,
@@ -325,7 +462,10 @@ pub(crate) fn memory(pid: u32) -> Result<Vec<u8>> {
 }
 
 /// Whether `holds` finds something in what a process has in memory that is not just a file which it reads.
-pub(crate) fn holds_in_memory(pid: u32, holds: impl Fn(&[u8]) -> bool) -> Result<bool> {
+///
+/// # Errors
+/// As [`memory`].
+pub fn holds_in_memory(pid: u32, holds: impl Fn(&[u8]) -> bool) -> Result<bool> {
     let is_own = |mapping: &str| mapping.contains(" rw") || !mapping.contains('/');
     each_region(pid, is_own, holds)
 }
@@ -360,7 +500,10 @@ fn each_region(
 }
 
 /// The contents of every file below a folder, one after the other.
-pub(crate) fn contents(folder: &Path) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// When one cannot be read.
+pub fn contents(folder: &Path) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

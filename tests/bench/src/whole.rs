@@ -1,0 +1,185 @@
+//! The whole way: calls of a real process, through the kernel, capture, ship and a collector, until the
+//! collector says that they are stored and a query finds them. All of it shares the machine's processors,
+//! the traced process with it.
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, ensure};
+use tracer_agent::status::CaptureStatus;
+use tracer_event::WallNanos;
+use tracer_tests::{
+    cache::Cache,
+    compile::SOURCES,
+    fleet::{Fleet, Part, Wishes},
+    report::Event,
+    workload::{Place, Running, Target},
+};
+
+use crate::{
+    affinity,
+    footprint::Process,
+    row::{Bar, Row},
+};
+
+/// Group on the command line.
+pub const GROUP: &str = "whole";
+
+/// Thousands of events a second.
+const LEAST: f64 = 200.0;
+/// Processors that all of it has.
+const CORES: [usize; 2] = [0, 1];
+/// Between two looks at what was stored: each is a process of its own.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the agent gets to settle after it has attached.
+const SETTLES: Duration = Duration::from_secs(2);
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Figures.
+    pub repetitions: usize,
+    /// Calls of each.
+    pub calls: u64,
+}
+
+/// Measures from a process's first call until the last of its events is stored.
+///
+/// # Errors
+/// If one of the processes fails, or loses an event that it had.
+pub fn measure(extent: Extent) -> Result<Vec<Row>> {
+    let Extent { repetitions, calls } = extent;
+    let _cores = affinity::Pinned::among(&CORES)?;
+    let target = || Target::Steps.command(&Cache::open()?, &[&calls.to_string()]);
+    let wishes = Wishes {
+        exe: Some(target()?.get_program().into()),
+        profiles: vec![fs::canonicalize(SOURCES)?.join("steps.toml")],
+        spool: "512MiB",
+        ..Wishes::default()
+    };
+    let mut fleet = Fleet::start(wishes)?;
+    let (mut whole, mut lost) = (Vec::new(), Vec::new());
+    let mut costs = [const { Vec::new() }; 3];
+    for _ in 0..repetitions {
+        let once = once(&mut fleet, target()?, calls)?;
+        whole.push(once.speed);
+        lost.push(once.lost);
+        for (all, cost) in costs.iter_mut().zip(once.costs) {
+            all.push(cost);
+        }
+    }
+    let note = format!(
+        "{repetitions} repetitions of {calls} calls by one thread, its own probes' cost included; from the \
+         first call until the collector has stored all, which a query then finds; {} processors for all",
+        CORES.len()
+    );
+    let row = |name: &str, unit, values, bar| Row::judge(GROUP, name, unit, values, bar, &*note);
+    let mut rows = vec![
+        row(
+            "kernel to committed, whole pipeline",
+            "k/s",
+            whole,
+            Bar::AtLeast(LEAST),
+        )?,
+        row("the same: calls lost", "%", lost, Bar::AtMost(0.0))?,
+    ];
+    for (part, cost) in ["capture", "ship", "collector"].into_iter().zip(costs) {
+        let name = format!("processor time of an event, {part}");
+        rows.push(row(&name, "ns", cost, Bar::None)?);
+    }
+    Ok(rows)
+}
+
+/// One figure.
+struct Once {
+    /// Thousands of stored events a second.
+    speed: f64,
+    /// Of all calls, in percent: what did not fit into the rings.
+    lost: f64,
+    /// Nanoseconds of an event, in capture, ship, collector.
+    costs: [f64; 3],
+}
+
+fn once(fleet: &mut Fleet, command: Command, calls: u64) -> Result<Once> {
+    let before = capture(fleet)?;
+    let mut running = Running::start(command, Place::Host)?;
+    running.until_waiting()?;
+    let pid = running.pid();
+    fleet.until("attached", |status| {
+        let mut capture = status.capture.iter();
+        capture.any(|capture| capture.runtimes > before.runtimes && capture.attached > 0)
+    })?;
+    std::thread::sleep(SETTLES);
+    let sealed_before = capture(fleet)?.events_sealed;
+    let parts = [Part::Capture, Part::Ship, Part::Collector];
+    let processes = [
+        Process(fleet.pid(parts[0])?),
+        Process(fleet.pid(parts[1])?),
+        Process(fleet.pid(parts[2])?),
+    ];
+    let busy = || -> Result<[Duration; 3]> {
+        let [capture, ship, collector] = &processes;
+        Ok([capture.used()?, ship.used()?, collector.used()?])
+    };
+    let busy_before = busy()?;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let from = WallNanos(u64::try_from(since_1970.as_nanos())?).to_string();
+    let begun = Instant::now();
+    running.go()?;
+    running.until(|event| matches!(event, Event::Counts { .. }))?;
+    let mut last = (0, Instant::now());
+    while last.0 < calls && last.1.elapsed() < SETTLES * 2 {
+        std::thread::sleep(LOOK);
+        let status = fleet.status()?;
+        let capture = status.capture.context("capture is there")?;
+        ensure!(
+            capture.events_lost + capture.events_dropped == 0,
+            "{} events were lost, {} dropped",
+            capture.events_lost,
+            capture.events_dropped
+        );
+        let is_stored = capture.records_waiting == 0 && status.spool_records == 0;
+        let sealed = capture.events_sealed - sealed_before;
+        if !is_stored || sealed > last.0 {
+            last = (sealed, Instant::now());
+        }
+        if is_stored && sealed >= calls {
+            break;
+        }
+    }
+    let seconds = (last.1 - begun).as_secs_f64();
+    let busy_after = busy()?;
+    let ours = format!("\"pid\":{pid},");
+    let mut found = 0;
+    fleet.query(&["--kind", "inference.step", "--from", &from], |line| {
+        found += u64::from(line.contains(&ours));
+    })?;
+    ensure!(
+        (1..=calls).contains(&found),
+        "{found} of {calls} events are found"
+    );
+    running.until_waiting()?;
+    running.go()?;
+    running.finish()?;
+    let mut costs = [0.0; 3];
+    for (cost, (after, before)) in costs.iter_mut().zip(busy_after.iter().zip(busy_before)) {
+        *cost = (*after - before).as_secs_f64() * 1e6 / thousands(found);
+    }
+    Ok(Once {
+        speed: thousands(found) / seconds,
+        lost: 100.0 * (thousands(calls) - thousands(found)) / thousands(calls),
+        costs,
+    })
+}
+
+fn capture(fleet: &Fleet) -> Result<CaptureStatus> {
+    fleet.status()?.capture.context("capture is there")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some millions")]
+fn thousands(count: u64) -> f64 {
+    count as f64 / 1e3
+}

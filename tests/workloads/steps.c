@@ -1,0 +1,45 @@
+// usage: steps CALLS [ROUNDS]
+// Calls a decode step CALLS times as fast as it goes, in one thread, for each line that arrives, and says
+// after the last round how often it did.
+#define _GNU_SOURCE
+#include "report.h"
+
+int32_t decode_step(void *context, int32_t tokens);
+
+// In assembly, so that every build has the same sites: a push at the entry and a nop before the pop, both
+// of which the kernel emulates, as it does where llama.cpp decodes.
+__asm__(".text\n"
+        ".p2align 4\n"
+        ".globl decode_step\n"
+        ".type decode_step, @function\n"
+        "decode_step:\n"
+        ".cfi_startproc\n"
+        "  push %rbp\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset %rbp, -16\n"
+        "  lea -1(%rsi), %eax\n"
+        "  nop\n"
+        "  pop %rbp\n"
+        ".cfi_def_cfa_offset 8\n"
+        "  ret\n"
+        ".cfi_endproc\n"
+        ".size decode_step, . - decode_step\n");
+
+int main(int argc, char **argv) {
+    uint64_t calls    = number_argument(argc, argv, 1, 1000);
+    uint64_t rounds   = number_argument(argc, argv, 2, 1);
+    uint64_t checksum = 0;
+    int      context  = 0;
+    report_start();
+    for (uint64_t round = 0; round < rounds; round++) {
+        report_and_wait("round");
+        for (uint64_t i = 0; i < calls; i++) checksum += (uint64_t) decode_step(&context, 1);
+    }
+    calls *= rounds;
+    report("counts",
+           ",\"functions\":{\"decode_step\":{\"entered\":%" PRIu64 ",\"returned\":%" PRIu64
+           ",\"unwound\":0}},\"checksum\":%" PRIu64,
+           calls, calls, checksum);
+    report_and_wait("end");
+    return 0;
+}
