@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tracer_event::{
@@ -198,7 +198,7 @@ fn who_waits_gets_a_verified_file_and_no_other() -> Result<()> {
     assert_eq!(text, "the model that was signed");
     is_refused(File::open(&models.bad))?;
     let refusal = enforcing.refusal()?;
-    let reason = refusal.reason.context("it has a reason")?;
+    let reason = refusal.reason.as_ref().context("it has a reason")?;
     assert_eq!(reason.as_str(), "nobody vouches for these bytes");
     // By another name and another way in, too.
     let alias = models.beside.path().join("alias");
@@ -208,6 +208,32 @@ fn who_waits_gets_a_verified_file_and_no_other() -> Result<()> {
     enforcing.interrupt()?;
     File::open(&models.bad)?;
     Ok(())
+}
+
+/// The kernel refuses then, and names neither the opener nor the file.
+#[test]
+fn an_opener_whose_file_the_tracer_cannot_be_given_is_told() -> Result<()> {
+    requires_root!();
+    let models = Models::new()?;
+    let enforcing = models.enforce(WAIT)?;
+    let tracer = Pid::from_raw(i32::try_from(enforcing.child.id())?);
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(3),
+        ..limit
+    };
+    let before = prlimit(tracer, Resource::Nofile, none)?;
+    is_refused(File::open(&models.good))?;
+    prlimit(tracer, Resource::Nofile, before)?;
+    let refusal = enforcing.refusal()?;
+    let reason = refusal.reason.as_ref().context("it has a reason")?;
+    assert_eq!(
+        reason.as_str(),
+        "the kernel could not open it for the tracer"
+    );
+    assert_eq!(refusal.inode.inode, 0, "{refusal:?}");
+    File::open(&models.good)?;
+    enforcing.interrupt()
 }
 
 #[test]

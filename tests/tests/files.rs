@@ -449,8 +449,8 @@ fn b15_a_descriptor_that_was_passed_on_is_told_by_its_use(bench: &mut Bench<'_>)
             bench.told(reader, &[READ])?;
             let is_blind = bench.watching.is_blind_to("passed_descriptors");
             ensure!(
-                bench.is_told(reader, &[FileAct::Received], is_blind) || is_blind,
-                "{way}: that the descriptor was received was not told"
+                bench.is_told(reader, &[FileAct::Received], is_blind) != is_blind,
+                "{way}: that the descriptor was received was told: {is_blind}"
             );
         }
     }

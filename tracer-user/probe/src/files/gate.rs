@@ -10,7 +10,7 @@ use tracer_abi::file::MAX_EXEMPT;
 use super::{FileSensor, load::key, watch};
 use crate::{
     process::{FileId, ProcessId},
-    sys::permission::{Permission, Question},
+    sys::permission::{Permission, Question, Questions},
 };
 
 /// Which gate.
@@ -38,6 +38,16 @@ pub struct Held {
     answered: bool,
 }
 
+/// What came out of a gate's queue.
+#[derive(Debug)]
+pub struct Taken {
+    /// Who waits now.
+    pub held: Vec<Held>,
+    /// Why the kernel has refused an opener itself: it could not open the file for this process. It
+    /// does not say which opener, nor which file.
+    pub refused: Option<io::Error>,
+}
+
 impl Waiting {
     pub(super) fn new(group: Arc<Permission>) -> Self {
         Self { group }
@@ -53,10 +63,11 @@ impl Waiting {
     ///
     /// # Errors
     /// If the queue cannot be read.
-    pub fn take(&self) -> io::Result<Vec<Held>> {
+    pub fn take(&self) -> io::Result<Taken> {
         let own = std::process::id();
         let mut waiting = Vec::new();
-        for Question { pid, file } in self.group.read()? {
+        let Questions { asked, refused } = self.group.read()?;
+        for Question { pid, file } in asked {
             let held = Held {
                 group: Arc::clone(&self.group),
                 file,
@@ -69,7 +80,10 @@ impl Waiting {
                 waiting.push(held);
             }
         }
-        Ok(waiting)
+        Ok(Taken {
+            held: waiting,
+            refused,
+        })
     }
 }
 

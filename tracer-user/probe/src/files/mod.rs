@@ -42,7 +42,7 @@ use crate::{
 
 pub(crate) use load::verify;
 
-pub use gate::{Gate, Held, Waiting, file_id};
+pub use gate::{Gate, Held, Taken, Waiting, file_id};
 pub use observation::{Act, Actor, FileAccess, FileEvent, FileLost, Lost, SeenBy};
 pub use tier::{BlindSpot, Coverage, Tier};
 

@@ -30,6 +30,15 @@ pub(crate) struct Question {
     pub(crate) file: File,
 }
 
+/// What the queue held.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    pub(crate) asked: Vec<Question>,
+    /// Why the kernel has refused one of them: it could not open the file for us. It does not say who
+    /// asked for which file.
+    pub(crate) refused: Option<io::Error>,
+}
+
 impl Permission {
     /// A new group without marks.
     ///
@@ -83,7 +92,7 @@ impl Permission {
     }
 
     /// Who waits, at most a handful; nobody if the queue is empty.
-    pub(crate) fn read(&self) -> io::Result<Vec<Question>> {
+    pub(crate) fn read(&self) -> io::Result<Questions> {
         let mut buffer = [0_u8; METADATA * AT_ONCE];
         // SAFETY: the buffer has the length given and lives through the call.
         let length = unsafe {
@@ -96,7 +105,7 @@ impl Permission {
         if length < 0 {
             let error = io::Error::last_os_error();
             return match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Vec::new()),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Questions::default()),
                 // fanotify(7): what is wrong with the queue or the buffer.
                 _ if matches!(
                     error.raw_os_error(),
@@ -106,22 +115,22 @@ impl Permission {
                     Err(error)
                 }
                 // The file of one notice could not be opened for us: the kernel has refused its opener.
-                _ => {
-                    log::warn!(
-                        "an opener was refused, since its file cannot be looked at: {error}"
-                    );
-                    Ok(Vec::new())
-                }
+                _ => Ok(Questions {
+                    refused: Some(error),
+                    ..Questions::default()
+                }),
             };
         }
-        Ok(parse(&buffer[..length.unsigned_abs()])
-            .into_iter()
-            .filter_map(|(fd, pid)| {
-                // SAFETY: the kernel opened this descriptor for the reader of the notice.
-                let file = (fd >= 0).then(|| File::from(unsafe { OwnedFd::from_raw_fd(fd) }))?;
-                Some(Question { pid, file })
-            })
-            .collect())
+        let asked = parse(&buffer[..length.unsigned_abs()]).into_iter();
+        let asked = asked.filter_map(|(fd, pid)| {
+            // SAFETY: the kernel opened this descriptor for the reader of the notice.
+            let file = (fd >= 0).then(|| File::from(unsafe { OwnedFd::from_raw_fd(fd) }))?;
+            Some(Question { pid, file })
+        });
+        Ok(Questions {
+            asked: asked.collect(),
+            refused: None,
+        })
     }
 
     /// Lets the one who waits for this file go on, or refuses it with `EPERM`. It is known by the

@@ -24,7 +24,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_probe::{
-    files::{Held, Waiting, file_id},
+    files::{Held, Taken, Waiting, file_id},
     model_file,
     process::FileId,
 };
@@ -45,7 +45,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// tick of its change time.
 const TICK: Duration = Duration::from_millis(50);
 
-/// An opener that was refused.
+/// An opener that was refused; 0 and no file where the kernel does not say whom it refused.
 #[derive(Debug)]
 pub(in crate::files) struct Refusal {
     pub(super) pid: u32,
@@ -265,7 +265,12 @@ impl Answering {
                 Some(&timeout),
             );
             match self.waiting.take() {
-                Ok(held) => held.into_iter().for_each(|held| self.came(held)),
+                Ok(Taken { held, refused }) => {
+                    if let Some(error) = refused {
+                        self.tell_unseen(&error);
+                    }
+                    held.into_iter().for_each(|held| self.came(held));
+                }
                 // Without the queue nobody can be answered. The tracer ends, which lets everybody go.
                 Err(_) => break,
             }
@@ -277,6 +282,18 @@ impl Answering {
         for (held, _) in self.held.drain().flat_map(|(_, held)| held) {
             held.answer(true);
         }
+    }
+
+    /// The kernel has refused somebody, and does not say who wanted what.
+    fn tell_unseen(&self, error: &io::Error) {
+        log::warn!(
+            "an opener was refused, since the kernel cannot open its file for the tracer: {error}"
+        );
+        let _ = self.told.send(Refusal {
+            pid: 0,
+            file: FileId::default(),
+            reason: "the kernel could not open it for the tracer",
+        });
     }
 
     fn came(&mut self, held: Held) {

@@ -1,0 +1,284 @@
+//! What is done below a file system, or past it, on a loop device of the test's
+//! own: C25 of the list of ways around an auditor. Needs root.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Read},
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::mount::{UnmountFlags, unmount};
+use serde_json::Value;
+use tempfile::TempDir;
+use tracer_event::Body;
+use tracer_tests::{
+    cache::Cache,
+    package::sha256_of,
+    requires_root,
+    tracer::{self, Line},
+    workload::Target,
+};
+
+/// How long something may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Stands in a model's first bytes, and nowhere else on its disk.
+const MARK: &[u8] = b"the first weights of a model that was signed";
+const SIZE: usize = 256 << 10;
+
+/// An ext4 file system in a file; taken off again when it is dropped.
+struct Disk {
+    image: PathBuf,
+    folder: TempDir,
+}
+
+impl Disk {
+    /// Makes and mounts it.
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let image = folder.path().join("image");
+        File::create(&image)?.set_len(16 << 20)?;
+        let options = ["-q", "-b", "4096"];
+        let made = Command::new("mkfs.ext4")
+            .args(options)
+            .arg(&image)
+            .output()
+            .context("mkfs.ext4 is missing: run scripts/setup")?;
+        ensure!(made.status.success(), "mkfs.ext4: {made:?}");
+        fs::create_dir(folder.path().join("mounted"))?;
+        let disk = Self { image, folder };
+        let mounted = Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&disk.image, &disk.root()])
+            .output()?;
+        ensure!(mounted.status.success(), "mount: {mounted:?}");
+        Ok(disk)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    /// A folder with a model, whose bytes are on the disk, and a list that names them.
+    fn model(&self) -> Result<Model> {
+        let folder = self.root().join("model");
+        fs::create_dir(&folder)?;
+        let file = folder.join("weights.bin");
+        let mut bytes = vec![0x5a; SIZE];
+        bytes[..MARK.len()].copy_from_slice(MARK);
+        fs::write(&file, bytes)?;
+        // The mark is looked for in the image.
+        rustix::fs::syncfs(File::open(&file)?)?;
+        let list = self.folder.path().join("SHA256SUMS");
+        fs::write(&list, format!("{}  weights.bin\n", sha256_of(&file)?))?;
+        Ok(Model { folder, file, list })
+    }
+
+    /// Writes over the model's first byte where it lies on the disk, past the mounted file system.
+    fn write_below(&self, byte: u8) -> Result<()> {
+        let image = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.image)?;
+        let mut bytes = Vec::new();
+        (&image).read_to_end(&mut bytes)?;
+        let rest = &MARK[1..];
+        let mut places = (1..bytes.len() - rest.len()).filter(|at| bytes[*at..].starts_with(rest));
+        let at = places.next().context("the model is not on the disk")?;
+        ensure!(places.next().is_none(), "the mark is on the disk twice");
+        image.write_all_at(&[byte], at as u64 - 1)?;
+        Ok(image.sync_all()?)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Also where something of the test holds it still, or it was never mounted.
+        let _ = unmount(self.root(), UnmountFlags::DETACH);
+    }
+}
+
+struct Model {
+    folder: PathBuf,
+    file: PathBuf,
+    list: PathBuf,
+}
+
+impl Model {
+    fn verify(&self, more: &[&str]) -> Result<Verified> {
+        let output = Command::new(tracer::binary()?)
+            .args(["verify", "-o", "json", "--sha256sums"])
+            .arg(&self.list)
+            .args(more)
+            .arg(&self.folder)
+            .output()?;
+        Verified::read(&output)
+    }
+
+    /// Reads it into the page cache, as who serves it does, and says the first byte.
+    fn served(&self) -> Result<u8> {
+        Ok(fs::read(&self.file)?[0])
+    }
+
+    /// Takes it out of the page cache.
+    fn forgotten(&self) -> Result<()> {
+        let file = File::open(&self.file)?;
+        file.sync_all()?;
+        Ok(rustix::fs::fadvise(
+            &file,
+            0,
+            None,
+            rustix::fs::Advice::DontNeed,
+        )?)
+    }
+}
+
+/// What `tracer verify` said of the one file.
+#[derive(Debug)]
+struct Verified {
+    status: Option<i32>,
+    file: Value,
+}
+
+impl Verified {
+    fn read(output: &Output) -> Result<Self> {
+        let said: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("it does not answer: {output:?}"))?;
+        Ok(Self {
+            status: output.status.code(),
+            file: said["predicate"]["tracer_files"][0].clone(),
+        })
+    }
+
+    fn is(&self, status: i32, finding: &str) {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        assert_eq!(self.file["finding"], finding, "{self:?}");
+    }
+}
+
+/// Whoever maps the file goes on to see what the page cache has: that is what is verified, and the
+/// comparison with the disk tells the rest.
+#[test]
+fn c25_bytes_written_below_a_mounted_file_system_are_told_by_the_disk() -> Result<()> {
+    requires_root!();
+    let disk = Disk::new()?;
+    let model = disk.model()?;
+    assert_eq!(model.served()?, MARK[0]);
+    let cache = Cache::open()?;
+    let watching = Watching::start(&model.folder)?;
+    disk.write_below(b'!')?;
+    let reader = read(&cache, &model.file)?;
+    assert_eq!(
+        watching.who_has_access()?,
+        reader,
+        "the write was told, which is a blind spot"
+    );
+    drop(watching);
+    assert_eq!(model.served()?, MARK[0], "it is served from memory");
+    model.verify(&[])?.is(0, "match");
+    model
+        .verify(&["--check-disk"])?
+        .is(1, "disk differs from page cache");
+
+    model.forgotten()?;
+    assert_eq!(model.served()?, b'!', "it comes from the disk");
+    model.verify(&[])?.is(1, "mismatch");
+    Ok(())
+}
+
+/// As bugs of the kernel do that write to pages of files that are only read: nothing on the disk and no
+/// time tells of it.
+#[test]
+fn c25_bytes_that_are_only_in_the_page_cache_are_not_verified() -> Result<()> {
+    requires_root!();
+    let disk = Disk::new()?;
+    let model = disk.model()?;
+    let before = fs::metadata(&model.file)?;
+    disk.write_below(b'!')?;
+    model.forgotten()?;
+    assert_eq!(model.served()?, b'!');
+    disk.write_below(MARK[0])?;
+    let after = fs::metadata(&model.file)?;
+    assert_eq!(
+        (before.ctime(), before.ctime_nsec(), before.mtime_nsec()),
+        (after.ctime(), after.ctime_nsec(), after.mtime_nsec())
+    );
+    model.verify(&[])?.is(1, "mismatch");
+    model.forgotten()?;
+    model.verify(&["--check-disk"])?.is(0, "match");
+    Ok(())
+}
+
+/// Reads a file in a process of its own, and says which that was.
+fn read(cache: &Cache, path: &Path) -> Result<u32> {
+    let mut command = Target::Accesses.command(cache, &["read"])?;
+    let mut child = command.arg(path).spawn()?;
+    ensure!(child.wait()?.success(), "{} was not read", path.display());
+    Ok(child.id())
+}
+
+/// A tracer that watches; killed when it is dropped.
+struct Watching {
+    child: Child,
+    incoming: mpsc::Receiver<Line>,
+}
+
+impl Watching {
+    fn start(folder: &Path) -> Result<Self> {
+        let mut child = Command::new(tracer::binary()?)
+            .args(["files", "-o", "ndjson", "--watch"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().context("it has standard output")?;
+        // Unbounded: a full one would stall the tracer.
+        let (sender, incoming) = mpsc::channel();
+        thread::spawn(move || {
+            for text in BufReader::new(stdout).lines().map_while(Result::ok) {
+                match serde_json::from_str(&text) {
+                    Ok(line) => drop(sender.send(line)),
+                    Err(error) => eprintln!("{text}: {error}"),
+                }
+            }
+        });
+        let watching = Self { child, incoming };
+        watching.until("what is watched", |line| {
+            matches!(line.body, Body::FilesWatched(_)).then_some(())
+        })?;
+        Ok(watching)
+    }
+
+    fn until<T>(&self, what: &str, wanted: impl Fn(&Line) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.incoming.recv_timeout(left) else {
+                bail!("{what} was not told");
+            };
+            if let Some(found) = wanted(&line) {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Whose access is told next.
+    fn who_has_access(&self) -> Result<u32> {
+        self.until("an access", |line| match &line.body {
+            Body::FileAccess(_) => line.place.pid.map(|pid| pid.0),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
