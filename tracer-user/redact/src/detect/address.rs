@@ -109,7 +109,7 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
         let word = lower(&text[place..end]);
         let word = word.trim_end_matches(['.', ',']);
         let is_name = is_capital(text, place);
-        if names == 0 && PREFIXES.contains(&word) && !is_name {
+        if names == 0 && !is_name && PREFIXES.contains(&word) {
             is_prefixed = true;
         } else if !(is_name || names > 0 || is_prefixed) {
             return None;
@@ -120,11 +120,12 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
         if is_name {
             last_name = Some(end);
         }
-        let digits = number_digits(text, number);
-        let is_street = STREETS.contains(&word)
-            || ((digits >= 3 || is_said())
-                && (STREETS_PERHAPS.contains(&word) || STREETS_PERHAPS_TOO.contains(&word)));
-        if is_street && names > 1 && is_name {
+        let is_street = || {
+            STREETS.contains(&word)
+                || ((number_digits(text, number) >= 3 || is_said())
+                    && (STREETS_PERHAPS.contains(&word) || STREETS_PERHAPS_TOO.contains(&word)))
+        };
+        if names > 1 && is_name && is_street() {
             found = Some(end);
         }
         // A full stop ends the sentence, a comma the street.
@@ -163,8 +164,7 @@ fn before(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usiz
             return None;
         }
         let is_name = is_capital(text, start);
-        let is_prefix = PREFIXES.contains(&word.as_str());
-        if names > 0 && is_prefix {
+        if names > 0 && PREFIXES.contains(&word.as_str()) {
             return Some(start);
         }
         if names == 0 {

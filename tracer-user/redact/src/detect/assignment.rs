@@ -9,7 +9,7 @@ use super::{
     believe::{Link, Name, Strength, accepts},
     class::{self, ALNUM, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER},
     link, literal,
-    looks::{is_code, is_uuid, looks_random},
+    looks::{self, is_code, is_uuid, looks_random},
 };
 
 /// How much of a value is looked at, in bytes. What is longer is masked to its end all the same.
@@ -53,6 +53,9 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         && let Some(at) = text[range.clone()].iter().position(|byte| *byte == b'@')
     {
         range.end = range.start + at;
+    }
+    if !quoted {
+        range.end -= looks::file_ending(&text[range.clone()]);
     }
     let value = &text[range.clone()];
     // `input: HTMLInputElement = ...`: a type.

@@ -20,6 +20,8 @@ pub(crate) struct Finder {
     ranks: Box<[u16; BEGINNINGS / 64]>,
     /// For each beginning that a word has, where its words begin in `words`; and their number.
     starts: Vec<u32>,
+    /// For each beginning that a word has, a bit for each class that its words go on with.
+    fourths: Vec<u32>,
     /// By beginning, longer ones first.
     words: Vec<Word>,
 }
@@ -80,11 +82,12 @@ impl Finder {
         }
         list.sort_by_key(|(beginning, word)| (*beginning, usize::MAX - word.text.len()));
         let mut starts = Vec::new();
-        let mut last = None;
-        for (at, (beginning, _)) in (0..).zip(&list) {
-            if last.replace(*beginning) != Some(*beginning) {
-                starts.push(at);
-            }
+        let mut fourths = Vec::new();
+        let mut at = 0;
+        for words in list.chunk_by(|(one, _), (other, _)| one == other) {
+            starts.push(u32::try_from(at).expect("a policy has fewer words than that"));
+            fourths.push(words.iter().fold(0, |any, (_, word)| any | word.fourth()));
+            at += words.len();
         }
         starts.push(u32::try_from(list.len()).expect("a policy has fewer words than that"));
         let mut ranks = Box::new([0; BEGINNINGS / 64]);
@@ -97,6 +100,7 @@ impl Finder {
             may_begin,
             ranks,
             starts,
+            fourths,
             words: list.into_iter().map(|(_, word)| word).collect(),
         }
     }
@@ -127,8 +131,12 @@ impl Finder {
     fn at(&self, text: &[u8], place: usize, beginning: usize) -> Option<Match> {
         let below = self.may_begin[beginning / 64] & ((1 << (beginning % 64)) - 1);
         let rank = usize::from(self.ranks[beginning / 64]) + below.count_ones() as usize;
-        let (first, end) = (self.starts[rank], self.starts[rank + 1]);
         let rest = &text[place..];
+        let fourth = rest.get(3).map_or(0, |byte| CLASS[usize::from(*byte)]);
+        if self.fourths[rank] >> fourth & 1 == 0 {
+            return None;
+        }
+        let (first, end) = (self.starts[rank], self.starts[rank + 1]);
         let head = head(rest);
         let word = self.words[first as usize..end as usize]
             .iter()
@@ -155,6 +163,13 @@ impl Word {
             text: text.into(),
             place,
         }
+    }
+
+    /// A bit for each class of characters that the fourth may have: any where a word has fewer.
+    fn fourth(&self) -> u32 {
+        self.text
+            .get(3)
+            .map_or(u32::MAX, |byte| 1 << CLASS[usize::from(*byte)])
     }
 }
 

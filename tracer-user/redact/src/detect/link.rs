@@ -2,7 +2,7 @@
 
 use super::{
     believe::Link,
-    class::{self, DIGIT},
+    class::{self, DIGIT, HIGH},
     literal,
 };
 
@@ -42,6 +42,7 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         return Some((place, Link::Verb));
     }
     if blanks == 0
+        && class::at(text, place, HIGH)
         && let Some(length) = particle(&text[place..])
     {
         return Some((place + length, Link::Verb));

@@ -143,7 +143,7 @@ pub(crate) fn is_code(value: &[u8], quoted: bool) -> bool {
         });
     is_call
         || is_index
-        || is_dotted_name(value)
+        || (is_dotted_name(value) && !value.split(|byte| *byte == b'.').any(is_numbered))
         || value.starts_with(b"->")
         || value.starts_with(b"//")
         || value.starts_with(b"&")
@@ -160,6 +160,64 @@ fn is_dotted_name(value: &[u8]) -> bool {
                 && part.iter().filter(|byte| class::is(**byte, DIGIT)).count() * 4 <= part.len()
                 && part.len() <= 24
         })
+}
+
+/// A dash and a digit: no identifier of a programming language has both.
+fn is_numbered(part: &[u8]) -> bool {
+    part.contains(&b'-') && part.iter().any(|byte| class::is(*byte, DIGIT))
+}
+
+/// How long the ending of a file's name is, with its dot, where what stands before it has a digit: a value
+/// with a digit is no less a value in a file's name. What may be an attribute as well, such as `.env`, is
+/// none.
+pub(crate) fn file_ending(value: &[u8]) -> usize {
+    const ENDINGS: [&[u8]; 32] = [
+        b"gguf",
+        b"ggml",
+        b"safetensors",
+        b"onnx",
+        b"ort",
+        b"bin",
+        b"pt",
+        b"pth",
+        b"pte",
+        b"ckpt",
+        b"h5",
+        b"tflite",
+        b"npy",
+        b"npz",
+        b"pkl",
+        b"json",
+        b"jsonl",
+        b"yaml",
+        b"yml",
+        b"toml",
+        b"txt",
+        b"log",
+        b"csv",
+        b"xml",
+        b"cfg",
+        b"ini",
+        b"zip",
+        b"tar",
+        b"gz",
+        b"zst",
+        b"so",
+        b"parquet",
+    ];
+    let Some(dot) = value.iter().rposition(|byte| *byte == b'.') else {
+        return 0;
+    };
+    let (stem, ending) = (&value[..dot], &value[dot + 1..]);
+    let is_known = ENDINGS
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known));
+    let has_digit = stem.iter().any(|byte| class::is(*byte, DIGIT));
+    if is_known && has_digit {
+        value.len() - dot
+    } else {
+        0
+    }
 }
 
 /// Words and numbers joined as names of things are: `DOC_Vector_5_32`, `jackson-0.11.2`.
