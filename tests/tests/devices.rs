@@ -39,8 +39,12 @@ struct Disk {
 }
 
 impl Disk {
-    /// Makes and mounts it.
-    fn new() -> Result<Self> {
+    /// Makes and mounts it; none where this host has no loop devices.
+    fn new() -> Result<Option<Self>> {
+        if !Path::new("/dev/loop-control").exists() {
+            println!("not run: this host has no loop devices");
+            return Ok(None);
+        }
         let folder = tempfile::tempdir()?;
         let image = folder.path().join("image");
         File::create(&image)?.set_len(16 << 20)?;
@@ -58,7 +62,7 @@ impl Disk {
             .args([&disk.image, &disk.root()])
             .output()?;
         ensure!(mounted.status.success(), "mount: {mounted:?}");
-        Ok(disk)
+        Ok(Some(disk))
     }
 
     fn root(&self) -> PathBuf {
@@ -167,7 +171,9 @@ impl Verified {
 #[test]
 fn c25_bytes_written_below_a_mounted_file_system_are_told_by_the_disk() -> Result<()> {
     requires_root!();
-    let disk = Disk::new()?;
+    let Some(disk) = Disk::new()? else {
+        return Ok(());
+    };
     let model = disk.model()?;
     assert_eq!(model.served()?, MARK[0]);
     let cache = Cache::open()?;
@@ -197,7 +203,9 @@ fn c25_bytes_written_below_a_mounted_file_system_are_told_by_the_disk() -> Resul
 #[test]
 fn c25_bytes_that_are_only_in_the_page_cache_are_not_verified() -> Result<()> {
     requires_root!();
-    let disk = Disk::new()?;
+    let Some(disk) = Disk::new()? else {
+        return Ok(());
+    };
     let model = disk.model()?;
     let before = fs::metadata(&model.file)?;
     disk.write_below(b'!')?;
