@@ -10,6 +10,7 @@ const PROFILE: &str = r#"
 name = "fixture"
 runtime = "fixture"
 recognise = ["step"]
+environment = ["PATH"]
 
 [[probe]]
 name = "step"
@@ -23,6 +24,17 @@ context = "address rdi"
 token_count = "i32 rsi"
 token_ids = "i32 array rdx count token_count"
 path = "cstring rcx limit 64"
+
+[[probe]]
+name = "load"
+signal = "model-load"
+group = "loads"
+rate = 1
+emit = "exit"
+symbols = ["load"]
+
+[probe.fields]
+result = "i32 ret"
 "#;
 
 /// The profile, as a run that loaded its probes in order.
@@ -54,13 +66,22 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The end of a call of the fixture's only probe: thread 8 of process 7, on CPU 1, from 600
-    /// to 1000 ns.
+    /// The end of a step: thread 8 of process 7, on CPU 1, from 600 to 1000 ns.
     pub(crate) fn exit() -> Self {
+        Self::exit_of(0)
+    }
+
+    /// The same of a load.
+    pub(crate) fn load() -> Self {
+        Self::exit_of(1)
+    }
+
+    fn exit_of(probe: u16) -> Self {
         let Fixture(profile) = Fixture::new();
-        let fields = profile.probes[0].fields.iter();
+        let fields = profile.probes[usize::from(probe)].fields.iter();
         Self {
             header: RecordHeader {
+                spec: probe,
                 kind: RecordKind::Call as u8,
                 phase: Phase::Exit as u8,
                 cpu: 1,

@@ -135,6 +135,25 @@ fn nothing_within_the_window_is_written_before_its_time() {
 }
 
 #[test]
+fn a_load_that_fails_before_its_runtime_is_known_is_told_with_what_its_profile_asks_for() {
+    let mut pipeline = pipeline();
+    let mut sink = Lines::default();
+    let mut failed = Record::load().value(FieldName::Result, 1);
+    failed.header.pid = std::process::id();
+    pipeline.push(records(&[failed.bytes()]));
+    let window = u64::try_from(Options::WINDOW.as_nanos()).unwrap();
+    pipeline
+        .advance(BootNanos(2000 + window), &Fixture::new(), &mut sink)
+        .unwrap();
+    pipeline.push(this_process(3000 + window));
+    pipeline.finish(&Fixture::new(), &mut sink).unwrap();
+    let is_it = |line: &&String| line.contains("model.load_failed");
+    let told: Vec<&String> = sink.lines.iter().filter(is_it).collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("\"PATH\""), "{}", told[0]);
+}
+
+#[test]
 fn what_cannot_be_used_is_counted_and_told() {
     let mut pipeline = pipeline();
     let mut unknown = Record::exit();

@@ -296,6 +296,7 @@ impl Correlator {
         let is_first = process.found.is_empty();
         process.found.push(profile.name.clone());
         process.models.surroundings(pid, Surroundings::of(profile));
+        process.models.announced(pid, output);
         if is_first && runtime.load_may_be_missed {
             let name = Name::new(&profile.runtime);
             process.search(pid, &name, time, false, &mut self.next_model, output);

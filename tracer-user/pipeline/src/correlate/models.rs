@@ -51,6 +51,10 @@ pub(super) struct Models {
     first_look: Option<Live>,
     /// Loads that have begun, by call.
     begun: BTreeMap<u64, Begun>,
+    /// Whether it is known what a snapshot is to tell.
+    is_announced: bool,
+    /// Loads without a model that ended before that was known: their snapshots wait for it.
+    over: Vec<Model>,
     want: Want,
     patience: Patience,
 }
@@ -104,6 +108,7 @@ impl Models {
             self.named = self.files_at(pid, path);
         }
         self.surroundings.extend(surroundings);
+        self.is_announced = true;
         self.first_look = self.live(pid);
         for index in 0..self.models.len() {
             self.refresh(pid, index);
@@ -185,7 +190,27 @@ impl Models {
         let failed = snapshot.load_result != Known::Known(LoadResult::Loaded);
         let draft = Draft::of_call(call, Body::ModelFreed(ModelFreed { model: id }));
         self.add(pid, address, &found, snapshot, draft, output);
-        if failed {
+        if failed && self.is_announced {
+            self.complete_last(output);
+        } else if failed && let Some(last) = self.models.pop() {
+            if self.over.len() >= MOST_MODELS {
+                self.tell_over(pid, |_| true, output);
+            }
+            self.over.push(last);
+        }
+    }
+
+    /// What snapshots are to tell has become known, for those that waited for it.
+    pub(super) fn announced(&mut self, pid: Pid, output: &mut Output) {
+        self.tell_over(pid, |_| true, output);
+    }
+
+    fn tell_over(&mut self, pid: Pid, is_due: impl Fn(&Held) -> bool, output: &mut Output) {
+        let is_due = |model: &mut Model| model.held.as_ref().is_some_and(&is_due);
+        let due: Vec<Model> = self.over.extract_if(.., is_due).collect();
+        for model in due {
+            self.models.push(model);
+            self.refresh(pid, self.models.len() - 1);
             self.complete_last(output);
         }
     }
@@ -527,10 +552,12 @@ impl Models {
                 self.complete(index, output);
             }
         }
+        self.tell_over(pid, |held| now.since(held.touched).0 > SETTLED, output);
     }
 
     /// The process is gone, or watching it ends.
     pub(super) fn end(&mut self, output: &mut Output) {
+        self.models.append(&mut self.over);
         for index in 0..self.models.len() {
             self.complete(index, output);
             output.forget_pieces(self.models[index].id);
