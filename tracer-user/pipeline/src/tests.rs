@@ -147,8 +147,11 @@ fn a_load_that_fails_before_its_runtime_is_known_is_told_with_what_its_profile_a
         .unwrap();
     pipeline.push(this_process(3000 + window));
     pipeline.finish(&Fixture::new(), &mut sink).unwrap();
-    let is_it = |line: &&String| line.contains("model.load_failed");
-    let told: Vec<&String> = sink.lines.iter().filter(is_it).collect();
+    let told = std::iter::zip(&sink.kinds, &sink.lines);
+    let told: Vec<&String> = told
+        .filter(|(kind, _)| kind.as_str() == "model.load_failed")
+        .map(|(_, line)| line)
+        .collect();
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("\"PATH\""), "{}", told[0]);
 }
