@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use memchr::memmem::Finder;
 use tracer_collector::{config::Configuration, server::Server};
 use tracer_event::{Body, WallNanos};
@@ -249,7 +249,7 @@ fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
             .capture
             .as_ref()
             .is_some_and(|capture| capture.records_waiting == 0);
-        status.spool_records > 3 && is_handed
+        status.spool_records > 0 && is_handed
     })?;
     let ship = fleet::memory(fleet.pid(Part::Ship)?)?;
     ensure!(
@@ -437,10 +437,10 @@ fn a_wrong_configuration_is_refused_and_a_right_one_taken_over() -> Result<()> {
     assert_eq!([fleet.pid(Part::Ship)?, fleet.pid(Part::Capture)?], pids);
     let runs = fleet.log(Part::Capture).matches("tracing at level").count();
     assert_eq!(runs, 1, "its run goes on");
-    ensure!(
-        fleet.log(Part::Capture).contains("line 1"),
-        "its line is named"
-    );
+    let line = right.lines().position(|line| line.contains("64MiB"));
+    let line = format!("line {}", line.context("it is in the file")? + 1);
+    let said = fleet.log(Part::Capture);
+    ensure!(said.contains(&line), "{line} is not named: {said}");
     std::fs::write(
         &path,
         right
