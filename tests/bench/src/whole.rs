@@ -134,7 +134,10 @@ fn once(fleet: &mut Fleet, command: Command, calls: u64) -> Result<Once> {
     while last.0 < calls && last.1.elapsed() < SETTLES * 2 {
         std::thread::sleep(LOOK);
         let status = fleet.status()?;
-        let capture = status.capture.context("capture is there")?;
+        // It says how it goes once a second.
+        let Some(capture) = status.capture else {
+            continue;
+        };
         ensure!(
             capture.events_lost + capture.events_dropped == 0,
             "{} events were lost, {} dropped",
@@ -175,8 +178,11 @@ fn once(fleet: &mut Fleet, command: Command, calls: u64) -> Result<Once> {
     })
 }
 
-fn capture(fleet: &Fleet) -> Result<CaptureStatus> {
-    fleet.status()?.capture.context("capture is there")
+fn capture(fleet: &mut Fleet) -> Result<CaptureStatus> {
+    fleet.until("capture has said how it goes", |status| {
+        status.capture.is_some()
+    })?;
+    fleet.status()?.capture.context("it was there a moment ago")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some millions")]

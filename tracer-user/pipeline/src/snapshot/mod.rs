@@ -1,6 +1,6 @@
 //! Reads what a model snapshot needs from outside the records: the headers of the model's files
 //! and the live process. Whatever is gone or unreadable is unknown, and nothing fails. A process can
-//! delay what is read of it: the loop that drains the rings reads with [`Patience`].
+//! delay what is read of it: the loop that drains the rings reads with patience.
 
 pub mod files;
 pub mod gguf;
