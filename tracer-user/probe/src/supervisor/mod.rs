@@ -292,7 +292,7 @@ impl Supervisor {
 
     /// Tells the kernel half the members of set `set` of a process, for
     /// [`OpKind::InSet`](tracer_abi::OpKind::InSet); replaces what it had. The programs say that they
-    /// do not know where there is no set: one of more than [`MOST_MEMBERS`], one that found no room,
+    /// do not know where there is no set: one of more than 256 members, one that found no room,
     /// and that of a process which is gone are left out.
     pub fn put_set(&mut self, pid: u32, set: u32, values: &[u64]) {
         self.remove_set(pid, set);
