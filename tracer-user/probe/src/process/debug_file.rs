@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use super::inside::open_within;
 
 /// A debug file that may belong to a library.
 pub(crate) struct DebugFile {
@@ -30,7 +30,7 @@ pub(crate) fn debug_files(
     let mut found = Vec::new();
     for root in roots(pid) {
         let open = |path: &PathBuf| {
-            let file = open_within(&root, path)?;
+            let file = open_within(&root, path).ok()?;
             let path = path.clone();
             Some(DebugFile { path, file })
         };
@@ -68,14 +68,6 @@ fn candidates(library: &Path, build_id: &[u8], name: Option<&str>) -> Vec<PathBu
     paths
 }
 
-/// Opens without blocking on what turns out to be a FIFO or a device.
-fn open_within(root: &File, path: &Path) -> Option<File> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(root, path, flags, Mode::empty(), resolve).ok()?);
-    file.metadata().ok()?.is_file().then_some(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +88,7 @@ mod tests {
         let mut file = open_within(&root, path).expect("the link leads to the root's own /etc");
         std::io::Read::read_to_string(&mut file, &mut text).expect("it is readable");
         assert_eq!(text, "inside");
-        assert!(open_within(&root, Path::new("../../../etc/passwd")).is_none());
+        assert!(open_within(&root, Path::new("../../../etc/passwd")).is_err());
     }
 
     #[test]
@@ -109,6 +101,6 @@ mod tests {
     #[test]
     fn what_is_no_regular_file_is_not_opened() {
         let root = File::open("/").expect("there is a root");
-        assert!(open_within(&root, Path::new("dev/null")).is_none());
+        assert!(open_within(&root, Path::new("dev/null")).is_err());
     }
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Mapping, ProcessError};
+use super::{Mapping, ProcessError, inside::open_inside};
 
 /// `OVERLAYFS_SUPER_MAGIC`.
 const OVERLAYFS: libc::c_long = 0x794c_7630;
@@ -98,10 +98,9 @@ impl MappedFile {
         if refused.kind() != io::ErrorKind::PermissionDenied {
             return Err(ProcessError::reading(&link, pid, refused));
         }
-        let inside = mapping.path.strip_prefix("/").unwrap_or(&mapping.path);
-        let path = Path::new(&format!("/proc/{pid}/root")).join(inside);
-        let (file, metadata) =
-            open_regular(&path).map_err(|error| ProcessError::reading(&path, pid, error))?;
+        let (file, metadata) = open_inside(pid, &mapping.path)
+            .and_then(|file| file.metadata().map(|metadata| (file, metadata)))
+            .map_err(|error| ProcessError::reading(&mapping.path, pid, error))?;
         if mapping.deleted || FileId::of(&metadata).inode != mapping.file.inode {
             return Err(ProcessError::Replaced {
                 pid,

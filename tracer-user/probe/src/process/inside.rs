@@ -8,15 +8,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, ResolveFlags},
+    fs::{Mode, OFlags, ResolveFlags, openat2},
     io::Errno,
 };
 
 /// How often it is tried while somebody renames folders on the way.
 const TRIES: u32 = 3;
 
-/// Opens a regular file for reading by its path as the process sees it. Links and `..` lead nowhere
-/// above the process's own root; neither a named pipe nor a lease on the file holds this up.
+/// Opens a regular file for reading by its path as the process sees it: links and `..` lead nowhere above
+/// the process's own root; neither a named pipe nor a lease on the file holds this up.
 ///
 /// # Errors
 /// If the process has ended, or there is no such file.
@@ -34,10 +34,17 @@ pub fn open_inside(pid: u32, path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
         .open(root)?;
+    open_within(&root, &path)
+}
+
+/// Opens a regular file below a root. Links and `..` lead nowhere above it; neither a named pipe nor a
+/// lease on the file holds this up.
+pub(super) fn open_within(root: &File, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let mut tries = 1;
     let file = loop {
-        match rustix::fs::openat2(&root, &path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN) if tries < TRIES => tries += 1,
             opened => break File::from(opened?),
         }
