@@ -81,6 +81,34 @@ pub fn output(arguments: &[&str]) -> Result<Output> {
         .with_context(|| format!("cannot run {}", binary.display()))
 }
 
+/// What a tracer writes as NDJSON on its standard output, read on a thread of its own until it ends.
+///
+/// # Errors
+/// When its standard output is no pipe.
+pub fn lines(child: &mut Child) -> Result<Receiver<Line>> {
+    let stdout = child
+        .stdout
+        .take()
+        .context("the tracer has no standard output")?;
+    // Unbounded: a full channel would make the tracer lose events that it had seen.
+    let (sender, incoming) = mpsc::channel();
+    thread::spawn(move || {
+        for text in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let sent = match serde_json::from_str(&text) {
+                Ok(line) => sender.send(line).is_ok(),
+                Err(error) => {
+                    eprintln!("the tracer wrote a line that is no JSON ({error}): {text}");
+                    true
+                }
+            };
+            if !sent {
+                return;
+            }
+        }
+    });
+    Ok(incoming)
+}
+
 /// A running `tracer trace -o ndjson`. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Tracing {
@@ -316,22 +344,7 @@ impl Tracing {
             .stderr(stderr)
             .spawn()
             .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        let stdout = child
-            .stdout
-            .take()
-            .context("the tracer has no standard output")?;
-        // Unbounded: a full channel would make the tracer lose events that it had seen.
-        let (sender, incoming) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                match serde_json::from_str(&line) {
-                    Ok(event) => drop(sender.send(event)),
-                    Err(error) => {
-                        eprintln!("the tracer wrote a line that is no JSON ({error}): {line}")
-                    }
-                }
-            }
-        });
+        let incoming = lines(&mut child)?;
         Ok(Self {
             child,
             incoming,

@@ -3,12 +3,11 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Read},
+    io::Read,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -244,17 +243,7 @@ impl Watching {
             .arg(folder)
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = child.stdout.take().context("it has standard output")?;
-        // Unbounded: a full one would stall the tracer.
-        let (sender, incoming) = mpsc::channel();
-        thread::spawn(move || {
-            for text in BufReader::new(stdout).lines().map_while(Result::ok) {
-                match serde_json::from_str(&text) {
-                    Ok(line) => drop(sender.send(line)),
-                    Err(error) => eprintln!("{text}: {error}"),
-                }
-            }
-        });
+        let incoming = tracer::lines(&mut child)?;
         let watching = Self { child, incoming };
         watching.until("what is watched", |line| {
             matches!(line.body, Body::FilesWatched(_)).then_some(())

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, ErrorKind, Read},
+    io::{ErrorKind, Read},
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -97,17 +97,7 @@ impl Enforcing {
             .arg(policy)
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = child.stdout.take().context("it has standard output")?;
-        // Unbounded: a full one would stall the tracer.
-        let (sender, incoming) = mpsc::channel();
-        thread::spawn(move || {
-            for text in BufReader::new(stdout).lines().map_while(Result::ok) {
-                match serde_json::from_str(&text) {
-                    Ok(line) => drop(sender.send(line)),
-                    Err(error) => eprintln!("{text}: {error}"),
-                }
-            }
-        });
+        let incoming = tracer::lines(&mut child)?;
         let this = Self { child, incoming };
         this.until("that it begins", |body| {
             matches!(body, Body::FilesWatched(_)).then_some(())

@@ -20,7 +20,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{LazyLock, Mutex, PoisonError, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -88,23 +87,7 @@ impl Watching {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdin = child.stdin.take().context("it has standard input")?;
-        let stdout = child.stdout.take().context("it has standard output")?;
-        // Unbounded: a full one would stall the tracer.
-        let (sender, incoming) = mpsc::channel();
-        thread::spawn(move || {
-            for text in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let sent = match serde_json::from_str(&text) {
-                    Ok(line) => sender.send(line).is_ok(),
-                    Err(error) => {
-                        eprintln!("{text}: {error}");
-                        true
-                    }
-                };
-                if !sent {
-                    return;
-                }
-            }
-        });
+        let incoming = tracer::lines(&mut child)?;
         let deadline = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
