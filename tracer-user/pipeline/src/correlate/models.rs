@@ -19,17 +19,12 @@ use tracer_profile::{FieldName, TokenSet};
 
 use super::{
     parameters::{empty, load_parameters, truth},
-    surroundings::{Live, Surroundings},
+    surroundings::{Live, Surroundings, View},
 };
 use crate::{
     call::Call,
     output::{Draft, Output, SetUpdate},
-    snapshot::{
-        self, Patience,
-        files::{self, Found},
-        gguf::Want,
-        live::CommandLine,
-    },
+    snapshot::{self, files::Found, gguf::Want},
 };
 
 /// Models of one process.
@@ -42,21 +37,12 @@ const SETTLED: u64 = 1_000_000_000;
 #[derive(Default)]
 pub(super) struct Models {
     models: Vec<Model>,
-    surroundings: Surroundings,
-    template_option: Option<Digest>,
-    /// The files that the command line named when the process was found: they are the model if it
-    /// turns out to serve one that nothing else tells of.
-    named: Vec<Found>,
-    /// The process as it was then, for when it is gone before its model is known.
-    first_look: Option<Live>,
+    view: View,
     /// Loads that have begun, by call.
     begun: BTreeMap<u64, Begun>,
-    /// Whether it is known what a snapshot is to tell.
-    is_announced: bool,
-    /// Loads without a model that ended before that was known: their snapshots wait for it.
+    /// Loads without a model that ended before it was known what a snapshot is to tell: they wait for
+    /// that.
     over: Vec<Model>,
-    want: Want,
-    patience: Patience,
 }
 
 /// A load whose end has not been seen.
@@ -91,25 +77,14 @@ impl Models {
     /// None yet; `want` says what is read of their files.
     pub(super) fn new(want: Want) -> Self {
         Self {
-            want,
+            view: View::new(want),
             ..Self::default()
         }
     }
 
     /// What the profile wants to know is known, and with it what the live process says.
     pub(super) fn surroundings(&mut self, pid: Pid, surroundings: Surroundings) {
-        let options = surroundings.options.clone();
-        let line = self
-            .patience
-            .read(move || CommandLine::read(pid.0, &options));
-        let CommandLine { model, template } = line.unwrap_or_default();
-        self.template_option = template.or(self.template_option);
-        if let Some(path) = model {
-            self.named = self.files_at(pid, path);
-        }
-        self.surroundings.extend(surroundings);
-        self.is_announced = true;
-        self.first_look = self.live(pid);
+        self.view.learn(pid, surroundings);
         for index in 0..self.models.len() {
             self.refresh(pid, index);
         }
@@ -123,7 +98,7 @@ impl Models {
         let path = Path::new(OsStr::from_bytes(text.expose())).to_owned();
         let whole = text.is_whole();
         let found = if whole {
-            self.files_at(call.pid(), path.clone())
+            self.view.files_at(call.pid(), path.clone())
         } else {
             Vec::new()
         };
@@ -190,7 +165,7 @@ impl Models {
         let failed = snapshot.load_result != Known::Known(LoadResult::Loaded);
         let draft = Draft::of_call(call, Body::ModelFreed(ModelFreed { model: id }));
         self.add(pid, address, &found, snapshot, draft, output);
-        if failed && self.is_announced {
+        if failed && self.view.is_informed() {
             self.complete_last(output);
         } else if failed && let Some(last) = self.models.pop() {
             if self.over.len() >= MOST_MODELS {
@@ -271,39 +246,7 @@ impl Models {
         next: &mut impl FnMut() -> ModelId,
         output: &mut Output,
     ) {
-        let want = self.want;
-        let mapped = self.patience.read(move || files::mapped(pid.0, want));
-        let (weights, others): (Vec<_>, Vec<_>) = mapped
-            .into_iter()
-            .flatten()
-            .partition(|file| file.role() == FileRole::Weights);
-        let mut groups: Vec<Vec<Found>> = Vec::new();
-        for file in weights {
-            let split = file.header.as_ref().and_then(|header| header.split_count);
-            let stem = |file: &Found| {
-                let name = file.path.to_string_lossy().into_owned();
-                let end = name
-                    .rfind("-of-")
-                    .map_or(name.len(), |end| end.saturating_sub(6));
-                name.get(..end).unwrap_or(&name).to_owned()
-            };
-            let own = stem(&file);
-            let group = groups.iter_mut().find(|group| {
-                split.is_some_and(|split| split > 1)
-                    && group.first().is_some_and(|first| stem(first) == own)
-            });
-            match group {
-                Some(group) => group.push(file),
-                None => groups.push(vec![file]),
-            }
-        }
-        if groups.is_empty() && is_serving && !self.named.is_empty() {
-            groups.push(std::mem::take(&mut self.named));
-        }
-        if let Some(first) = groups.first_mut() {
-            first.extend(others);
-        }
-        for group in groups {
+        for group in self.view.models(pid, is_serving) {
             let id = next();
             let snapshot = empty(id, runtime.clone(), LoadSeen::NotSeen);
             let body = Body::ModelFreed(ModelFreed { model: id });
@@ -361,8 +304,7 @@ impl Models {
         if !self.models.get(index).is_some_and(is_held) {
             return;
         }
-        let live = self.live(pid);
-        let Some(live) = live.or_else(|| self.first_look.take()) else {
+        let Some(live) = self.view.live(pid) else {
             return;
         };
         let held = self.models[index].held.as_mut();
@@ -379,24 +321,6 @@ impl Models {
         snapshot.environment = environment;
         snapshot.process_threads = Known::Known(threads);
         snapshot.limits = limits;
-    }
-
-    fn live(&mut self, pid: Pid) -> Option<Live> {
-        let surroundings = self.surroundings.clone();
-        self.patience
-            .read(move || Live::read(pid, &surroundings))
-            .flatten()
-    }
-
-    /// The file of a path, and the others of a model that is split.
-    fn files_at(&mut self, pid: Pid, path: PathBuf) -> Vec<Found> {
-        let want = self.want;
-        let reading = move || {
-            let first = files::named(pid.0, &path, want)?;
-            let rest = files::siblings(pid.0, &first);
-            Some([vec![first], rest].concat())
-        };
-        self.patience.read(reading).flatten().unwrap_or_default()
     }
 
     /// Tells the kernel which tokens end a generation in this process.
@@ -494,7 +418,7 @@ impl Models {
     /// The caller prepared a chat template: its own, or the header's if that is empty.
     pub(super) fn template(&mut self, call: &Call<'_>) {
         let id = self.at(call.address(FieldName::Model));
-        let option = self.template_option;
+        let option = self.view.template();
         let Some(model) = self.models.iter_mut().find(|model| Some(model.id) == id) else {
             return;
         };
@@ -593,7 +517,7 @@ impl Models {
         } = held;
         if snapshot.chat_template == ChatTemplate::UNKNOWN {
             // No one was seen to prepare one: what the command line says is in effect.
-            if let Some(digest) = self.template_option {
+            if let Some(digest) = self.view.template() {
                 snapshot.chat_template = ChatTemplate {
                     origin: Known::Known(TemplateOrigin::Caller),
                     digest: Known::Known(digest),
