@@ -166,7 +166,8 @@ impl Authority {
         if !is_ours {
             return Err(PkiError::OtherKey(path));
         }
-        let former = Former::load(folder)?;
+        // One that is the present one is what a rotation left that did not come to its end.
+        let former = Former::load(folder)?.filter(|former| former.certificate != certificate);
         Ok(Self::new(trust_domain, key, &pem, certificate, former))
     }
 

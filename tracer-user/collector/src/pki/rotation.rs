@@ -158,7 +158,10 @@ mod tests {
         // Before the key was exchanged: leftovers count for nothing.
         fs::write(path(NEXT), "half").unwrap();
         fs::write(path(NEXT_KEY), "half").unwrap();
+        fs::write(path(FORMER), &first).unwrap();
+        fs::write(path(CROSS), &first).unwrap();
         assert_eq!(load().pem(), first);
+        assert_eq!(load().trusted().count(), 1);
         let second = rotate(folder.path(), &trust_domain, true, WallNanos(NOW)).unwrap();
         assert_ne!(second.pem(), first);
         // Between the exchange of the key and of the certificate.
