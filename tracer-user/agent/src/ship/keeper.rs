@@ -17,9 +17,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc as tokio_mpsc};
 use tracer_wire::{Record, Sequence, SessionId};
 
 use super::link::{CaptureLink, Generation, Intake, MOST_WAITING};
-
-/// Records that wait, with those of captures that were killed: a few of them.
-const MOST_WAITING_OF_ALL: usize = 8 * MOST_WAITING;
 use crate::{
     sender::Sender,
     spool::{Folder, Limits, Spool, SpoolError},
@@ -32,6 +29,8 @@ const TICK: Duration = Duration::from_millis(250);
 const REOPEN: Duration = Duration::from_secs(1);
 /// Records that share one wait for the disk, at most.
 const GROUP: usize = 64;
+/// Records that wait for the disk, with those of captures that were killed: a few of them.
+const MOST_WAITING_OF_ALL: usize = 8 * MOST_WAITING;
 /// Pieces of bytes that wait for the network.
 pub(super) const OUTGOING: usize = 8;
 

@@ -148,13 +148,14 @@ fn one_run(
     let ended = follow(&mut run, wishes, handing, signals, is_content);
     // Whatever ended it: what the run still holds back is sealed.
     let finished = run.finish().map(|(sealing, _)| sealing.close());
-    let ended = ended?;
-    finished?;
-    if let Some(log) = log {
+    let noted = log.map(|log| {
         let level = level_name(settings.arguments.level);
         log.write(&format!("capture at level {level} ended"))
-            .context("note the end of the capture in the host's log")?;
-    }
+            .context("note the end of the capture in the host's log")
+    });
+    let ended = ended?;
+    finished?;
+    noted.transpose()?;
     Ok(ended)
 }
 
