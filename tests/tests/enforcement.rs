@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -32,6 +32,8 @@ use tracer_tests::{
 
 /// How long something may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes whose hashing takes some tenths of a second.
+const LARGE: u64 = 64 << 20;
 
 /// A folder with a model that is listed and one that is not, and what was written beside it.
 struct Models {
@@ -155,11 +157,14 @@ impl Drop for Enforcing {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn is_refused<T: std::fmt::Debug>(opened: std::io::Result<T>) -> Result<()> {
+fn is_refused<T: std::fmt::Debug>(opened: io::Result<T>) -> Result<()> {
     match opened {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         other => bail!("it was not refused: {other:?}"),
@@ -198,6 +203,25 @@ fn who_waits_gets_a_verified_file_and_no_other() -> Result<()> {
     enforcing.interrupt()?;
     File::open(&models.bad)?;
     Ok(())
+}
+
+/// What is hashed when the tracer starts may be asked for at that moment: neither disturbs the other.
+#[test]
+fn who_opens_what_is_being_hashed_already_gets_it() -> Result<()> {
+    requires_root!();
+    let models = Models::new()?;
+    let large = models.folder.path().join("large.bin");
+    File::create(&large)?.set_len(LARGE)?;
+    let mut zeros = Sha256::new();
+    io::copy(&mut File::open(&large)?, &mut zeros)?;
+    models.list(&hex(&zeros.finalize()))?;
+    let enforcing = models.enforce(WAIT)?;
+    // The first waits; the others come while, and after, what the first asked for is being done.
+    for _ in 0..100 {
+        File::open(&large)?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    enforcing.interrupt()
 }
 
 /// The kernel refuses then, and names neither the opener nor the file.

@@ -5,7 +5,7 @@
 //! opened for it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io,
     os::{
@@ -53,9 +53,18 @@ pub(in crate::files) struct Refusal {
     pub(super) reason: &'static str,
 }
 
-/// What was found of files that were hashed, until somebody may have written to them.
+/// What is known of files, for the threads that ask for hashes and the one that answers.
 #[derive(Default)]
-struct Known(Mutex<HashMap<FileId, Verdict>>);
+struct Known(Mutex<Files>);
+
+#[derive(Default)]
+struct Files {
+    /// What was found, until somebody may have written to the file.
+    found: HashMap<FileId, Verdict>,
+    /// What is being hashed, once at a time: an opener's file shares its lease with the job that
+    /// hashes it, so that another job's end must not look for writers through it.
+    hashing: HashSet<FileId>,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Verdict {
@@ -145,12 +154,12 @@ impl Gatekeeper {
 
     /// Hashes a file before somebody opens it; if too many wait already, it is hashed then.
     pub(super) fn prepare(&self, file: File, id: FileId) {
-        let _ = self.jobs.try_send(Job { file, id });
+        let _ = self.known.lock().hash(&self.jobs, || Ok(file), id);
     }
 
     /// Somebody may have written to a file.
     pub(super) fn written(&self, id: FileId) {
-        self.known.lock().remove(&id);
+        self.known.lock().found.remove(&id);
     }
 
     /// Whether nobody answers any more, so that openers would wait for ever.
@@ -160,7 +169,7 @@ impl Gatekeeper {
 
     /// Events about writers were lost.
     pub(super) fn events_lost(&self) {
-        self.known.lock().clear();
+        self.known.lock().found.clear();
     }
 }
 
@@ -175,9 +184,34 @@ impl Drop for Gatekeeper {
 }
 
 impl Known {
-    fn lock(&self) -> MutexGuard<'_, HashMap<FileId, Verdict>> {
+    fn lock(&self) -> MutexGuard<'_, Files> {
         // A panic elsewhere leaves these plain values whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    /// Has a file hashed, unless that is being done.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn hash(
+        &mut self,
+        jobs: &SyncSender<Job>,
+        file: impl FnOnce() -> io::Result<File>,
+        id: FileId,
+    ) -> Result<(), &'static str> {
+        if self.hashing.contains(&id) {
+            return Ok(());
+        }
+        let file = file().map_err(|_| "no more files can be opened")?;
+        match jobs.try_send(Job { file, id }) {
+            Ok(()) => self.hashing.insert(id),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                return Err("too many files wait to be hashed");
+            }
+        };
+        Ok(())
     }
 }
 
@@ -300,7 +334,7 @@ impl Answering {
         let Ok(id) = file_id(held.file()) else {
             return self.refuse(held, FileId::default(), "it cannot be looked at");
         };
-        let known = self.known.lock().get(&id).copied();
+        let known = self.known.lock().found.get(&id).copied();
         let same = |verdict: &Verdict| State::of(held.file()).is_ok_and(|now| now == verdict.state);
         match known.filter(same) {
             Some(verdict) => self.decide(held, id, verdict.checked),
@@ -309,16 +343,10 @@ impl Answering {
     }
 
     fn hold(&mut self, held: Held, id: FileId) {
-        let asked = self.held.contains_key(&id);
-        if !asked {
-            let Ok(file) = held.file().try_clone() else {
-                return self.refuse(held, id, "no more files can be opened");
-            };
-            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-                self.jobs.try_send(Job { file, id })
-            {
-                return self.refuse(held, id, "too many files wait to be hashed");
-            }
+        let file = || held.file().try_clone();
+        let asked = self.known.lock().hash(&self.jobs, file, id);
+        if let Err(reason) = asked {
+            return self.refuse(held, id, reason);
         }
         self.held
             .entry(id)
@@ -334,10 +362,13 @@ impl Answering {
             lasts,
         }) = self.done.try_recv()
         {
+            let mut known = self.known.lock();
+            known.hashing.remove(&id);
             match state.filter(|_| lasts) {
-                Some(state) => self.known.lock().insert(id, Verdict { state, checked }),
-                None => self.known.lock().remove(&id),
+                Some(state) => known.found.insert(id, Verdict { state, checked }),
+                None => known.found.remove(&id),
             };
+            drop(known);
             for (held, _) in self.held.remove(&id).unwrap_or_default() {
                 // Changed since: it is not what was hashed.
                 if state.is_none_or(|state| State::of(held.file()).is_ok_and(|now| now == state)) {
