@@ -1,5 +1,5 @@
-//! What is done below a file system, or past it, on a loop device of the test's
-//! own: C25 of the list of ways around an auditor. Needs root.
+//! What is done below a file system, past it, or by the kernel for it, on a loop device of the test's
+//! own: C25 and C29 of the list of ways around an auditor. Needs root.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -35,10 +35,11 @@ const SIZE: usize = 256 << 10;
 struct Disk {
     image: PathBuf,
     folder: TempDir,
+    mounted: bool,
 }
 
 impl Disk {
-    /// Makes and mounts it; none where this host has no loop devices.
+    /// Makes and mounts it, with what fs-verity needs; none where this host has no loop devices.
     fn new() -> Result<Option<Self>> {
         if !Path::new("/dev/loop-control").exists() {
             println!("not run: this host has no loop devices");
@@ -47,7 +48,7 @@ impl Disk {
         let folder = tempfile::tempdir()?;
         let image = folder.path().join("image");
         File::create(&image)?.set_len(16 << 20)?;
-        let options = ["-q", "-b", "4096"];
+        let options = ["-q", "-b", "4096", "-O", "verity"];
         let made = Command::new("mkfs.ext4")
             .args(options)
             .arg(&image)
@@ -55,13 +56,29 @@ impl Disk {
             .context("mkfs.ext4 is missing: run scripts/setup")?;
         ensure!(made.status.success(), "mkfs.ext4: {made:?}");
         fs::create_dir(folder.path().join("mounted"))?;
-        let disk = Self { image, folder };
+        let mut disk = Self {
+            image,
+            folder,
+            mounted: false,
+        };
+        disk.mount()?;
+        Ok(Some(disk))
+    }
+
+    fn mount(&mut self) -> Result<()> {
         let mounted = Command::new("mount")
             .args(["-o", "loop"])
-            .args([&disk.image, &disk.root()])
+            .args([&self.image, &self.root()])
             .output()?;
         ensure!(mounted.status.success(), "mount: {mounted:?}");
-        Ok(Some(disk))
+        self.mounted = true;
+        Ok(())
+    }
+
+    fn unmount(&mut self) -> Result<()> {
+        unmount(self.root(), UnmountFlags::empty())?;
+        self.mounted = false;
+        Ok(())
     }
 
     fn root(&self) -> PathBuf {
@@ -102,8 +119,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Also where something of the test holds it still, or it was never mounted.
-        let _ = unmount(self.root(), UnmountFlags::DETACH);
+        if self.mounted {
+            // Also where something of the test holds it still.
+            let _ = unmount(self.root(), UnmountFlags::DETACH);
+        }
     }
 }
 
@@ -219,6 +238,60 @@ fn c25_bytes_that_are_only_in_the_page_cache_are_not_verified() -> Result<()> {
     model.verify(&[])?.is(1, "mismatch");
     model.forgotten()?;
     model.verify(&["--check-disk"])?.is(0, "match");
+    Ok(())
+}
+
+#[test]
+#[ignore = "runs in guests, whose kernels have fs-verity"]
+fn c29_a_file_that_the_kernel_checks_is_g3() -> Result<()> {
+    requires_root!();
+    let Some(disk) = Disk::new()? else {
+        return Ok(());
+    };
+    let model = disk.model()?;
+    let cache = Cache::open()?;
+    let enabled = Target::Accesses
+        .command(&cache, &["verity"])?
+        .arg(&model.file)
+        .output()?;
+    ensure!(enabled.status.success(), "{enabled:?}");
+    let measured = String::from_utf8(enabled.stdout)?;
+
+    let verified = model.verify(&[])?;
+    verified.is(0, "match");
+    assert_eq!(verified.file["guarantee"], "G3", "{verified:?}");
+    let reason = verified.file["reason"]
+        .as_str()
+        .context("a reason is given")?;
+    assert_eq!(reason, format!("fs-verity digest {}", measured.trim()));
+
+    // What the kernel vouches for is that the bytes stay, not that they are the right ones.
+    let another = "0".repeat(64);
+    fs::write(&model.list, format!("{another}  weights.bin\n"))?;
+    model.verify(&[])?.is(1, "mismatch");
+    Ok(())
+}
+
+#[test]
+#[ignore = "runs in guests, whose kernels have fs-verity"]
+fn c29_a_block_that_the_kernel_refuses_is_not_verified() -> Result<()> {
+    requires_root!();
+    let Some(mut disk) = Disk::new()? else {
+        return Ok(());
+    };
+    let model = disk.model()?;
+    let cache = Cache::open()?;
+    let enabled = Target::Accesses
+        .command(&cache, &["verity"])?
+        .arg(&model.file)
+        .output()?;
+    ensure!(enabled.status.success(), "{enabled:?}");
+    disk.unmount()?;
+    disk.write_below(b'!')?;
+    disk.mount()?;
+    let read = fs::read(&model.file).expect_err("the kernel refuses the block");
+    ensure!(read.raw_os_error() == Some(5), "{read}");
+    model.verify(&[])?.is(2, "failed");
     Ok(())
 }
 

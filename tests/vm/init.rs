@@ -26,12 +26,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
-use rustix::system::{RebootCommand, reboot};
+use rustix::system::{RebootCommand, finit_module, reboot};
 
 /// Written by `cargo xtask vm`: name, seconds, program and arguments, separated by tabs.
 const PLAN: &str = "/etc/tracer-tests";
 /// Written there too: one `NAME=VALUE` a line.
 const ENVIRONMENT: &str = "/etc/tracer-environment";
+/// Written there too: the path of one kernel module a line, in the order in which they are loaded.
+const MODULES: &str = "/etc/tracer-modules";
 /// The exit status by which a test says that it was skipped.
 const SKIPPED: i32 = 77;
 
@@ -77,6 +79,7 @@ fn run() -> Result<()> {
     fs::set_permissions("/tmp", Permissions::from_mode(0o1777)).context("opening /tmp to all")?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading osrelease")?;
     state(&format!("BANNER {}", release.trim()));
+    load_modules()?;
     let parameters = fs::read_to_string("/proc/cmdline").context("reading the command line")?;
     let plan = fs::read_to_string(PLAN).with_context(|| format!("reading {PLAN}"))?;
     let wanted = parameters
@@ -106,6 +109,15 @@ fn run() -> Result<()> {
 fn state(what: &str) {
     println!("TRACER-VM {what}");
     println!("TRACER-VM {what}");
+}
+
+fn load_modules() -> Result<()> {
+    let list = fs::read_to_string(MODULES).with_context(|| format!("reading {MODULES}"))?;
+    for path in list.lines() {
+        let module = fs::File::open(path).with_context(|| format!("opening {path}"))?;
+        finit_module(module, c"", 0).with_context(|| format!("loading {path}"))?;
+    }
+    Ok(())
 }
 
 fn mount_at(source: &str, folder: &str, kind: &str) -> Result<()> {
@@ -180,6 +192,9 @@ fn check_guest() -> Result<()> {
         });
         ensure!(is_there, "{kind} is not mounted at {folder}");
     }
+    let systems = fs::read_to_string("/proc/filesystems").context("reading /proc/filesystems")?;
+    ensure!(systems.contains("\toverlay\n"), "there are no overlays");
+    fs::metadata("/dev/loop-control").context("there are no loop devices")?;
     let types = fs::read("/sys/kernel/btf/vmlinux").context("reading the kernel's BTF")?;
     ensure!(
         types.starts_with(&[0x9f, 0xeb]),

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/fsverity.h>
 #include <linux/io_uring.h>
 #include <linux/openat2.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -258,6 +260,21 @@ static void compat(const char *file)
 	read_and_close((int)answer);
 }
 
+/* Lets the kernel check the file for ever, and prints the digest that it checks against. */
+static void verity(const char *file)
+{
+	int fd = opened(file, O_RDONLY);
+	struct fsverity_enable_arg how = { .version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256, .block_size = 4096 };
+	check(ioctl(fd, FS_IOC_ENABLE_VERITY, &how), "enable fs-verity");
+	struct fsverity_digest *digest = (void *)bytes;
+	digest->digest_size = 64;
+	check(ioctl(fd, FS_IOC_MEASURE_VERITY, digest), "measure fs-verity");
+	printf("sha256:");
+	for (int i = 0; i < digest->digest_size; i++)
+		printf("%02x", digest->digest[i]);
+	printf("\n");
+}
+
 static void under(char **program)
 {
 	pid_t child = check(fork(), "fork");
@@ -425,7 +442,9 @@ int main(int count, char **words)
 			}
 			waitpid(child, NULL, 0);
 		}
-	} else if (IS("mode"))
+	} else if (IS("verity"))
+		verity(file);
+	else if (IS("mode"))
 		check(chmod(file, 0600), "chmod");
 	else if (IS("extended"))
 		check(syscall(SYS_setxattr, file, "user.tracer", "x", 1, 0), "setxattr");

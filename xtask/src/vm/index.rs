@@ -16,7 +16,7 @@ pub(crate) struct Vouched {
     pub(crate) path: String,
 }
 
-/// A package that holds a kernel image.
+/// A package that holds a kernel image, or the modules of one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct KernelPackage {
     /// For example `linux-image-6.1.0-50-cloud-amd64`.
@@ -92,14 +92,26 @@ pub(crate) fn choose(kernels: &[KernelPackage], series: Series) -> Option<&Kerne
     newest(Some(series)).or_else(|| newest(None))
 }
 
+/// The package that holds the modules of `kernel`, where they are not in its own.
+pub(crate) fn modules(packages: &str, kernel: &KernelPackage) -> Option<KernelPackage> {
+    packages
+        .split("\n\n")
+        .filter_map(|stanza| package(stanza, &["linux-modules-"]))
+        .find(|found| found.release == kernel.release && found.version == kernel.version)
+}
+
 fn kernel(stanza: &str) -> Option<KernelPackage> {
+    package(stanza, &PREFIXES)
+}
+
+fn package(stanza: &str, prefixes: &[&str]) -> Option<KernelPackage> {
     let field = |key: &str| {
         stanza
             .lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
     };
     let name = field("Package")?;
-    let release = PREFIXES
+    let release = prefixes
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix))?
         .strip_suffix(FLAVOUR)?;
@@ -178,6 +190,26 @@ mod tests {
         ]);
         let chosen = choose(&found, Series(7, 3)).expect("there is one");
         assert_eq!(chosen.name, "linux-binary-7.3.4+deb13-cloud-amd64");
+    }
+
+    #[test]
+    fn modules_are_those_of_the_same_build() {
+        let names = [
+            "linux-modules-7.3.3+deb13-cloud-amd64",
+            "linux-modules-7.3.4+deb13-cloud-amd64",
+            "linux-binary-7.3.4+deb13-cloud-amd64",
+        ];
+        let listing = names.map(stanza).join("\n");
+        let kernel = choose(&kernels(&listing), Series(7, 3))
+            .cloned()
+            .expect("there is one");
+        let found = modules(&listing, &kernel).expect("they have a package");
+        assert_eq!(found.name, names[1]);
+        let newer = KernelPackage {
+            version: "2".into(),
+            ..kernel
+        };
+        assert_eq!(modules(&listing, &newer), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::index::{self, KernelPackage};
+use super::modules::{self, Kept};
 use super::series::{self, Series};
 use crate::digest;
 use crate::process;
@@ -48,6 +49,8 @@ pub(crate) struct Kernel {
     pub(crate) release: String,
     /// The image that QEMU loads.
     pub(crate) image: PathBuf,
+    /// What guests load into it, in this order.
+    pub(crate) modules: Vec<PathBuf>,
 }
 
 impl Kernel {
@@ -65,6 +68,9 @@ struct Record {
     release: String,
     package_sha256: String,
     image_sha256: String,
+    /// Empty in the records of older versions of this program.
+    #[serde(default)]
+    modules: Kept,
 }
 
 /// Whether the network may be used.
@@ -101,14 +107,15 @@ impl Store {
                 known.join(", ")
             );
         };
-        let (image, record) = match (self.offered(series, suite, self.network), self.network) {
-            // What the cached index names may have left the repository since.
-            (Err(error), Network::WhenMissing) => {
-                println!("vm: {series}: {error:#}; reading the index anew");
-                self.offered(series, suite, Network::Refresh)?
-            }
-            (offered, _) => offered?,
-        };
+        let (image, modules, record) =
+            match (self.offered(series, suite, self.network), self.network) {
+                // What the cached index names may have left the repository since.
+                (Err(error), Network::WhenMissing) => {
+                    println!("vm: {series}: {error:#}; reading the index anew");
+                    self.offered(series, suite, Network::Refresh)?
+                }
+                (offered, _) => offered?,
+            };
         println!(
             "vm: {series}: {} {} (package sha256 {}, image sha256 {})",
             record.package, record.version, record.package_sha256, record.image_sha256
@@ -117,11 +124,17 @@ impl Store {
             asked: series,
             release: record.release,
             image,
+            modules,
         })
     }
 
-    /// The image that `suite` offers for `series`, and its record.
-    fn offered(&self, series: Series, suite: &str, network: Network) -> Result<(PathBuf, Record)> {
+    /// The image that `suite` offers for `series`, its modules and its record.
+    fn offered(
+        &self,
+        series: Series,
+        suite: &str,
+        network: Network,
+    ) -> Result<(PathBuf, Vec<PathBuf>, Record)> {
         let index = self
             .index(suite, network)
             .with_context(|| format!("reading the package index of {suite}"))?;
@@ -138,7 +151,8 @@ impl Store {
                 package.release
             );
         }
-        self.image(suite, package)
+        let modules = index::modules(&index, package);
+        self.image(suite, package, modules.as_ref())
     }
 
     /// The verified list of packages of `suite`.
@@ -217,42 +231,73 @@ impl Store {
         )
     }
 
-    /// The cached image of `package` and its record.
-    fn image(&self, suite: &str, package: &KernelPackage) -> Result<(PathBuf, Record)> {
+    /// The cached image of `package`, its modules and its record.
+    fn image(
+        &self,
+        suite: &str,
+        package: &KernelPackage,
+        modules: Option<&KernelPackage>,
+    ) -> Result<(PathBuf, Vec<PathBuf>, Record)> {
         let folder = self.folder.join(format!(
             "{}_{}",
             package.name,
             package.version.replace([':', '/'], "_")
         ));
-        let (image, note) = (folder.join("vmlinuz"), folder.join("record.json"));
-        if !note.is_file() {
+        let mut kept = kept(package, &folder)?;
+        if kept.is_none() {
             if self.network == Network::Never {
                 bail!(
-                    "{} {} is not in the cache and --offline forbids fetching it: run \
-                     `cargo xtask vm --fetch`",
+                    "{} {} or its modules are not in the cache and --offline forbids fetching them: \
+                     run `cargo xtask vm --fetch`",
                     package.name,
                     package.version
                 );
             }
-            self.fetch_image(suite, package, &folder)?;
+            self.fetch_image(suite, package, modules, &folder)?;
+            kept = self::kept(package, &folder)?;
         }
-        let text =
-            fs::read_to_string(&note).with_context(|| format!("reading {}", note.display()))?;
-        let record: Record =
-            serde_json::from_str(&text).with_context(|| format!("reading {}", note.display()))?;
-        if record.package_sha256 != package.sha256
-            || digest::of_file(&image)? != record.image_sha256
-        {
-            bail!(
-                "{} is not what the signed index names: delete {} and fetch again",
-                image.display(),
-                folder.display()
-            );
-        }
-        Ok((image, record))
+        let (record, modules) = kept.context("what was just fetched is not complete")?;
+        Ok((folder.join("vmlinuz"), modules, record))
     }
 
-    fn fetch_image(&self, suite: &str, package: &KernelPackage, folder: &Path) -> Result<()> {
+    fn fetch_image(
+        &self,
+        suite: &str,
+        package: &KernelPackage,
+        modules: Option<&KernelPackage>,
+        folder: &Path,
+    ) -> Result<()> {
+        let unpacked = folder.join("unpacked");
+        self.unpack(suite, package, folder)?;
+        let image = find_image(&unpacked)
+            .with_context(|| format!("{} holds no kernel image", package.name))?;
+        let kept = folder.join("vmlinuz");
+        fs::rename(&image, &kept).with_context(|| format!("keeping {}", kept.display()))?;
+        if !modules::are_in(&unpacked) {
+            let package = modules.with_context(|| {
+                format!(
+                    "neither {} nor a package beside it holds modules",
+                    package.name
+                )
+            })?;
+            self.unpack(suite, package, folder)?;
+        }
+        let modules = modules::keep(&unpacked, folder)?;
+        fs::remove_dir_all(&unpacked).context("removing the unpacked package")?;
+        let record = Record {
+            package: package.name.clone(),
+            version: package.version.clone(),
+            release: package.release.clone(),
+            package_sha256: package.sha256.clone(),
+            image_sha256: digest::of_file(&kept)?,
+            modules,
+        };
+        let text = serde_json::to_string_pretty(&record).context("writing the kernel's record")?;
+        fs::write(folder.join("record.json"), text + "\n").context("writing the kernel's record")
+    }
+
+    /// Fetches a package and unpacks it to `unpacked` in `folder`.
+    fn unpack(&self, suite: &str, package: &KernelPackage, folder: &Path) -> Result<()> {
         let address = self.folder.join(format!("indexes/{suite}.repository"));
         let repository = fs::read_to_string(&address)
             .with_context(|| format!("reading {}; run with --fetch", address.display()))?;
@@ -269,22 +314,29 @@ impl Store {
                 .arg("--extract")
                 .args([&archive, &unpacked]),
         )?;
-        let image = find_image(&unpacked)
-            .with_context(|| format!("{} holds no kernel image", package.name))?;
-        let kept = folder.join("vmlinuz");
-        fs::rename(&image, &kept).with_context(|| format!("keeping {}", kept.display()))?;
-        fs::remove_dir_all(&unpacked).context("removing the unpacked package")?;
-        fs::remove_file(&archive).context("removing the package")?;
-        let record = Record {
-            package: package.name.clone(),
-            version: package.version.clone(),
-            release: package.release.clone(),
-            package_sha256: package.sha256.clone(),
-            image_sha256: digest::of_file(&kept)?,
-        };
-        let text = serde_json::to_string_pretty(&record).context("writing the kernel's record")?;
-        fs::write(folder.join("record.json"), text + "\n").context("writing the kernel's record")
+        fs::remove_file(&archive).context("removing the package")
     }
+}
+
+/// The record and the modules of `package`, if `folder` holds all of it, unchanged.
+fn kept(package: &KernelPackage, folder: &Path) -> Result<Option<(Record, Vec<PathBuf>)>> {
+    let note = folder.join("record.json");
+    if !note.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&note).with_context(|| format!("reading {}", note.display()))?;
+    let record: Record =
+        serde_json::from_str(&text).with_context(|| format!("reading {}", note.display()))?;
+    let image = folder.join("vmlinuz");
+    if record.package_sha256 != package.sha256 || digest::of_file(&image)? != record.image_sha256 {
+        bail!(
+            "{} is not what the signed index names: delete {} and fetch again",
+            image.display(),
+            folder.display()
+        );
+    }
+    let modules = modules::checked(folder, &record.modules)?;
+    Ok(modules.map(|modules| (record, modules)))
 }
 
 /// Where a package keeps its kernel: `boot/vmlinuz-RELEASE`, or since 7.3

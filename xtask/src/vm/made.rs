@@ -11,8 +11,20 @@ use crate::workspace::Workspace;
 use crate::{cargo, process};
 
 /// Programs that tests start by name.
-const TOOLS: [&str; 12] = [
-    "cat", "chmod", "cp", "echo", "env", "ls", "mkdir", "mount", "rm", "setpriv", "sh", "unshare",
+const TOOLS: [&str; 13] = [
+    "cat",
+    "chmod",
+    "cp",
+    "echo",
+    "env",
+    "ls",
+    "mkdir",
+    "mkfs.ext4",
+    "mount",
+    "rm",
+    "setpriv",
+    "sh",
+    "unshare",
 ];
 
 /// Everything that was made on this machine for the guests.

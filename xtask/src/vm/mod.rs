@@ -11,6 +11,7 @@ mod index;
 mod initramfs;
 mod kernel;
 mod made;
+mod modules;
 mod report;
 mod series;
 mod suite;
@@ -39,9 +40,11 @@ use crate::workspace::Workspace;
 const PARALLEL: usize = 2;
 /// What a guest needs beside its files, in MiB. 5.10 did not boot with 192.
 const BASE_MEMORY: u64 = 512;
-/// The file that tells the guest how to run each test, and the one that holds their environment.
+/// The file that tells the guest how to run each test, the one that holds their environment, and the
+/// one that lists the modules to load.
 const PLAN: &str = "/etc/tracer-tests";
 const ENVIRONMENT: &str = "/etc/tracer-environment";
+const MODULES: &str = "/etc/tracer-modules";
 
 /// What `vm` can be asked.
 #[derive(Args)]
@@ -199,7 +202,7 @@ impl Room<'_> {
             .iter()
             .filter(|made| made.test.runs_on(kernel.series()))
             .collect();
-        let initramfs = self.initramfs(&chosen)?.to_bytes()?;
+        let initramfs = self.initramfs(&chosen, &kernel.modules)?.to_bytes()?;
         let path = self.folder.join(format!("{}.cpio", kernel.asked));
         fs::write(&path, &initramfs).with_context(|| format!("writing {}", path.display()))?;
         let guest = Guest {
@@ -227,7 +230,7 @@ impl Room<'_> {
     }
 
     /// Collects the files of `tests` and writes down how to run each.
-    fn initramfs(&self, tests: &[&MadeTest]) -> Result<Initramfs> {
+    fn initramfs(&self, tests: &[&MadeTest], modules: &[PathBuf]) -> Result<Initramfs> {
         let mut initramfs = Initramfs::new(&self.made.init)?;
         let mut plan = String::new();
         for tool in &self.made.tools {
@@ -250,6 +253,12 @@ impl Room<'_> {
         for addition in &self.options.with {
             initramfs.add(addition)?;
         }
+        let mut listed = String::new();
+        for module in modules {
+            initramfs.add(&in_place(module))?;
+            listed.push_str(&format!("{}\n", module.display()));
+        }
+        initramfs.add_text(MODULES, &listed);
         initramfs.add_text(PLAN, &plan);
         initramfs.add_text(ENVIRONMENT, &self.made.environment);
         Ok(initramfs)

@@ -177,6 +177,11 @@ pub(crate) const TESTS: &[Test] = &[
         ..file_cases()
     },
     Test {
+        name: "what-lies-below-a-file-system-is-told",
+        arguments: &["--include-ignored", "--test-threads=1"],
+        ..traced_workload("devices")
+    },
+    Test {
         name: "an-unverified-file-is-refused",
         arguments: &["--include-ignored", "--test-threads=1"],
         ..traced_workload("enforcement")
