@@ -51,10 +51,30 @@ impl fmt::Display for WallNanos {
         let of_day = seconds % SECONDS_PER_DAY;
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
         let nanos = self.0 % NANOS_PER_SECOND;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z"
-        )
+        // Every event carries one: filled in here, it costs a tenth of what a formatter takes for it.
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        let numbers = [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, hour),
+            (14..16, minute),
+            (17..19, second),
+            (20..29, nanos),
+        ];
+        for (place, number) in numbers {
+            write_decimal(&mut text[place], number);
+        }
+        f.write_str(str::from_utf8(&text).expect("digits between ASCII"))
+    }
+}
+
+/// A number's last digits, as many as there is room for.
+fn write_decimal(room: &mut [u8], mut number: u64) {
+    for digit in room.iter_mut().rev() {
+        // Below 10.
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
