@@ -4,6 +4,7 @@
 mod llama;
 mod log_probabilities;
 mod onnx;
+mod surroundings;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -280,14 +280,20 @@ impl Engine {
 
     /// What to hide in a text that has gaps.
     pub(crate) fn judge(&self, scan: &Scan, text: &Undecided<'_>) -> Result<Vec<Mark>, Withheld> {
-        // A panic in the search of hostile text drops that text, and tracing goes on.
-        let hits = catch_unwind(AssertUnwindSafe(|| self.hits(scan, text)));
-        let hits = hits.unwrap_or(Err(Withheld::Failed));
-        let hits = hits.map_err(|reason| self.fail(reason))?;
+        let hits = self.guarded(|| self.hits(scan, text))?;
         if hits.iter().any(|hit| hit.action == Action::Drop) {
             return Err(Withheld::Drop);
         }
         Ok(marks(text.bytes, hits, &self.key))
+    }
+
+    /// Runs a search and counts one that fails. A panic on hostile text is such a failure: it takes its
+    /// text with it, and tracing goes on.
+    fn guarded<T>(&self, search: impl FnOnce() -> Result<T, Withheld>) -> Result<T, Withheld> {
+        let outcome = catch_unwind(AssertUnwindSafe(search));
+        outcome
+            .unwrap_or(Err(Withheld::Failed))
+            .map_err(|reason| self.fail(reason))
     }
 
     fn hits(&self, scan: &Scan, text: &Undecided<'_>) -> Result<Vec<Hit>, Withheld> {

@@ -83,6 +83,30 @@ fn a_search_that_takes_too_long_takes_its_text_with_it_and_is_counted() {
 }
 
 #[test]
+fn a_panic_within_a_search_takes_its_text_with_it_is_counted_and_the_next_text_is_searched() {
+    let engine = engine("[fields]\ntext = \"scan\"", CaptureLevel::Text);
+    let mut window = Window::new(engine.sizes);
+    let text = format!("key {SECRET} end");
+    window.take(text.as_bytes());
+    // The search of the window's text, which stops in its midst, at the first finding.
+    let fails = |text: Undecided<'_>| {
+        engine.guarded(|| {
+            let found = engine
+                .detectors
+                .scan_for(text.bytes, &Limits::default(), &|_| panic!("{SECRET}"));
+            found.map(|_| Vec::new()).map_err(|_| Withheld::Drop)
+        })
+    };
+    let decided = window.decide(true, fails);
+    assert_eq!(decided.withheld, Some(Withheld::Failed));
+    assert_eq!(engine.tally().failed, 1);
+    assert!(engine.tally().replaced.is_empty());
+    let next = json(&engine, Field::Text, Content::text(text));
+    assert_eq!(next, r#""key [AI_KEY] end""#);
+    assert_eq!(engine.tally().failed, 1);
+}
+
+#[test]
 fn content_needs_its_level_whatever_the_policy_says() {
     let policy = "[fields]\ntext = \"keep\"";
     let level = r#"{"redacted":"level"}"#;
