@@ -44,7 +44,7 @@ pub const LINK: &str = "link.sock";
 pub const CONTROL: &str = "control.sock";
 /// How long an end waits until the collector has what is there: what it has not, the disk has.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Between two looks at signals.
+/// Between two looks at what the collector still has to take, at the end.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What ship needs to know.
@@ -165,7 +165,7 @@ pub fn run(settings: &ShipSettings, check: impl Fn() -> Result<()>) -> Result<En
         let ended = loop {
             tokio::select! {
                 ended = &mut uplink => break ended.unwrap_or(Ended::Again),
-                () = tokio::time::sleep(LOOK) => {}
+                () = signals.next() => {}
             }
             if signals.is_stop() {
                 break Ended::Asked;

@@ -10,7 +10,10 @@ use std::{
     thread,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 /// Which signals have arrived.
 #[derive(Clone, Debug)]
@@ -20,6 +23,7 @@ pub struct Signals(Arc<Arrived>);
 struct Arrived {
     stop: AtomicBool,
     reload: AtomicBool,
+    news: Notify,
 }
 
 impl Signals {
@@ -51,6 +55,11 @@ impl Signals {
     #[must_use]
     pub fn take_reload(&self) -> bool {
         self.0.reload.swap(false, Ordering::Relaxed)
+    }
+
+    /// Waits for the next signal; one that arrived before anybody waited for it ends the next wait.
+    pub async fn next(&self) {
+        self.0.news.notified().await;
     }
 }
 
@@ -84,6 +93,7 @@ impl Arrived {
                     _ = hangup.recv() => &self.reload,
                 };
                 flag.store(true, Ordering::Relaxed);
+                self.news.notify_one();
             }
         });
     }

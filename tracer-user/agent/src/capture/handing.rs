@@ -180,6 +180,7 @@ impl Shared {
     /// Writes records and statuses while ship is there.
     fn hand_over(&self, writing: &Mutex<UnixStream>) -> Result<(), LinkError> {
         let mut told: Option<Instant> = None;
+        let mut last = String::new();
         // Asked here too: the end may have come while the connection was made.
         while !self.is_ending.load(Ordering::SeqCst) {
             if told.is_none_or(|told| told.elapsed() >= TELL) {
@@ -191,9 +192,14 @@ impl Shared {
                 status.records_waiting = counts.waiting;
                 status.events_dropped = counts.dropped_events;
                 let text = serde_json::to_string(&status).expect("a status is numbers and text");
-                link::write(&mut *lock(writing), &FromCapture::Status(text))?;
+                // On an idle host it is what it was, and ship need not wake up for it.
+                if text != last {
+                    last.clone_from(&text);
+                    link::write(&mut *lock(writing), &FromCapture::Status(text))?;
+                }
             }
-            match self.outbox.take(TELL / 4) {
+            let left = told.map_or(TELL, |told| TELL.saturating_sub(told.elapsed()));
+            match self.outbox.take(left) {
                 Some(record) => {
                     let record = FromCapture::Record(Box::new(record));
                     link::write(&mut *lock(writing), &record)?;

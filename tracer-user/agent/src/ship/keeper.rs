@@ -23,8 +23,10 @@ use crate::{
     status::ShipStatus,
 };
 
-/// How long nothing may happen before what failed is tried again.
+/// Between two tries of what failed.
 const TICK: Duration = Duration::from_millis(250);
+/// How long it sleeps while nothing has failed and nobody has an order: all else comes as one.
+const IDLE: Duration = Duration::from_secs(10);
 /// Between two tries to open a spool whose disk failed.
 const REOPEN: Duration = Duration::from_secs(1);
 /// Records that share one wait for the disk, at most.
@@ -82,6 +84,7 @@ impl Keeper {
             waiting: VecDeque::new(),
             appended: Vec::new(),
             network: None,
+            is_unsent: false,
             uncounted: 0,
             kept: 0,
             stored: 0,
@@ -129,6 +132,8 @@ struct Keeping {
     /// What it took, and what does not count as kept yet.
     appended: Vec<(Generation, SessionId, Sequence)>,
     network: Option<Network>,
+    /// What the network has room for could not be read.
+    is_unsent: bool,
     /// Appended and not committed yet.
     uncounted: u64,
     kept: u64,
@@ -160,7 +165,7 @@ fn open(folder: &std::path::Path, limits: Limits) -> Result<Spool<Folder>, Spool
 impl Keeping {
     fn run(mut self, queue: &Receiver<Order>) {
         loop {
-            let first = match queue.recv_timeout(TICK) {
+            let first = match queue.recv_timeout(if self.has_failed() { TICK } else { IDLE }) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -179,6 +184,10 @@ impl Keeping {
                 return;
             }
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.spool.is_none() || !self.waiting.is_empty() || self.is_unsent
     }
 
     fn take(&mut self, order: Order) {
@@ -291,6 +300,7 @@ impl Keeping {
 
     /// Hands the network what it has room for.
     fn send(&mut self) {
+        self.is_unsent = false;
         loop {
             let (Some(network), Some(spool)) = (&mut self.network, &mut self.spool) else {
                 return;
@@ -308,6 +318,7 @@ impl Keeping {
                 // After some tries what cannot be read counts as missing.
                 Err(error) => {
                     log::warn!("{error}");
+                    self.is_unsent = true;
                     return;
                 }
             }

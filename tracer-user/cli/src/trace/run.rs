@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long nothing may happen before signals and the deadline are looked at again.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(250);
 /// After this time without a runtime the run says what it waits for.
 const LONELY: Duration = Duration::from_secs(1);
 
