@@ -9,6 +9,7 @@ pub mod candle;
 pub mod comparison;
 pub mod compile;
 pub mod debian;
+pub mod disk;
 pub mod fleet;
 pub mod fuse;
 pub mod memory;

@@ -379,6 +379,17 @@ impl Tracing {
         })
     }
 
+    /// The first event that `wanted` accepts, whether it was read already or not.
+    ///
+    /// # Errors
+    /// As [`Tracing::until`].
+    pub fn find(&mut self, mut wanted: impl FnMut(&Line) -> bool) -> Result<Line> {
+        match self.events.iter().find(|line| wanted(line)) {
+            Some(line) => Ok(line.clone()),
+            None => self.until(wanted),
+        }
+    }
+
     /// Reads events up to the first new one that `wanted` accepts; `None` where none comes for so long.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! What is done below a file system, past it, or by the kernel for it, on a loop device of the test's
-//! own: C25 and C29 of the list of ways around an auditor. Needs root.
+//! own: C25, C28 and C29 of the list of ways around an auditor. Needs root.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,12 +12,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
-use tracer_event::Body;
+use tracer_event::{
+    Body, Recorded,
+    file::{FileAccess, FileAct},
+};
 use tracer_tests::{
     cache::Cache,
+    disk::Disk,
     package::sha256_of,
     requires_root,
     tracer::{self, Line},
@@ -31,99 +34,35 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MARK: &[u8] = b"the first weights of a model that was signed";
 const SIZE: usize = 256 << 10;
 
-/// An ext4 file system in a file; taken off again when it is dropped.
-struct Disk {
-    image: PathBuf,
-    folder: TempDir,
-    mounted: bool,
+/// A folder with a model, whose bytes are on the disk, and a list that names them.
+fn model(disk: &Disk) -> Result<Model> {
+    let folder = disk.root().join("model");
+    fs::create_dir(&folder)?;
+    let file = folder.join("weights.bin");
+    let mut bytes = vec![0x5a; SIZE];
+    bytes[..MARK.len()].copy_from_slice(MARK);
+    fs::write(&file, bytes)?;
+    // The mark is looked for in the image.
+    rustix::fs::syncfs(File::open(&file)?)?;
+    let list = disk.beside().join("SHA256SUMS");
+    fs::write(&list, format!("{}  weights.bin\n", sha256_of(&file)?))?;
+    Ok(Model { folder, file, list })
 }
 
-impl Disk {
-    /// Makes and mounts it, with what fs-verity needs; none where this host has no loop devices.
-    fn new() -> Result<Option<Self>> {
-        if !Path::new("/dev/loop-control").exists() {
-            println!("not run: this host has no loop devices");
-            return Ok(None);
-        }
-        let folder = tempfile::tempdir()?;
-        let image = folder.path().join("image");
-        File::create(&image)?.set_len(16 << 20)?;
-        let options = ["-q", "-b", "4096", "-O", "verity"];
-        let made = Command::new("mkfs.ext4")
-            .args(options)
-            .arg(&image)
-            .output()
-            .context("mkfs.ext4 is missing: run scripts/setup")?;
-        ensure!(made.status.success(), "mkfs.ext4: {made:?}");
-        fs::create_dir(folder.path().join("mounted"))?;
-        let mut disk = Self {
-            image,
-            folder,
-            mounted: false,
-        };
-        disk.mount()?;
-        Ok(Some(disk))
-    }
-
-    fn mount(&mut self) -> Result<()> {
-        let mounted = Command::new("mount")
-            .args(["-o", "loop"])
-            .args([&self.image, &self.root()])
-            .output()?;
-        ensure!(mounted.status.success(), "mount: {mounted:?}");
-        self.mounted = true;
-        Ok(())
-    }
-
-    fn unmount(&mut self) -> Result<()> {
-        unmount(self.root(), UnmountFlags::empty())?;
-        self.mounted = false;
-        Ok(())
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("mounted")
-    }
-
-    /// A folder with a model, whose bytes are on the disk, and a list that names them.
-    fn model(&self) -> Result<Model> {
-        let folder = self.root().join("model");
-        fs::create_dir(&folder)?;
-        let file = folder.join("weights.bin");
-        let mut bytes = vec![0x5a; SIZE];
-        bytes[..MARK.len()].copy_from_slice(MARK);
-        fs::write(&file, bytes)?;
-        // The mark is looked for in the image.
-        rustix::fs::syncfs(File::open(&file)?)?;
-        let list = self.folder.path().join("SHA256SUMS");
-        fs::write(&list, format!("{}  weights.bin\n", sha256_of(&file)?))?;
-        Ok(Model { folder, file, list })
-    }
-
-    /// Writes over the model's first byte where it lies on the disk, past the mounted file system.
-    fn write_below(&self, byte: u8) -> Result<()> {
-        let image = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&self.image)?;
-        let mut bytes = Vec::new();
-        (&image).read_to_end(&mut bytes)?;
-        let rest = &MARK[1..];
-        let mut places = (1..bytes.len() - rest.len()).filter(|at| bytes[*at..].starts_with(rest));
-        let at = places.next().context("the model is not on the disk")?;
-        ensure!(places.next().is_none(), "the mark is on the disk twice");
-        image.write_all_at(&[byte], at as u64 - 1)?;
-        Ok(image.sync_all()?)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.mounted {
-            // Also where something of the test holds it still.
-            let _ = unmount(self.root(), UnmountFlags::DETACH);
-        }
-    }
+/// Writes over the model's first byte where it lies on the disk, past the mounted file system.
+fn write_below(disk: &Disk, byte: u8) -> Result<()> {
+    let image = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(disk.image())?;
+    let mut bytes = Vec::new();
+    (&image).read_to_end(&mut bytes)?;
+    let rest = &MARK[1..];
+    let mut places = (1..bytes.len() - rest.len()).filter(|at| bytes[*at..].starts_with(rest));
+    let at = places.next().context("the model is not on the disk")?;
+    ensure!(places.next().is_none(), "the mark is on the disk twice");
+    image.write_all_at(&[byte], at as u64 - 1)?;
+    Ok(image.sync_all()?)
 }
 
 struct Model {
@@ -189,17 +128,17 @@ impl Verified {
 #[test]
 fn c25_bytes_written_below_a_mounted_file_system_are_told_by_the_disk() -> Result<()> {
     requires_root!();
-    let Some(disk) = Disk::new()? else {
+    let Some(disk) = Disk::new(16)? else {
         return Ok(());
     };
-    let model = disk.model()?;
+    let model = model(&disk)?;
     assert_eq!(model.served()?, MARK[0]);
     let cache = Cache::open()?;
     let watching = Watching::start(&model.folder)?;
-    disk.write_below(b'!')?;
+    write_below(&disk, b'!')?;
     let reader = read(&cache, &model.file)?;
     assert_eq!(
-        watching.who_has_access()?,
+        watching.who_has_access(None)?,
         reader,
         "the write was told, which is a blind spot"
     );
@@ -221,15 +160,15 @@ fn c25_bytes_written_below_a_mounted_file_system_are_told_by_the_disk() -> Resul
 #[test]
 fn c25_bytes_that_are_only_in_the_page_cache_are_not_verified() -> Result<()> {
     requires_root!();
-    let Some(disk) = Disk::new()? else {
+    let Some(disk) = Disk::new(16)? else {
         return Ok(());
     };
-    let model = disk.model()?;
+    let model = model(&disk)?;
     let before = fs::metadata(&model.file)?;
-    disk.write_below(b'!')?;
+    write_below(&disk, b'!')?;
     model.forgotten()?;
     assert_eq!(model.served()?, b'!');
-    disk.write_below(MARK[0])?;
+    write_below(&disk, MARK[0])?;
     let after = fs::metadata(&model.file)?;
     assert_eq!(
         (before.ctime(), before.ctime_nsec(), before.mtime_nsec()),
@@ -245,10 +184,10 @@ fn c25_bytes_that_are_only_in_the_page_cache_are_not_verified() -> Result<()> {
 #[ignore = "runs in guests, whose kernels have fs-verity"]
 fn c29_a_file_that_the_kernel_checks_is_g3() -> Result<()> {
     requires_root!();
-    let Some(disk) = Disk::new()? else {
+    let Some(disk) = Disk::new(16)? else {
         return Ok(());
     };
-    let model = disk.model()?;
+    let model = model(&disk)?;
     let cache = Cache::open()?;
     let enabled = Target::Accesses
         .command(&cache, &["verity"])?
@@ -276,10 +215,10 @@ fn c29_a_file_that_the_kernel_checks_is_g3() -> Result<()> {
 #[ignore = "runs in guests, whose kernels have fs-verity"]
 fn c29_a_block_that_the_kernel_refuses_is_not_verified() -> Result<()> {
     requires_root!();
-    let Some(mut disk) = Disk::new()? else {
+    let Some(mut disk) = Disk::new(16)? else {
         return Ok(());
     };
-    let model = disk.model()?;
+    let model = model(&disk)?;
     let cache = Cache::open()?;
     let enabled = Target::Accesses
         .command(&cache, &["verity"])?
@@ -287,11 +226,75 @@ fn c29_a_block_that_the_kernel_refuses_is_not_verified() -> Result<()> {
         .output()?;
     ensure!(enabled.status.success(), "{enabled:?}");
     disk.unmount()?;
-    disk.write_below(b'!')?;
+    write_below(&disk, b'!')?;
     disk.mount()?;
     let read = fs::read(&model.file).expect_err("the kernel refuses the block");
     ensure!(read.raw_os_error() == Some(5), "{read}");
     model.verify(&[])?.is(2, "failed");
+    Ok(())
+}
+
+/// ext4 gives a new file the number of the one that was deleted last.
+#[test]
+fn c28_a_number_that_is_used_again_is_another_file() -> Result<()> {
+    requires_root!();
+    let Some(disk) = Disk::new(16)? else {
+        return Ok(());
+    };
+    let cache = Cache::open()?;
+    let folder = disk.root().join("watched");
+    fs::create_dir(&folder)?;
+    let make = |path: &Path| -> Result<u64> {
+        fs::write(path, b"a model")?;
+        Ok(fs::metadata(path)?.ino())
+    };
+    let first = folder.join("first");
+    let number = make(&first)?;
+    let watching = Watching::start(&folder)?;
+    let reader = read(&cache, &first)?;
+    assert_eq!(watching.path_of_access(reader, number)?, first);
+
+    // All of it is told at once, so that the end of the first file comes with the begin of the second.
+    watching.signal(Signal::STOP)?;
+    fs::remove_file(&first)?;
+    let second = folder.join("second");
+    assert_eq!(make(&second)?, number, "the number was not used again");
+    let reader = read(&cache, &second)?;
+    watching.signal(Signal::CONT)?;
+    let told = watching.path_of_access(reader, number)?;
+    // Where no program sees the open, the tracer cannot know yet which of the two was read.
+    assert!(
+        told == second || (told == first && watching.tier == "tracepoint"),
+        "{told:?}"
+    );
+    // It stays watched when the first one's end has long been told.
+    let third = folder.join("third");
+    make(&third)?;
+    let reader = read(&cache, &third)?;
+    let other = fs::metadata(&third)?.ino();
+    assert_eq!(watching.path_of_access(reader, other)?, third);
+    let reader = read(&cache, &second)?;
+    assert_eq!(watching.path_of_access(reader, number)?, second);
+
+    // Outside of the watched folder it is nobody's concern.
+    fs::remove_file(&second)?;
+    watching.until("the end of the second file", |line| match &line.body {
+        Body::FileAccess(access) if access.act == FileAct::Deleted => {
+            let is_second =
+                |path: &Recorded| matches!(path, Recorded::Text(path) if Path::new(path) == second);
+            access.path.value().is_some_and(is_second).then_some(())
+        }
+        _ => None,
+    })?;
+    let outside = disk.root().join("outside");
+    assert_eq!(make(&outside)?, number, "the number was not used again");
+    let stranger = read(&cache, &outside)?;
+    let reader = read(&cache, &third)?;
+    assert_eq!(
+        watching.who_has_access(Some(&[stranger, reader]))?,
+        reader,
+        "an access to a file that nobody watches was told"
+    );
     Ok(())
 }
 
@@ -306,6 +309,7 @@ fn read(cache: &Cache, path: &Path) -> Result<u32> {
 /// A tracer that watches; killed when it is dropped.
 struct Watching {
     child: Child,
+    tier: String,
     incoming: mpsc::Receiver<Line>,
 }
 
@@ -317,9 +321,14 @@ impl Watching {
             .stdout(Stdio::piped())
             .spawn()?;
         let incoming = tracer::lines(&mut child)?;
-        let watching = Self { child, incoming };
-        watching.until("what is watched", |line| {
-            matches!(line.body, Body::FilesWatched(_)).then_some(())
+        let mut watching = Self {
+            child,
+            tier: String::new(),
+            incoming,
+        };
+        watching.tier = watching.until("what is watched", |line| match &line.body {
+            Body::FilesWatched(watched) => Some(watched.tier.as_str().to_owned()),
+            _ => None,
         })?;
         Ok(watching)
     }
@@ -337,12 +346,35 @@ impl Watching {
         }
     }
 
-    /// Whose access is told next.
-    fn who_has_access(&self) -> Result<u32> {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Whose access is told next, of these if they are given.
+    fn who_has_access(&self, of: Option<&[u32]>) -> Result<u32> {
         self.until("an access", |line| match &line.body {
-            Body::FileAccess(_) => line.place.pid.map(|pid| pid.0),
+            Body::FileAccess(_) => line
+                .place
+                .pid
+                .map(|pid| pid.0)
+                .filter(|pid| of.is_none_or(|of| of.contains(pid))),
             _ => None,
         })
+    }
+
+    /// Where the file is that a process has had an access to, as the first one tells it.
+    fn path_of_access(&self, pid: u32, inode: u64) -> Result<PathBuf> {
+        let access: FileAccess<Recorded> = self.until("the access", |line| match &line.body {
+            Body::FileAccess(access) if line.place.pid.is_some_and(|seen| seen.0 == pid) => {
+                Some((**access).clone())
+            }
+            _ => None,
+        })?;
+        assert_eq!(access.inode.inode, inode, "{access:?}");
+        match access.path.value() {
+            Some(Recorded::Text(path)) => Ok(PathBuf::from(path)),
+            other => bail!("its path is not known: {other:?}"),
+        }
     }
 }
 

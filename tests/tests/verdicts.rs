@@ -2,9 +2,11 @@
 //! at their path. Needs root and BPF.
 
 use std::{
-    fs::{self, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +17,7 @@ use tracer_event::{
 };
 use tracer_tests::{
     cache::Cache,
+    disk::Disk,
     model::{self, TINY},
     package::sha256_of,
     privilege::{is_root, met_or_skipped},
@@ -31,8 +34,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Self> {
+        Self::in_folder(tempfile::tempdir()?)
+    }
+
+    fn in_folder(folder: TempDir) -> Result<Self> {
         let cache = Cache::open()?;
-        let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         fs::copy(
             model::model(&cache, TINY)?,
@@ -185,6 +191,79 @@ fn a_verdict_is_taken_back_when_events_about_writers_were_lost() -> Result<()> {
     })?;
     assert!(reason.is_none_or(|reason| reason == "events about writers were lost since"));
     Ok(())
+}
+
+/// C28: ext4 gives a new file the number of the one that was deleted last.
+#[test]
+fn c28_a_verdict_is_not_inherited_with_an_inodes_number() -> Result<()> {
+    requires_root!();
+    if std::env::var_os("TRACER_FULL").is_none() {
+        println!(
+            "not run: a load's snapshot may say that nothing is mapped yet; TRACER_FULL=1 runs it"
+        );
+        return Ok(());
+    }
+    let Some(disk) = Disk::new(64)? else {
+        return Ok(());
+    };
+    let bench = Bench::in_folder(tempfile::tempdir_in(disk.root())?)?;
+    let bytes = fs::read(bench.model())?;
+    let inode = fs::metadata(bench.model())?.ino();
+    let list = bench.list().display().to_string();
+    let mut tracing = Tracing::start(&["--verify-sha256sums", &list])?;
+    let verdict = |running: &mut Running, tracing: &mut Tracing| -> Result<FileVerdict<Recorded>> {
+        let pid = running.pid();
+        tracing.until_attached(pid)?;
+        running.go()?;
+        // Its load is seen or not.
+        let line = tracing.find(|line| {
+            let is_ours = |verdict: &FileVerdict<Recorded>| {
+                verdict.inode.value().is_some_and(|at| at.inode == inode)
+            };
+            line.place.pid.is_some_and(|seen| seen.0 == pid)
+                && matches!(&line.body, Body::FileVerdict(verdict) if is_ours(verdict))
+        })?;
+        running.until_waiting()?;
+        match line.body {
+            Body::FileVerdict(verdict) => Ok(*verdict),
+            other => bail!("not what was waited for: {other:?}"),
+        }
+    };
+
+    let mut first = bench.loaded()?;
+    let found = verdict(&mut first, &mut tracing)?;
+    assert_eq!(found.outcome, VerdictOutcome::Verified, "{found:?}");
+    first.go()?;
+    first.finish()?;
+    fs::remove_file(bench.model())?;
+    let another = until_it_has_the_number(&bench.model(), inode)?;
+    another.write_all_at(&bytes, 0)?;
+    another.write_all_at(&[1, 2, 3], bytes.len() as u64 - 1000)?;
+    drop(another);
+    let mut second = bench.loaded()?;
+    let found = verdict(&mut second, &mut tracing)?;
+    assert_eq!(found.outcome, VerdictOutcome::NotVerified, "{found:?}");
+    second.go()?;
+    second.finish()?;
+    tracing.interrupt()?;
+    Ok(())
+}
+
+/// Makes files until one has the number; it is free once the tracer has closed the file that had it.
+fn until_it_has_the_number(path: &Path, inode: u64) -> Result<File> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let file = File::create_new(path)?;
+        if file.metadata()?.ino() == inode {
+            return Ok(file);
+        }
+        fs::remove_file(path)?;
+        ensure!(
+            Instant::now() < deadline,
+            "the number was not used again: the file that had it is still open"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Waits until a model is verified, does something, and says why the verdict was taken back then.

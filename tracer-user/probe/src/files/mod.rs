@@ -190,6 +190,12 @@ impl FileSensor {
         self.watch.add_open(&means, file.as_fd(), id, path)
     }
 
+    /// Whether a file's deletion will be told, so that another one with its number is not taken for it.
+    #[must_use]
+    pub fn hears_the_end_of(&self, file: FileId) -> bool {
+        self.watch.file(file).is_some_and(watch::Watched::is_marked)
+    }
+
     /// Every watched file of which a path is known.
     #[must_use]
     pub fn watched_files(&self) -> Vec<(FileId, PathBuf)> {

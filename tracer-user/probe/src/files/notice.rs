@@ -1,7 +1,7 @@
 //! What fanotify tells, beside the programs: names and attributes everywhere, and in the last tier
 //! also opens, and reads and writes that no tracepoint saw.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use tracer_abi::file::FileAct;
 
@@ -62,15 +62,22 @@ impl FileSensor {
                 if notice.mask & libc::FAN_DELETE_SELF != 0
                     && let Some(file) = self.object(&notice)
                 {
-                    ended.push((notice, file));
+                    let path = self.watch.file(file).map(|file| file.path.clone());
+                    ended.push((notice, file, path, BootNanos::now()));
                 }
             }
         }
-        for (notice, file) in ended {
-            if self.watch.file(file).is_some() {
-                self.tell(&notice, file, Act::Deleted, BootNanos::now());
+        for (notice, file, path, time) in ended {
+            let Some(handle) = &notice.object else {
+                continue;
+            };
+            if let Some(path) = path {
+                // Before what has its number by now.
+                let reused = !self.watch.is_current(file, handle);
+                let time = if reused { time } else { BootNanos::now() };
+                self.tell_at(&notice, file, path, Act::Deleted, time);
             }
-            self.watch.gone(&self.loaded.tables, file);
+            self.watch.gone(&self.loaded.tables, file, handle);
         }
         Ok(())
     }
@@ -112,9 +119,27 @@ impl FileSensor {
         self.watch.by_handle(notice.object.as_ref()?)
     }
 
+    /// The watched file that a notice is about, if it is still there.
+    fn watched_object(&self, notice: &Notice) -> Option<FileId> {
+        let file = self.object(notice)?;
+        let is_there =
+            self.watch.file(file).is_some() && self.watch.is_current(file, notice.object.as_ref()?);
+        is_there.then_some(file)
+    }
+
     fn tell(&mut self, notice: &Notice, file: FileId, act: Act, time: BootNanos) {
         let path = self.watch.file(file).and_then(|file| file.path.clone());
-        let other = None;
+        self.tell_at(notice, file, path, act, time);
+    }
+
+    fn tell_at(
+        &mut self,
+        notice: &Notice,
+        file: FileId,
+        path: Option<PathBuf>,
+        act: Act,
+        time: BootNanos,
+    ) {
         self.tell_with(
             notice,
             FileAccess {
@@ -123,7 +148,7 @@ impl FileSensor {
                 actor: None,
                 file,
                 path,
-                other,
+                other: None,
                 act,
                 count: 1,
                 extent: None,
@@ -262,24 +287,19 @@ impl FileSensor {
 
     /// An open, read or close; unless the programs have told it.
     fn used(&mut self, notice: &Notice, act: Act, counted: Option<FileAct>, now: BootNanos) {
-        let Some(file) = self.object(notice) else {
+        let Some(file) = self.watched_object(notice) else {
             return;
         };
-        if self.watch.file(file).is_none()
-            || counted.is_some_and(|counted| self.has_told(notice.pid, file, counted))
-        {
+        if counted.is_some_and(|counted| self.has_told(notice.pid, file, counted)) {
             return;
         }
         self.tell(notice, file, act, now);
     }
 
     fn modified(&mut self, notice: &Notice, now: BootNanos) {
-        let Some(file) = self.object(notice) else {
+        let Some(file) = self.watched_object(notice) else {
             return;
         };
-        if self.watch.file(file).is_none() {
-            return;
-        }
         if let Some((before, after)) = self.watch.refresh(file)
             && after.size < before.size
         {
@@ -291,12 +311,9 @@ impl FileSensor {
     }
 
     fn attributes(&mut self, notice: &Notice, now: BootNanos) {
-        let Some(file) = self.object(notice) else {
+        let Some(file) = self.watched_object(notice) else {
             return;
         };
-        if self.watch.file(file).is_none() {
-            return;
-        }
         // The number of names is an attribute too: a name outside of the watched folders has come or
         // gone. One inside has a notice of its own.
         let act = match self.watch.refresh(file) {

@@ -47,6 +47,13 @@ pub(super) struct Watched {
     handle: Option<Handle>,
 }
 
+impl Watched {
+    /// Whether fanotify tells of it.
+    pub(super) fn is_marked(&self) -> bool {
+        self.handle.is_some()
+    }
+}
+
 /// Every watched inode and folder.
 #[derive(Default)]
 pub(super) struct Watch {
@@ -174,10 +181,13 @@ impl Watch {
         let name = CString::new(path.file_name().unwrap_or_default().as_bytes())
             .map_err(io::Error::other)?;
         let found = look(opened.as_fd(), &name)?;
-        let known = self.files.contains_key(&found.id);
+        let before = self.files.get(&found.id).map(|file| file.handle.clone());
         match found.kind {
             FileType::RegularFile => {
                 self.add_file(means, opened.as_fd(), &name, &found, Some(path.clone()))?;
+                let now = self.files.get(&found.id).map(|file| file.handle.clone());
+                // Its number may be that of a file that is gone.
+                let known = before.is_some() && before == now;
                 Ok(Some((found.id, path, known)))
             }
             FileType::Directory => {
@@ -198,34 +208,47 @@ impl Watch {
 
     /// Learns where an inode is that the programs began to watch by themselves.
     pub(super) fn learn(&mut self, means: &Means<'_>, id: FileId, folder: FileId, name: &[u8]) {
-        if self.files.get(&id).is_some_and(|file| file.path.is_some()) || name.is_empty() {
+        let known = self.files.get(&id).and_then(|file| file.path.as_deref());
+        if name.is_empty() {
             return;
         }
         let Some(folder) = self.folders.get(&folder).cloned() else {
-            let _ = self.add_inode(means.tables, id, None);
+            if known.is_none() {
+                let _ = self.add_inode(means.tables, id, None);
+            }
             return;
         };
         let path = folder.join(OsStr::from_bytes(name));
+        // Another name of the same file, or another file that got its number.
+        if known == Some(path.as_path()) {
+            return;
+        }
         // By now another file may have that name; then this one's place is not known.
         if !matches!(self.came_to(means, &folder, path), Ok(Some((found, ..))) if found == id) {
             let _ = self.add_inode(means.tables, id, None);
         }
     }
 
-    /// Forgets an inode that is gone.
-    pub(super) fn gone(&mut self, tables: &Tables, id: FileId) {
-        let _ = tables.watched.remove(key(id));
-        let of_file = self.files.remove(&id).and_then(|file| file.handle);
-        self.gone
-            .extend(of_file.or_else(|| self.folder_handles.remove(&id)));
+    /// Forgets the inode with this handle, which is gone. What has its number by now is left alone.
+    pub(super) fn gone(&mut self, tables: &Tables, id: FileId, handle: &Handle) {
+        let is_it = |known: Option<&Handle>| known == Some(handle);
+        if is_it(self.files.get(&id).and_then(|file| file.handle.as_ref())) {
+            self.files.remove(&id);
+            let _ = tables.watched.remove(key(id));
+        }
+        if is_it(self.folder_handles.get(&id)) {
+            self.folder_handles.remove(&id);
+            self.folders.remove(&id);
+            // Another folder may get its number.
+            let _ = tables.folders.remove(key(id));
+        }
+        if self.by_handle.contains_key(handle) {
+            self.gone.push_back(handle.clone());
+        }
         while self.gone.len() > MOST_GONE {
             if let Some(handle) = self.gone.pop_front() {
                 self.by_handle.remove(&handle);
             }
-        }
-        if self.folders.remove(&id).is_some() {
-            // Another folder may get its number.
-            let _ = tables.folders.remove(key(id));
         }
     }
 
@@ -276,6 +299,12 @@ impl Watch {
     /// The watched inode that a notice is about.
     pub(super) fn by_handle(&self, handle: &Handle) -> Option<FileId> {
         self.by_handle.get(handle).copied()
+    }
+
+    /// Whether it is this inode that is watched, and not one that got its number.
+    pub(super) fn is_current(&self, id: FileId, handle: &Handle) -> bool {
+        let known = self.files.get(&id).and_then(|file| file.handle.as_ref());
+        known.is_none_or(|known| known == handle)
     }
 
     /// The path of a name in a watched folder.
@@ -402,6 +431,12 @@ impl Watch {
         }
         means.tables.watched.put(key(found.id), &1)?;
         let handle = self.mark(means, folder, name, found.id, self.masks.1);
+        // A number goes to another file once its own is gone, and that may not have been told yet.
+        if let (Some(known), Some(handle)) = (self.files.get(&found.id), &handle)
+            && known.handle.as_ref().is_some_and(|known| known != handle)
+        {
+            self.files.remove(&found.id);
+        }
         // One that the programs told of before its folder was known has no path yet.
         let has_path = |file: &Watched| file.path.is_some();
         if let Some(fresh) = &mut self.fresh

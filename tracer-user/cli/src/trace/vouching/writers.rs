@@ -11,7 +11,7 @@ use tracer_event::{
 };
 use tracer_integrity::{cache::VerdictCache, hash::Hashed};
 use tracer_probe::{
-    files::{FileEvent, FileSensor, Lost},
+    files::{Act, FileEvent, FileSensor, Lost},
     process::{FileId, MappedFile},
 };
 
@@ -79,7 +79,13 @@ impl Writers {
     /// It was hashed: what that is worth with everything that happened meanwhile.
     pub(super) fn ends(&mut self, hashed: Hashed) -> Hashed {
         self.read();
-        self.cache.ends(hashed)
+        let file = hashed.file;
+        let hashed = self.cache.ends(hashed);
+        if !(self.sensor.as_ref()).is_some_and(|sensor| sensor.hears_the_end_of(file)) {
+            // Another file could get its number unnoticed.
+            self.cache.written(file);
+        }
+        hashed
     }
 
     /// Remembers a verdict that was given.
@@ -116,6 +122,11 @@ impl Writers {
                     if let Some(given) = self.given.remove(&access.file) {
                         self.take_back(given, "it was opened for writing, or written, since");
                     }
+                }
+                // Another file may get its number.
+                FileEvent::Access(access) if access.act == Act::Deleted => {
+                    self.cache.written(access.file);
+                    self.given.remove(&access.file);
                 }
                 FileEvent::Access(_) => {}
                 FileEvent::Lost(lost) => match lost.what {
