@@ -266,7 +266,15 @@ fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
     if is_torn {
         code += 3;
     }
-    let is_code = is_torn || (4..=6).contains(&(code - place));
+    // `00-590`, `01305-000`, `02139-4307`
+    let rest_of_code = class::run_end(text, code + 1, DIGIT);
+    let is_dashed = matches!(code - place, 2 | 3 | 5)
+        && text.get(code) == Some(&b'-')
+        && matches!(rest_of_code - code - 1, 3 | 4);
+    if is_dashed {
+        code = rest_of_code;
+    }
+    let is_code = is_torn || is_dashed || (4..=6).contains(&(code - place));
     if skip == 0 || !is_code || text.get(code) != Some(&b' ') || !is_capital(text, code + 1) {
         return range;
     }
@@ -288,8 +296,20 @@ fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
 
 /// What follows a word for an address, as far as a sentence or a line goes.
 pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
-    const LINKS: [&[u8]; 8] = [
-        b" is ", b": ", b" : ", b"\": \"", b" = ", b"=", b" at ", b" ",
+    const LINKS: [&[u8]; 12] = [
+        b" is ",
+        b" ist ",
+        b" est ",
+        b": ",
+        b" : ",
+        b"\": \"",
+        b" = ",
+        b"=",
+        b" at ",
+        b" ",
+        // A wide colon, and a particle.
+        b"\xef\xbc\x9a",
+        b"\xe3\x81\xaf",
     ];
     let link = LINKS
         .into_iter()
@@ -378,6 +398,10 @@ fn ends_in_short_form(text: &[u8]) -> bool {
         b" ul",
         b" Blvd",
         b" Ste",
+        b" \xd1\x83\xd0\xbb",
+        b" \xd0\xb4",
+        b" \xd0\xba\xd0\xb2",
+        b" \xd0\xba\xd0\xbe\xd1\x80\xd0\xbf",
     ]
     .iter()
     .any(|short| text.ends_with(short))

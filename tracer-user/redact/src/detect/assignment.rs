@@ -7,9 +7,9 @@ use memchr::memmem;
 
 use super::{
     believe::{Link, Name, Strength, accepts},
-    class::{self, ALNUM, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER},
+    class::{self, ALNUM, DIGIT, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER},
     link, literal,
-    looks::{self, is_code, is_uuid, looks_random},
+    looks::{self, is_code, is_digest, is_grouped, is_mixed, is_plate, is_uuid, looks_random},
 };
 
 /// How much of a value is looked at, in bytes. What is longer is masked to its end all the same.
@@ -18,7 +18,7 @@ pub(crate) const MAX_VALUE: usize = 512;
 /// The value after the name whose deciding word is at `word`.
 pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Option<Range<usize>> {
     if !starts_a_name(text, &word) {
-        return None;
+        return behind_compound(text, word.end, strength);
     }
     if let Some(range) = glued(text, word.end).or_else(|| compared(text, word.start)) {
         return Some(range);
@@ -46,7 +46,7 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     {
         return Some(range);
     }
-    let (mut range, quoted) = value(text, start, link)?;
+    let (mut range, quoted) = value(text, start, link, strength)?;
     // No key holds an `@`; in a URL it ends what opens it.
     if strength != Strength::Password
         && !quoted
@@ -94,6 +94,41 @@ fn starts_a_name(text: &[u8], word: &Range<usize>) -> bool {
     !class::before(text, start, LETTER) || is_camel || is_capital || is_long
 }
 
+/// The value of a name in small letters whose last part is the word: `dbpass=…`, `vendorkey: …`. A monkey
+/// and a compass end so too, so the value must be what no word is.
+fn behind_compound(text: &[u8], end: usize, strength: Strength) -> Option<Range<usize>> {
+    if !matches!(text.get(end), Some(b'=' | b':')) {
+        return None;
+    }
+    let (start, link) = link::find(text, end)?;
+    let (mut range, _) = value(text, start, link, strength)?;
+    // In a URL an `@` ends what opens it.
+    let at = text[range.clone()].iter().position(|byte| *byte == b'@');
+    if let Some(at) = at.filter(|_| strength == Strength::Secret) {
+        range.end = range.start + at;
+    }
+    let value = &text[range.clone()];
+    let count = |classes: u8| value.iter().filter(|b| class::is(**b, classes)).count();
+    let is_mix = count(DIGIT) >= 2 && count(LETTER) >= 2 && !is_code(value, false);
+    let is_value = match strength {
+        Strength::Password => {
+            value.len() >= 8
+                && is_mix
+                && is_mixed(value)
+                && !looks::is_path(value)
+                && !looks::is_identifier(value)
+        }
+        Strength::Secret => {
+            value.len() >= 12
+                && is_mix
+                && (looks_random(value) || is_plate(value))
+                && !is_digest(value)
+                && !is_uuid(value)
+        }
+    };
+    (is_value && link != Link::Blank).then_some(range)
+}
+
 /// A value that is a part of the name: `service-secret-3f9a…`, `SECRET_KEY.access.77d0…`.
 fn glued(text: &[u8], end: usize) -> Option<Range<usize>> {
     let is_joint = |byte: u8| matches!(byte, b'-' | b'_' | b'.');
@@ -107,7 +142,9 @@ fn glued(text: &[u8], end: usize) -> Option<Range<usize>> {
     joints.take(4).find_map(|joint| {
         let value = &run[joint + 1..];
         let is_single = value.iter().all(|byte| class::is(*byte, ALNUM));
-        let is_value = (is_single && value.len() >= 20 && looks_random(value)) || is_uuid(value);
+        let is_value = (is_single && value.len() >= 20 && looks_random(value))
+            || is_uuid(value)
+            || is_grouped(value);
         is_value.then(|| end + joint + 1..end + run.len())
     })
 }
@@ -214,7 +251,12 @@ fn name_end(text: &[u8], end: usize) -> Option<usize> {
 }
 
 /// The value at `start`, without its quotes, and whether it had some.
-fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> {
+fn value(
+    text: &[u8],
+    start: usize,
+    link: Link,
+    strength: Strength,
+) -> Option<(Range<usize>, bool)> {
     let mut place = start;
     // Types and escapes before a quote: `b"`, `L"`, `\"`, `@"`, `Some("`.
     if matches!(
@@ -265,10 +307,17 @@ fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> 
                 Link::Verb | Link::Blank => b"\"`".contains(&byte),
             }
     };
-    let length = text[place..limit]
-        .iter()
-        .take_while(|byte| !is_end(**byte))
-        .count();
+    let run_length = |from: usize| {
+        let run = text[from..limit].iter();
+        run.take_while(|byte| !is_end(**byte)).count()
+    };
+    let mut length = run_length(place);
+    // A password may have the marks in it that separate others.
+    let mut least = 3;
+    while strength == Strength::Password && is_within(&text[place + length..limit], least) {
+        length += 1 + run_length(place + length + 1);
+        least = 1;
+    }
     // A tag after the value, or what HTML escapes in it.
     let run = &text[place..place + length];
     let length = memmem::find(run, b"</")
@@ -276,6 +325,30 @@ fn value(text: &[u8], start: usize, link: Link) -> Option<(Range<usize>, bool)> 
         .unwrap_or(length);
     let end = trim(text, place, place + length);
     (end > place).then_some((place..end, false))
+}
+
+/// Whether the mark that `rest` begins with stands within a password: what follows it up to the next blank
+/// is no other name with its value and, for the first such mark, no word; and how long that is at least.
+fn is_within(rest: &[u8], least: usize) -> bool {
+    let Some((b',' | b';', rest)) = rest.split_first() else {
+        return false;
+    };
+    let run = rest.iter().take(MAX_VALUE).take_while(|byte| {
+        !class::is(**byte, SPACE) && **byte >= 0x20 && !b"\"'`<>()[]{}".contains(byte)
+    });
+    let run = &rest[..run.count()];
+    let is_name = |byte: &u8| class::is(*byte, ALNUM | JOINER) || *byte == b'.';
+    // `;User Id=…`: a name may have a blank in it.
+    let name = rest
+        .iter()
+        .take(24)
+        .take_while(|byte| is_name(byte) || **byte == b' ');
+    let is_assigned = matches!(rest.get(name.count()), Some(b'=' | b':'));
+    let is_odd = |byte: &u8| class::is(*byte, DIGIT) || byte.is_ascii_punctuation();
+    let is_word = !run
+        .iter()
+        .any(|byte| is_odd(byte) && !b",;.".contains(byte));
+    !is_assigned && run.len() >= least && (!is_word || least == 1)
 }
 
 /// Without the punctuation that ends a sentence or an expression.

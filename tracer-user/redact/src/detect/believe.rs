@@ -1,12 +1,14 @@
 //! Whether a value is what its name calls it: a password may look like anything but what programs
 //! say about passwords, a key must look like one.
 
+use memchr::memmem;
+
 use super::{
-    class::{self, DIGIT},
+    class::{self, DIGIT, LOWER},
     looks::{
         has_kinds, is_code, is_digest, is_message, is_mixed, is_path, is_placeholder,
-        is_plain_word, is_plate, is_prose, is_shuffled, is_type, is_uuid, looks_random,
-        names_a_password, names_something_else,
+        is_plain_word, is_plate, is_product_key, is_prose, is_shuffled, is_type, is_uuid,
+        looks_random, names_a_password, names_something_else,
     },
 };
 
@@ -37,6 +39,26 @@ pub(crate) struct Name<'t> {
     pub(crate) word: &'t [u8],
     pub(crate) suffix: &'t [u8],
 }
+
+/// Names of secrets and of nothing beside them.
+const CREDENTIALS: [&[u8]; 16] = [
+    b"api_key",
+    b"api-key",
+    b"api key",
+    b"apikey",
+    b"api_token",
+    b"api-token",
+    b"api token",
+    b"apitoken",
+    b"access_token",
+    b"accesstoken",
+    b"auth_token",
+    b"authtoken",
+    b"client_secret",
+    b"clientsecret",
+    b"secret_access_key",
+    b"secretaccesskey",
+];
 
 /// Whether the value is what the name calls it.
 pub(crate) fn accepts(
@@ -96,14 +118,34 @@ fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
         && name.word.to_ascii_lowercase().ends_with(b"secret")
         && is_mixed(value)
         && !is_path(value);
+    // Nothing but a secret is called so; what is told of one begins with a capital.
+    let is_telling = CREDENTIALS
+        .iter()
+        .any(|credential| name.word.eq_ignore_ascii_case(credential))
+        && name.suffix.is_empty();
+    let is_phrase = is_telling
+        && quoted
+        && matches!(link, Link::Tight | Link::Loose)
+        && value.len() >= 12
+        && is_prose(value)
+        && value.contains(&b' ')
+        && value.first().is_some_and(|byte| class::is(*byte, LOWER))
+        && !is_message(value)
+        && ![&b"key"[..], b"token", b"api "]
+            .iter()
+            .any(|word| memmem::find(value, word).is_some_and(|at| at < 40));
+    if is_phrase {
+        return true;
+    }
     // Long numbers are ids of tokens nearly everywhere but in quotes.
     let is_number = digits_only && (link == Link::Loose || value.len() < 24);
-    (!is_number || (quoted && value.len() >= 16))
+    (!is_number || (quoted && value.len() >= 16) || (is_telling && value.len() >= 12))
         && is_long_enough
         && !value.contains(&b' ')
         && (link != Link::Blank || !value.contains(&b':'))
         && (looks_random(value)
             || is_plate(value)
+            || is_product_key(value)
             || is_shuffled(value)
             || digits_only
             || is_plain_secret)

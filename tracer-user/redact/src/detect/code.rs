@@ -143,6 +143,8 @@ static CODES: &[Code] = &[
     code("de-id-card", "L01X00T47", NationalId, "AXXXXXXXX|9999999999A", Word, |_| true),
     code("nl-passport", "SPECI2014", Passport, "AAXXXXXX9", Word, |_| true),
     code("vin", "1HGCM82633A004352", VehiclePlate, "XXXXXXXXXXXXXXXXX", Word, |c| !c.iter().any(|b| b"IOQ".contains(b))),
+    code("in-ifsc", "SBIN0005943", Kind::BankAccount, "AAAA9XXXXXX", Word, |c| c[4] == b'0'),
+    code("ca-on-health", "1234567897AB", HealthId, "9999999999AA", Word, |c| crate::detect::checksum::luhn(&values(&c[..10]))),
     code("swift", "DEUTDEFF500", Kind::BankAccount, "AAAAAAXX|AAAAAAXXXXX", Word, |_| true),
     code("any-passport-code", "AB123456", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
     code("any-coded-id", "A12345", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),

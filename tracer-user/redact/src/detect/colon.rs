@@ -120,8 +120,11 @@ pub(crate) fn dashed_mac(text: &[u8], start: usize) -> Option<usize> {
                 byte.is_ascii_hexdigit()
             }
         });
+        let goes_on = text.get(start + length) == Some(&separator)
+            && class::at(text, start + length + 1, ALNUM);
         let is_free = !class::at(text, start + length, ALNUM)
-            && !matches!(text.get(start + length), Some(b'-'));
+            && !matches!(text.get(start + length), Some(b'-'))
+            && !goes_on;
         (fits && is_free).then_some(start + length)
     };
     is_shape(17, 2, b'-').or_else(|| is_shape(14, 4, b'.'))

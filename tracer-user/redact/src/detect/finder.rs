@@ -105,7 +105,7 @@ impl Finder {
         }
     }
 
-    /// Reports every word found, in order.
+    /// Reports every word found, in order. Words lie over each other only where one begins with a dot.
     pub(crate) fn find(&self, text: &[u8], mut report: impl FnMut(Match)) {
         let class = |place: usize| text.get(place).map_or(0, |byte| CLASS[usize::from(*byte)]);
         let two = |place: usize| usize::from(class(place) << CLASS_BITS | class(place + 1));
@@ -119,7 +119,11 @@ impl Finder {
                 && let Some(found) = self.at(text, place, beginning)
             {
                 report(found);
-                place = found.end;
+                // A host's ending hides no word: `.se` begins `.secret` as well.
+                place = match text[place] {
+                    b'.' => place + 1,
+                    _ => found.end,
+                };
                 beginning = two(place);
             } else {
                 place += 1;
@@ -226,6 +230,8 @@ mod tests {
         assert_eq!(found(&words, "ship passwords"), [(2, 4, 0), (5, 13, 1)]);
         assert_eq!(found(&words, "a[at]né le"), [(1, 5, 4), (5, 11, 5)]);
         assert_eq!(found(&words, "pas"), []);
+        let words = [".se", "secret"];
+        assert_eq!(found(&words, "x.secret"), [(1, 4, 0), (2, 8, 1)]);
         assert_eq!(found(&[], "pas"), []);
     }
 

@@ -1,8 +1,10 @@
 //! What joins a name to its value: a sign, a blank, a verb, the next attribute or cell.
 
+use memchr::memmem;
+
 use super::{
     believe::Link,
-    class::{self, DIGIT, HIGH},
+    class::{self, ALNUM, DIGIT, HIGH, JOINER},
     literal,
 };
 
@@ -40,6 +42,16 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         place += length;
         skip(&mut place, b" \t:", 3);
         return Some((place, Link::Verb));
+    }
+    if blanks > 0
+        && let Some(length) = qualified(&text[place..])
+    {
+        return Some((place + length, Link::Verb));
+    }
+    if place == from
+        && let Some(start) = next_line(text, place)
+    {
+        return Some((start, Link::Blank));
     }
     if blanks == 0
         && class::at(text, place, HIGH)
@@ -85,6 +97,54 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         return matches!(text.get(place), Some(b'"' | b'\'')).then_some((place, Link::Loose));
     }
     (blanks > 0 || (place > from && text[place - 1] != b'_')).then_some((place, Link::Blank))
+}
+
+/// `for the guest network is `: what is said of a name before its value.
+fn qualified(rest: &[u8]) -> Option<usize> {
+    const LONGEST: usize = 48;
+    const BEGINNINGS: [&[u8]; 8] = [
+        b"for ",
+        b"of ",
+        b"on ",
+        b"at ",
+        b"f\xc3\xbcr ",
+        b"pour ",
+        b"para ",
+        b"per ",
+    ];
+    const VERBS: [&[u8]; 8] = [
+        b" is ",
+        b" was ",
+        b": ",
+        b" = ",
+        b" ist ",
+        b" est ",
+        b" es ",
+        b" \xc3\xa8 ",
+    ];
+    BEGINNINGS.iter().find(|word| rest.starts_with(word))?;
+    let rest = &rest[..rest.len().min(LONGEST)];
+    let is_part = |byte: &u8| class::is(*byte, ALNUM | HIGH | JOINER) || b" '=:.".contains(byte);
+    let rest = &rest[..rest.iter().take_while(|byte| is_part(byte)).count()];
+    let ends = VERBS.iter().filter_map(|verb| {
+        let at = memmem::find(rest, verb)?;
+        Some(at + verb.len())
+    });
+    ends.min()
+}
+
+/// The only word of the next line, where a name ends its own: `API key` above `8f3k…`.
+fn next_line(text: &[u8], end: usize) -> Option<usize> {
+    let start = match text.get(end..)? {
+        [b'\r', b'\n', ..] => end + 2,
+        [b'\n', ..] => end + 1,
+        _ => return None,
+    };
+    let word = text[start..].iter().take(130);
+    let is_part = |byte: &&u8| byte.is_ascii_graphic() && !b"=:\"'`".contains(byte);
+    let length = word.take_while(is_part).count();
+    let is_alone = matches!(text.get(start + length), None | Some(b'\n' | b'\r'));
+    ((6..=128).contains(&length) && is_alone).then_some(start)
 }
 
 fn verb(rest: &[u8]) -> Option<usize> {

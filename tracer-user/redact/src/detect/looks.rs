@@ -41,7 +41,32 @@ pub(crate) fn looks_random(value: &[u8]) -> bool {
     (is_balanced || is_turning || is_long || is_hex() || is_very_long() || is_odd())
         && !is_path(value)
         && !is_dotted_name(value)
-        && !is_identifier(value)
+        && (!is_identifier(value) || is_grouped(value))
+}
+
+/// Five groups of letters and digits about as long as those of a UUID, with any letters.
+pub(crate) fn is_grouped(value: &[u8]) -> bool {
+    let mut groups = value.split(|byte| *byte == b'-');
+    let lengths = [8..=12, 4..=4, 4..=4, 4..=4, 12..=16];
+    let fits = lengths.into_iter().all(|lengths| {
+        groups.next().is_some_and(|group| {
+            lengths.contains(&group.len()) && group.iter().all(|byte| class::is(*byte, ALNUM))
+        })
+    });
+    let count = |classes: u8| value.iter().filter(|b| class::is(**b, classes)).count();
+    fits && groups.next().is_none() && count(DIGIT) >= 4 && count(LETTER) >= 4
+}
+
+/// Four or more equally long groups of capitals and digits, as on a licence: `VK7JG-NPHTM-…`.
+pub(crate) fn is_product_key(value: &[u8]) -> bool {
+    let mut groups = value.split(|byte| *byte == b'-');
+    let length = groups.clone().next().map_or(0, <[u8]>::len);
+    (4..=8).contains(&length)
+        && groups.clone().count() >= 4
+        && distinct(value) >= 8
+        && groups.all(|group| {
+            group.len() == length && group.iter().all(|byte| class::is(*byte, UPPER | DIGIT))
+        })
 }
 
 fn distinct(value: &[u8]) -> u32 {

@@ -40,6 +40,7 @@ mod resolve;
 mod scan;
 mod service;
 mod shadow;
+mod short_code;
 mod tokens;
 mod url;
 mod vocabulary;

@@ -394,6 +394,10 @@ fn built_in_words() -> Vec<(&'static str, Role)> {
             .iter()
             .map(|word| (*word, Role::BeforePath)),
     );
+    let codes = super::short_code::WORDS.iter();
+    words.extend(
+        codes.flat_map(|(form, words)| words.iter().map(|word| (*word, Role::Code(*form)))),
+    );
     words.extend(super::command::names().map(|(word, place)| (word, Role::Program(place))));
     words.extend(MARKS.iter().map(|(word, mark)| (*word, Role::Mark(*mark))));
     words.extend(

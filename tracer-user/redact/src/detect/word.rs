@@ -10,6 +10,7 @@ use super::{
     hit::{Certainty, Found, Hits, said, shape},
     kind::Kind,
     login, place,
+    short_code::{self, Form},
     tokens::{self, Lead, TOKENS},
     url,
     words::{Context, Hit, Role, Topic},
@@ -138,6 +139,15 @@ pub(crate) fn read(
                 }
             }
             Role::Topic(Topic::Birth) => birth(detectors, context, hit, hits),
+            Role::Code(form) => {
+                let kind = match form {
+                    Form::CardCheck => Kind::Card,
+                    Form::Pin | Form::Once | Form::Recovery => Kind::Password,
+                    Form::Phrase => Kind::Secret,
+                };
+                let range = short_code::read(text, hit.start..hit.end, *form);
+                hits.extend(range.map(|range| said(range, "short-code", kind)));
+            }
             Role::Topic(_) | Role::Around(_) | Role::Mark(_) => {}
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     class::{self, LETTER, LOWER, UPPER, WORD},
     finder::Finder,
+    short_code::Form,
 };
 
 /// What a number near a word may be.
@@ -73,6 +74,8 @@ pub(crate) enum Role {
     Url,
     /// `-----BEGIN`
     Armour,
+    /// A code of this form follows.
+    Code(Form),
     /// It stands for this character, as `[at]` does.
     Mark(u8),
     /// It says what a number is.

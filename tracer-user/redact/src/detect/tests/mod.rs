@@ -122,6 +122,30 @@ fn secrets_on_command_lines_and_in_statements_are_found() {
     }
 }
 
+#[test]
+fn a_value_on_the_line_below_its_name_is_found() {
+    for (text, value) in [
+        ("Password:\nhunter2Moon\n", "hunter2Moon"),
+        ("Password\nhunter2Moon\n", "hunter2Moon"),
+        ("my API key\nZXC2JK3HV4TY5UIO6PLK", "ZXC2JK3HV4TY5UIO6PLK"),
+        ("API key:\n  8f3kd92kfjw0x1ab72", "8f3kd92kfjw0x1ab72"),
+    ] {
+        let values = found(text);
+        assert!(
+            values.iter().any(|(_, found)| *found == value),
+            "{text}: {values:?}"
+        );
+    }
+    for text in [
+        "the attention key\nblk.12.attn_k.weight\n",
+        "API key\nmissing\n",
+        "password\nusername\n",
+        "Token\n12345\n",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
+}
+
 fn own_rule() -> OwnRule {
     OwnRule {
         name: "customer".to_owned(),

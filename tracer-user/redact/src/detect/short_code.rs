@@ -1,0 +1,154 @@
+//! What is too short or too plain to look like a secret and is one because a word says so: PINs, a card's
+//! check value, codes for one login, the words of a wallet.
+
+use std::ops::Range;
+
+use super::{
+    believe::Link,
+    class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER},
+    link,
+};
+
+/// What follows the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Four to eight digits, behind a sign or a verb: pins and codes are many things.
+    Pin,
+    /// Three or four digits.
+    CardCheck,
+    /// Four to eight digits, or two groups of three or four.
+    Once,
+    /// Groups of letters and digits.
+    Recovery,
+    /// Twelve or more words.
+    Phrase,
+}
+
+/// The words, and what follows each.
+#[rustfmt::skip]
+pub(crate) static WORDS: &[(Form, &[&str])] = &[
+    (Form::Pin, &["pin", "pin code", "pin number", "pin-code", "geheimzahl", "puk"]),
+    (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "prüfziffer"]),
+    (Form::Once, &[
+        "otp", "one-time code", "one time code", "verification code", "2fa code", "mfa code", "login code", "authentication code", "confirmation code",
+        "security code", "sms code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
+        "codice di verifica", "verificatiecode", "код подтверждения", "验证码", "認証コード", "인증번호",
+    ]),
+    (Form::Recovery, &["recovery code", "backup code", "scratch code", "recovery codes", "backup codes"]),
+    (Form::Phrase, &["seed phrase", "mnemonic", "mnemonic phrase", "recovery phrase", "secret phrase", "seed words", "backup phrase"]),
+];
+
+/// The code after the word.
+pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<usize>> {
+    if class::before(text, word.start, ALNUM | JOINER) || class::at(text, word.end, LETTER) {
+        return None;
+    }
+    let (start, link) = link::find(text, word.end)?;
+    let quote = usize::from(matches!(text.get(start), Some(b'"' | b'\'' | b'`')));
+    let start = start + quote;
+    match form {
+        Form::Pin => digits(text, start, 4..=8).filter(|_| link != Link::Blank),
+        Form::CardCheck => digits(text, start, 3..=4),
+        Form::Once => {
+            let least = if link == Link::Blank { 6 } else { 4 };
+            digits(text, start, least..=8).or_else(|| two_groups(text, start))
+        }
+        Form::Recovery => groups(text, start),
+        Form::Phrase => phrase(text, start),
+    }
+}
+
+/// So many digits that are no part of anything longer.
+fn digits(
+    text: &[u8],
+    start: usize,
+    lengths: std::ops::RangeInclusive<usize>,
+) -> Option<Range<usize>> {
+    let end = class::run_end(text, start, DIGIT);
+    let goes_on = class::at(text, end, ALNUM | JOINER)
+        || (matches!(text.get(end), Some(b'.' | b',' | b':' | b'/' | b'%'))
+            && class::at(text, end + 1, ALNUM));
+    (lengths.contains(&(end - start)) && !goes_on).then_some(start..end)
+}
+
+/// `482 913`
+fn two_groups(text: &[u8], start: usize) -> Option<Range<usize>> {
+    let first = digits(text, start, 3..=4).or_else(|| {
+        let end = class::run_end(text, start, DIGIT);
+        (text.get(end) == Some(&b'-') && (3..=4).contains(&(end - start))).then_some(start..end)
+    })?;
+    let second = digits(text, first.end + 1, 3..=4)?;
+    let is_joined = matches!(text.get(first.end), Some(b' ' | b'-'));
+    (is_joined && first.len() == second.len()).then_some(start..second.end)
+}
+
+/// `a8f3-9k2m-x7q1`, or as long a run.
+fn groups(text: &[u8], start: usize) -> Option<Range<usize>> {
+    let end = class::run_end(text, start, ALNUM | JOINER);
+    let value = &text[start..end];
+    let count = |classes: u8| value.iter().filter(|b| class::is(**b, classes)).count();
+    ((8..=64).contains(&value.len()) && count(DIGIT) >= 2).then_some(start..end)
+}
+
+/// The words of a wallet: twelve to twenty-four of three to eight small letters, none of which joins
+/// sentences.
+fn phrase(text: &[u8], start: usize) -> Option<Range<usize>> {
+    const JOINING: [&[u8]; 10] = [
+        b"the", b"and", b"for", b"with", b"which", b"are", b"this", b"your", b"from", b"not",
+    ];
+    let (mut place, mut end, mut count) = (start, start, 0);
+    while count < 24 {
+        let word = class::run_end(text, place, LOWER);
+        let length = word - place;
+        let is_word = (3..=8).contains(&length) && !class::at(text, word, UPPER | DIGIT | JOINER);
+        if !is_word || JOINING.contains(&&text[place..word]) {
+            break;
+        }
+        count += 1;
+        end = word;
+        let gap = text[word..].iter().take(3);
+        let gap = gap.take_while(|byte| b" ,\n".contains(byte)).count();
+        if gap == 0 {
+            break;
+        }
+        place = word + gap;
+    }
+    (count >= 11).then_some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found<'t>(text: &'t str, word: &str, form: Form) -> Option<&'t str> {
+        let start = text.find(word).expect("the case has the word");
+        read(text.as_bytes(), start..start + word.len(), form).map(|range| &text[range])
+    }
+
+    #[test]
+    fn codes_are_found_behind_their_words() {
+        assert_eq!(found("my pin is 4829.", "pin", Form::Pin), Some("4829"));
+        assert_eq!(found("cvv 123", "cvv", Form::CardCheck), Some("123"));
+        assert_eq!(found("otp=482913", "otp", Form::Once), Some("482913"));
+        assert_eq!(found("otp: 482 913", "otp", Form::Once), Some("482 913"));
+        let codes = "backup code: a8f3-9k2m-x7q1";
+        assert_eq!(
+            found(codes, "backup code", Form::Recovery),
+            Some("a8f3-9k2m-x7q1")
+        );
+        let words = "legal winner thank year wave sausage worth useful legal winner thank yellow";
+        let text = format!("mnemonic: {words}");
+        assert_eq!(found(&text, "mnemonic", Form::Phrase), Some(words));
+    }
+
+    #[test]
+    fn other_numbers_and_talk_are_left() {
+        assert_eq!(found("pin 4096 pages", "pin", Form::Pin), None);
+        assert_eq!(found("pin_memory=4096", "pin", Form::Pin), None);
+        assert_eq!(found("pin: 12", "pin", Form::Pin), None);
+        assert_eq!(found("pin: 4829.5 V", "pin", Form::Pin), None);
+        assert_eq!(found("otp 12:30", "otp", Form::Once), None);
+        let talk = "mnemonic is what one writes down when the wallet asks for its words again";
+        assert_eq!(found(talk, "mnemonic", Form::Phrase), None);
+    }
+}
