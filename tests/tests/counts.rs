@@ -50,7 +50,7 @@ fn one_process_is_counted_exactly() -> Result<()> {
 }
 
 #[test]
-fn three_processes_at_once_are_counted_exactly_however_they_start() -> Result<()> {
+fn four_processes_at_once_are_counted_exactly_however_they_start() -> Result<()> {
     requires_root!();
     let cache = Cache::open()?;
     for runtime in BOTH {
@@ -61,11 +61,12 @@ fn three_processes_at_once_are_counted_exactly_however_they_start() -> Result<()
         } = Traced::llama(&cache, runtime, Place::Host, &steps)?;
         let mut after = waiting(&cache, runtime, Place::Host, &steps)?;
         let mut contained = waiting(&cache, runtime, Place::OwnNamespaces, &steps)?;
+        let mut rooted = waiting(&cache, runtime, Place::Container, &steps)?;
         let mut accounts = Vec::new();
-        for running in [&mut before, &mut after, &mut contained] {
+        for running in [&mut before, &mut after, &mut contained, &mut rooted] {
             running.go()?;
         }
-        for running in [before, after, contained] {
+        for running in [before, after, contained, rooted] {
             accounts.push((running.pid(), Account::of(&running.finish()?)?));
         }
         let trace = tracing.interrupt()?;
