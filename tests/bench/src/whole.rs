@@ -30,6 +30,10 @@ pub const GROUP: &str = "whole";
 
 /// Thousands of events a second.
 const LEAST: f64 = 200.0;
+/// Calls a second of a process that keeps to a rate.
+const RATE: u64 = 250_000;
+/// Figures of one that does not: what it loses is declared, and has no bar.
+const UNBRIDLED: usize = 3;
 /// Processors that all of it has.
 const CORES: [usize; 2] = [0, 1];
 /// Between two looks at what was stored: each is a process of its own.
@@ -53,42 +57,70 @@ pub struct Extent {
 pub fn measure(extent: Extent) -> Result<Vec<Row>> {
     let Extent { repetitions, calls } = extent;
     let _cores = affinity::Pinned::among(&CORES)?;
-    let target = || Target::Steps.command(&Cache::open()?, &[&calls.to_string()]);
+    let calls_text = calls.to_string();
+    let target = |rate: u64| {
+        let arguments = [&*calls_text, "1", &rate.to_string()];
+        Target::Steps.command(&Cache::open()?, &arguments)
+    };
     let wishes = Wishes {
-        exe: Some(target()?.get_program().into()),
+        exe: Some(target(0)?.get_program().into()),
         profiles: vec![fs::canonicalize(SOURCES)?.join("steps.toml")],
         spool: "512MiB",
         ..Wishes::default()
     };
     let mut fleet = Fleet::start(wishes)?;
-    let (mut whole, mut lost) = (Vec::new(), Vec::new());
-    let mut costs = [const { Vec::new() }; 3];
-    for _ in 0..repetitions {
-        let once = once(&mut fleet, target()?, calls)?;
-        whole.push(once.speed);
-        lost.push(once.lost);
-        for (all, cost) in costs.iter_mut().zip(once.costs) {
-            all.push(cost);
+    let mut rows = Vec::new();
+    let paced = format!("at {RATE} calls a second");
+    for (pace, rate, repetitions, bars) in [
+        (
+            &*paced,
+            RATE,
+            repetitions,
+            [Bar::AtLeast(LEAST), Bar::AtMost(0.0)],
+        ),
+        (
+            "at full speed",
+            0,
+            repetitions.min(UNBRIDLED),
+            [Bar::None, Bar::None],
+        ),
+    ] {
+        let mut figures = [const { Vec::new() }; 5];
+        for _ in 0..repetitions {
+            let Once { speed, lost, costs } = once(&mut fleet, target(rate)?, calls)?;
+            let [capture, ship, collector] = costs;
+            for (all, one) in std::iter::zip(&mut figures, [speed, lost, capture, ship, collector])
+            {
+                all.push(one);
+            }
         }
-    }
-    let note = format!(
-        "{repetitions} repetitions of {calls} calls by one thread, its own probes' cost included; from the \
-         first call until the collector has stored all, which a query then finds; {} processors for all",
-        CORES.len()
-    );
-    let row = |name: &str, unit, values, bar| Row::judge(GROUP, name, unit, values, bar, &*note);
-    let mut rows = vec![
-        row(
-            "kernel to committed, whole pipeline",
-            "k/s",
-            whole,
-            Bar::AtLeast(LEAST),
-        )?,
-        row("the same: calls lost", "%", lost, Bar::AtMost(0.0))?,
-    ];
-    for (part, cost) in ["capture", "ship", "collector"].into_iter().zip(costs) {
-        let name = format!("processor time of an event, {part}");
-        rows.push(row(&name, "ns", cost, Bar::None)?);
+        let note = format!(
+            "{repetitions} repetitions of {calls} calls by one thread, its own probes' cost included; from the \
+             first call until the collector has stored all, which a query then finds; {} processors for all",
+            CORES.len()
+        );
+        let [speed, lost, capture, ship, collector] = figures;
+        let [least, most] = bars;
+        for (what, unit, values, bar) in [
+            ("kernel to committed, whole pipeline", "k/s", speed, least),
+            ("calls lost", "%", lost, most),
+            (
+                "processor time of an event, capture",
+                "ns",
+                capture,
+                Bar::None,
+            ),
+            ("processor time of an event, ship", "ns", ship, Bar::None),
+            (
+                "processor time of an event, collector",
+                "ns",
+                collector,
+                Bar::None,
+            ),
+        ] {
+            let name = format!("{pace}: {what}");
+            rows.push(Row::judge(GROUP, name, unit, values, bar, &*note)?);
+        }
     }
     Ok(rows)
 }
