@@ -176,6 +176,7 @@ fn ensure_process(
         })
         .collect();
     ensure_same(&passed, &calls::traced(trace, pid)?)?;
+    ensure_version(trace, pid, lines)?;
     ensure_durations(trace, pid, lines)?;
     ensure_ends(trace, pid, lines)?;
 
@@ -254,6 +255,51 @@ fn ensure_process(
     ensure_models(trace, pid, &models, runtime.naming_their_model)
 }
 
+/// Wherever an event has the version of the library that it is about, it is what that says itself, and there is
+/// none if it does not say.
+///
+/// # Errors
+/// Names what was told, and what the process said.
+pub fn ensure_version(trace: &Trace, pid: u32, lines: &[Line]) -> Result<()> {
+    let said: BTreeSet<&str> = lines
+        .iter()
+        .filter_map(|line| match &line.event {
+            Event::Version { version } => Some(version.as_str()),
+            _ => None,
+        })
+        .collect();
+    let (mut found, mut loaded) = (BTreeSet::new(), BTreeSet::new());
+    for line in trace.of(pid) {
+        match &line.body {
+            Body::RuntimeFound(runtime) => found.extend(text(&runtime.library.version)),
+            Body::ModelLoaded(snapshot) | Body::ModelLoadFailed(snapshot) => {
+                loaded.insert(text(&snapshot.runtime_version));
+            }
+            _ => {}
+        }
+    }
+    ensure!(
+        found == said,
+        "the library says {said:?}, and {found:?} is told"
+    );
+    let expected: BTreeSet<Option<&str>> = match said.first() {
+        Some(version) => BTreeSet::from([Some(*version)]),
+        None => BTreeSet::from([None]),
+    };
+    ensure!(
+        loaded.is_subset(&expected),
+        "the library says {said:?}, and {loaded:?} is told of models"
+    );
+    Ok(())
+}
+
+fn text(known: &Known<Recorded>) -> Option<&str> {
+    match known {
+        Known::Known(Recorded::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
 /// What an exception left is told so, and nothing else is.
 fn ensure_ends(trace: &Trace, pid: u32, lines: &[Line]) -> Result<()> {
     let mut reported: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
@@ -299,7 +345,7 @@ fn ensure_durations(trace: &Trace, pid: u32, lines: &[Line]) -> Result<()> {
         let seen: Vec<u64> = called(trace, pid)
             .filter(|(name, _)| *name == function)
             .filter_map(|(_, call)| match (call.at, call.duration) {
-                (CallPart::Return | CallPart::Unwound, Known::Known(duration)) => Some(duration.0),
+                (CallPart::Return, Known::Known(duration)) => Some(duration.0),
                 _ => None,
             })
             .collect();
@@ -331,9 +377,14 @@ fn ensure_load(
         Known::Unknown => None,
     };
     ensure!(result == loaded, "the result is {result:?}");
+    let is_unwound = snapshot.load_result == Known::Known(LoadResult::Unwound);
     ensure!(
-        matches!(snapshot.load_duration, Known::Known(took) if took.0 > 0),
-        "no duration"
+        match snapshot.load_duration {
+            Known::Known(took) => took.0 > 0 && !is_unwound,
+            Known::Unknown => is_unwound,
+        },
+        "the duration is {:?}",
+        snapshot.load_duration
     );
     let (Some(path), file) = (path, snapshot.files.first()) else {
         ensure!(snapshot.files.is_empty(), "it was loaded from memory");

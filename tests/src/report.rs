@@ -37,6 +37,8 @@ impl Line {
 pub enum Event {
     /// The workload runs, with this pid in its own namespace.
     Start { pid: i32, uid: u32 },
+    /// The library that it calls says that this is its version.
+    Version { version: String },
     /// It waits for a line on its standard input.
     Waiting {
         #[serde(rename = "for")]

@@ -11,6 +11,7 @@ use tracer_tests::{
     cache::Cache,
     comparison::{assert_exact, assert_exact_but_the_last_call},
     model::{TINY, truncated_model},
+    observed::ensure_version,
     report::{Account, Event, Line},
     requires_root,
     traced::{Ended, Traced, waiting},
@@ -40,11 +41,12 @@ fn one_process_is_counted_exactly() -> Result<()> {
         let Ended {
             pid,
             account,
+            lines,
             trace,
-            ..
         } = Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
         trace.assert_nothing_lost()?;
         assert_exact(&account, &trace, pid)?;
+        ensure_version(&trace, pid, &lines)?;
     }
     Ok(())
 }
@@ -67,12 +69,15 @@ fn four_processes_at_once_are_counted_exactly_however_they_start() -> Result<()>
             running.go()?;
         }
         for running in [before, after, contained, rooted] {
-            accounts.push((running.pid(), Account::of(&running.finish()?)?));
+            let pid = running.pid();
+            let lines = running.finish()?;
+            accounts.push((pid, Account::of(&lines)?, lines));
         }
         let trace = tracing.interrupt()?;
         trace.assert_nothing_lost()?;
-        for (pid, account) in accounts {
+        for (pid, account, lines) in accounts {
             assert_exact(&account, &trace, pid)?;
+            ensure_version(&trace, pid, &lines)?;
         }
     }
     Ok(())

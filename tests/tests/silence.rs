@@ -7,8 +7,9 @@ use anyhow::{Result, ensure};
 use tracer_event::{Body, Nanos};
 use tracer_tests::{
     cache::Cache,
+    candle,
     python::{self, Passing},
-    requires_root,
+    requires_root, torch,
     tracer::{Line, Tracing},
     workload::{Place, Running},
 };
@@ -81,6 +82,46 @@ fn each_runtime_that_is_loaded_and_silent_is_told_once() -> Result<()> {
         "{silent} words about {found} libraries of it"
     );
     Ok(())
+}
+
+/// The same of what is too large for every run: half a gigabyte to fetch, minutes to compile.
+#[test]
+fn pytorch_and_candle_are_told_when_they_are_silent() -> Result<()> {
+    requires_root!();
+    if std::env::var_os("TRACER_FULL").is_none() {
+        println!("not run: PyTorch and candle take too long to get; TRACER_FULL=1 runs it");
+        return Ok(());
+    }
+    let cache = Cache::open()?;
+    let mut processes = Vec::new();
+    for (runtime, mut command) in [
+        ("pytorch", torch::command(&cache)?),
+        ("candle", candle::command(&cache)?),
+    ] {
+        command.arg("silent");
+        let mut running = Running::start(command, Place::Host)?;
+        running.until_waiting()?;
+        processes.push((runtime, running));
+    }
+    let mut tracing = Tracing::content("shape", "", &[])?;
+    for (_, running) in &processes {
+        tracing.until_attached(running.pid())?;
+    }
+    // Time is counted from the tracer's first look, of which it has one a second.
+    thread::sleep(Duration::from_secs(2));
+    for (runtime, mut running) in processes {
+        running.go()?;
+        let pid = running.pid();
+        let is_it = |line: &Line| {
+            line.place.pid.is_some_and(|of| of.0 == pid) && silent_runtime(line).is_some()
+        };
+        let line = tracing.until(is_it)?;
+        ensure!(silent_runtime(&line) == Some(runtime), "{line:?}");
+        running.until_waiting()?;
+        running.go()?;
+        running.finish()?;
+    }
+    tracing.interrupt()?.assert_nothing_lost()
 }
 
 fn silent_runtime(line: &Line) -> Option<&str> {

@@ -650,6 +650,13 @@ static void open_library(void) {
         LLAMA_PROCESS_FUNCTIONS(RESOLVE)
     }
 #undef RESOLVE
+    const char *(*version)(void);
+    *(void **) &version = dlsym(library, "llama_version");
+    if (version) {
+        begin_line("version");
+        put(",\"version\":\"%s\"", version());
+        end_line();
+    }
     llama_log_set(log_line, NULL);
     if (options.backends) {
         void (*load_backends)(const char *);

@@ -16,7 +16,7 @@ sys.path[:0] = [os.path.dirname(__file__), *sys.argv[2:]]
 
 import tiny  # noqa: E402
 from packages import shipped  # noqa: E402
-from reporting import called, loaded, released, report, start, timed, wait  # noqa: E402
+from reporting import called, loaded, released, report, says_version, start, timed, wait  # noqa: E402
 
 SCRATCH = tempfile.TemporaryDirectory()
 
@@ -38,6 +38,7 @@ def onnx_c():
     library.OrtGetApiBase.restype = ctypes.POINTER(c_void_p)
     get_api = ctypes.CFUNCTYPE(ctypes.POINTER(c_void_p), c_uint32)(library.OrtGetApiBase()[0])
     table = get_api(20)
+    say_version = ctypes.CFUNCTYPE(c_char_p)(library.OrtGetApiBase()[1])
 
     def function(slot, *arguments, result=c_void_p):
         return ctypes.CFUNCTYPE(result, *arguments)(table[slot])
@@ -87,6 +88,7 @@ def onnx_c():
     inputs, outputs = (c_char_p * 1)(b"ids"), (c_char_p * 1)(b"y")
 
     def work():
+        says_version(say_version())
         session = [create(name) for name in ("/nowhere/model.onnx", path)][-1]
         release_session(session)
         released()
@@ -183,8 +185,12 @@ def ctranslate2():
     loaded(SCRATCH.name)
 
     def work():
+        failed = 0
         for batch, tokens in (([["<s>", "t5"], ["<s>", "t7"]], 3), ([["<s>", "t1", "t250", "t9"]], 5)):
             called("generate", batch_size=len(batch), prompt_length=len(batch[0]), prompt=batch[0])
+            # Told when the thread's next batch begins.
+            for _ in range(failed):
+                called("run-generation", batch_size=1, unwound=True)
             length = dict(max_length=tokens, min_length=tokens, include_prompt_in_result=False)
             results = generator.generate_batch(batch, **length)
             # The prompt but for its last token goes in at once; then it is one token after another.
@@ -193,6 +199,12 @@ def ctranslate2():
             for number in range(tokens):
                 called("step", step=len(batch[0]) - 1 + number)
             called("run-generation", batch_size=len(batch))
+            if not failed:
+                # Nothing to begin with.
+                _, problem, _ = timed(lambda: generator.generate_batch([[]], **length))
+                assert problem, "an empty prompt was taken"
+                called("generate", batch_size=1, prompt_length=0, prompt=[])
+                failed += 1
 
     return work
 
@@ -212,6 +224,11 @@ def ctranslate2_others():
         return library.StorageView.from_array(numpy.zeros((1, frequencies, 3000), numpy.float32))
 
     def work():
+        translators = []
+        for folder in ("/nowhere/model", folders["translator"]):
+            made, problem, _ = timed(lambda: library.Translator(folder, inter_threads=1, intra_threads=1))
+            loaded(folder, not problem)
+            translators.append(made)
         whisper = library.models.Whisper(folders["whisper"], inter_threads=1, intra_threads=1)
         loaded(folders["whisper"])
         for batch in ([["t1", "t2"], ["t3"]], [["t250", "t9", "t7"]]):
@@ -452,6 +469,7 @@ def whisper():
     library.whisper_full_default_params_by_ref.restype = c_void_p
     library.whisper_full.argtypes = [c_void_p, Params, c_void_p, c_int]
     library.whisper_free.argtypes = [c_void_p]
+    library.whisper_version.restype = c_char_p
 
     def load(path):
         context = library.whisper_init_from_file(path.encode())
@@ -461,6 +479,7 @@ def whisper():
     first = load(model)
 
     def work():
+        says_version(library.whisper_version())
         context = [load(path) for path in ("/nowhere/model.bin", model)][-1]
         # The last one asks for more context than the model has.
         for context, threads, samples, audio_context in ((first, 1, 16000, 64), (context, 2, 800, 64), (first, 1, 16000, 5000)):

@@ -16,6 +16,11 @@ def start():
     report("start", pid=os.getpid(), uid=os.getuid())
 
 
+def says_version(version):
+    """What the library's own function, as its callers have it, says of its version."""
+    report("version", version=version.decode())
+
+
 def wait(what):
     report("waiting", **{"for": what})
     if not sys.stdin.readline():

@@ -276,6 +276,7 @@ fn loaded(node: u64) -> RawEvent {
     event.body = Body::ModelLoaded(Box::new(model::ModelSnapshot {
         model: ModelId(node),
         runtime: Name::new("llama.cpp"),
+        runtime_version: Known::Unknown,
         load: model::LoadSeen::Seen,
         load_began: Known::Unknown,
         load_duration: Known::Unknown,

@@ -124,6 +124,7 @@ pub(crate) fn loaded(number: u64) -> Body<Raw<Content>> {
     Body::ModelLoaded(Box::new(model::ModelSnapshot {
         model: ModelId(number),
         runtime: Name::new("llama.cpp"),
+        runtime_version: Known::Unknown,
         load: model::LoadSeen::Seen,
         load_began: Known::Unknown,
         load_duration: Known::Unknown,

@@ -107,6 +107,7 @@ pub struct RuntimeGone {
 /// A library that is probed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(any(test, feature = "schema"), derive(schemars::JsonSchema))]
+#[serde(bound(deserialize = "C: Deserialize<'de>"))]
 pub struct LibraryFile<C> {
     /// Its path.
     pub path: C,
@@ -114,6 +115,9 @@ pub struct LibraryFile<C> {
     pub inode: Inode,
     /// Its build-id.
     pub build_id: Known<BuildId>,
+    /// The version that its own code tells, where the profile knows which function does.
+    #[serde(default)]
+    pub version: Known<C>,
     /// Whether it has been removed or replaced since it was mapped.
     pub deleted: bool,
 }
@@ -124,12 +128,14 @@ impl<C> LibraryFile<C> {
             path,
             inode,
             build_id,
+            version,
             deleted,
         } = self;
         LibraryFile {
             path: change(Field::Path, path),
             inode,
             build_id,
+            version: version.map(|version| change(Field::Symbol, version)),
             deleted,
         }
     }

@@ -15,12 +15,16 @@ use crate::{
 /// for each load, when its first context exists or can no longer be expected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(any(test, feature = "schema"), derive(schemars::JsonSchema))]
+#[serde(bound(deserialize = "C: Deserialize<'de>"))]
 pub struct ModelSnapshot<C> {
     /// The model.
     pub model: ModelId,
     /// The runtime that serves it, such as `llama.cpp`.
     #[serde(rename = "gen_ai.provider.name")]
     pub runtime: Name,
+    /// The runtime's version, as its library's own code tells it.
+    #[serde(default)]
+    pub runtime_version: Known<C>,
     /// Whether the load call was seen, or the snapshot comes from the live process alone.
     pub load: LoadSeen,
     /// When the load call began.
@@ -57,6 +61,7 @@ impl<C> ModelSnapshot<C> {
         let Self {
             model,
             runtime,
+            runtime_version,
             load,
             load_began,
             load_duration,
@@ -75,6 +80,7 @@ impl<C> ModelSnapshot<C> {
         ModelSnapshot {
             model,
             runtime,
+            runtime_version: runtime_version.map(|version| change(Field::Symbol, version)),
             load,
             load_began,
             load_duration,

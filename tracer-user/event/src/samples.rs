@@ -50,6 +50,7 @@ pub(crate) fn model_snapshot() -> model::ModelSnapshot<Raw<Content>> {
     model::ModelSnapshot {
         model: ModelId(1),
         runtime: Name::new("llama.cpp"),
+        runtime_version: Known::Known(text("0.7.0")),
         load: model::LoadSeen::Seen,
         load_began: Known::Known(BootNanos(80_000_000_000)),
         load_duration: Known::Known(Nanos(900_000_000)),
@@ -346,6 +347,7 @@ fn library() -> agent::LibraryFile<Raw<Content>> {
         path: text("/usr/lib/libllama.so.0"),
         inode: inode(129),
         build_id: Known::Unknown,
+        version: Known::Known(text("0.7.0")),
         deleted: false,
     }
 }

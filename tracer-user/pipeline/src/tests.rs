@@ -72,6 +72,7 @@ fn this_process(time: u64) -> Observation {
         file: FileId::default(),
         deleted: false,
         build_id: None,
+        version: None,
         load_may_be_missed: false,
         time: time::BootNanos(time),
     }))

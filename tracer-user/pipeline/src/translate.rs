@@ -56,6 +56,7 @@ impl Names {
                 path: path(&found.path),
                 inode: inode(found.file),
                 build_id: build_id(found.build_id.as_deref()),
+                version: version(found.version.as_deref()),
                 deleted: found.deleted,
             },
             load_may_be_missed: found.load_may_be_missed,
@@ -73,6 +74,7 @@ impl Names {
                 path: path(&report.path),
                 inode: inode(report.file),
                 build_id: build_id(report.build_id.as_deref()),
+                version: version(report.version.as_deref()),
                 deleted: false,
             },
             means: match report.means {
@@ -198,6 +200,10 @@ fn probe_name(id: ProbeId, probes: &impl ProbeSource) -> Name {
 
 fn path(path: &Path) -> Raw<Content> {
     Raw::new(Content::text(path.as_os_str().as_encoded_bytes()))
+}
+
+fn version(told: Option<&str>) -> Known<Raw<Content>> {
+    told.map(|version| Raw::new(Content::text(version))).into()
 }
 
 fn build_id(bytes: Option<&[u8]>) -> Known<BuildId> {

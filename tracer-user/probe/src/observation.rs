@@ -194,6 +194,8 @@ pub struct Runtime {
     pub deleted: bool,
     /// GNU build-id, if the file has one.
     pub build_id: Option<Vec<u8>>,
+    /// The version that the library's own code tells, where the profile knows which function does.
+    pub version: Option<String>,
     /// The process mapped the library before its probes were in place: a load call may have been
     /// missed.
     pub load_may_be_missed: bool,
@@ -212,6 +214,8 @@ pub struct AttachReport {
     pub file: FileId,
     /// GNU build-id, if the file has one.
     pub build_id: Option<Vec<u8>>,
+    /// The version that the library's own code tells, where the profile knows which function does.
+    pub version: Option<String>,
     /// The profile, by its place in [`Config::profiles`](crate::Config::profiles).
     pub profile: usize,
     /// The probes that are in place.

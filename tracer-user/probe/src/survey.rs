@@ -86,6 +86,8 @@ pub fn survey(profiles: &[Profile], pid: Option<u32>, with_sites: bool) -> Surve
 pub struct Examination {
     /// GNU build-id.
     pub build_id: Option<Vec<u8>>,
+    /// The version that its own code tells.
+    pub version: Option<String>,
     /// What would be attached.
     pub probes: Vec<AttachedProbe>,
     /// What would not, and why; without a probe it concerns the whole file.
@@ -136,14 +138,7 @@ pub fn examine(profile: &Profile, path: &Path) -> Result<Option<Examination>, Ex
             source,
         }
     })?;
-    Ok(recognised.map(|recognised| {
-        let (probes, refused) = surveyor.plan(&recognised);
-        Examination {
-            build_id: recognised.build_id,
-            probes,
-            refused,
-        }
-    }))
+    Ok(recognised.map(|recognised| surveyor.plan(&recognised)))
 }
 
 struct Surveyor<'a> {
@@ -162,6 +157,7 @@ struct Examined {
     profile: usize,
     file: FileId,
     build_id: Option<Vec<u8>>,
+    version: Option<String>,
     probes: Vec<AttachedProbe>,
     refused: Vec<(Option<ProbeId>, String)>,
 }
@@ -197,31 +193,40 @@ impl Surveyor<'_> {
             }
             return None;
         };
-        let (probes, refused) = if self.with_sites {
+        let Examination {
+            build_id,
+            version,
+            probes,
+            refused,
+        } = if self.with_sites {
             self.plan(&recognised)
         } else {
-            (Vec::new(), Vec::new())
+            Examination {
+                build_id: recognised.build_id,
+                version: None,
+                probes: Vec::new(),
+                refused: Vec::new(),
+            }
         };
         Some(Examined {
             id: LibraryId(u32::try_from(self.files.len()).unwrap_or(u32::MAX)),
             profile: recognised.profile,
             file: file.id(),
-            build_id: recognised.build_id,
+            build_id,
+            version,
             probes,
             refused,
         })
     }
 
     /// Numbers probes as [`Supervisor`](crate::Supervisor) would with the same profiles.
-    fn plan(
-        &self,
-        recognised: &Recognised,
-    ) -> (Vec<AttachedProbe>, Vec<(Option<ProbeId>, String)>) {
+    fn plan(&self, recognised: &Recognised) -> Examination {
         let profile = &self.profiles[recognised.profile];
         let before = &self.profiles[..recognised.profile];
         let first: usize = before.iter().map(|profile| profile.probes.len()).sum();
         let id = |probe: usize| ProbeId(u16::try_from(first + probe).unwrap_or(u16::MAX));
         let Plan {
+            version,
             probes,
             refused,
             notes,
@@ -235,7 +240,12 @@ impl Surveyor<'_> {
             .map(|(probe, reason)| (Some(id(probe)), reason))
             .chain(notes.into_iter().map(|reason| (None, reason)))
             .collect();
-        (probes, refused)
+        Examination {
+            build_id: recognised.build_id.clone(),
+            version,
+            probes,
+            refused,
+        }
     }
 
     fn is_named_like_a_runtime(&self, path: &Path) -> bool {
@@ -261,6 +271,7 @@ impl Surveyor<'_> {
             profile,
             file,
             build_id,
+            version,
             probes,
             refused,
         } = examined;
@@ -283,6 +294,7 @@ impl Surveyor<'_> {
                 file,
                 deleted: mapping.deleted,
                 build_id,
+                version,
                 load_may_be_missed: true,
                 time,
             },

@@ -272,7 +272,10 @@ impl Pretty {
         if self.shown.contains(&pid) || self.found.iter().any(|(known, _)| *known == pid) {
             return String::new();
         }
-        let line = self.note(event, Tone::Plain, &format!("runs {}", found.runtime));
+        let version = found.library.version.value();
+        let version = version.map(|version| format!(" {}", version.shown()));
+        let what = format!("runs {}{}", found.runtime, version.unwrap_or_default());
+        let line = self.note(event, Tone::Plain, &what);
         self.found.push((pid, line));
         String::new()
     }

@@ -62,6 +62,9 @@ pub(crate) struct Library {
     pub(crate) path: PathBuf,
     /// GNU build-id in hexadecimal.
     pub(crate) build_id: Option<String>,
+    /// The version that its own code tells; only with `-v`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
     /// The file has been removed or replaced since it was mapped.
     pub(crate) deleted: bool,
     /// What would be attached; only with `-v`.
@@ -191,6 +194,7 @@ fn library(surveyed: &Surveyed, profiles: &[Profile]) -> Library {
     Library {
         path: runtime.path.clone(),
         build_id: runtime.build_id.as_deref().map(hexadecimal),
+        version: runtime.version.clone(),
         deleted: runtime.deleted,
         probes: probes
             .iter()

@@ -21,8 +21,9 @@ pub(super) fn called(call: &Call<'_>, model: Option<ModelId>) -> Called<Raw<Cont
         call: call.id(),
         model,
         duration: match call.phase {
-            Phase::Entry => Known::Unknown,
-            Phase::Exit | Phase::Unwound => Known::Known(call.duration()),
+            // Of a call that an exception left it is only known that it is over.
+            Phase::Entry | Phase::Unwound => Known::Unknown,
+            Phase::Exit => Known::Known(call.duration()),
         },
         values: Default::default(),
         cut: Vec::new(),

@@ -161,7 +161,8 @@ impl Context {
             open.kind = open.kind.or(kind);
             open.tokens = open.tokens.or(tokens);
         }
-        let duration = Some(time.since(began));
+        // Of a step that an exception left it is only known that it is over.
+        let duration = (outcome != Outcome::Unwound).then(|| time.since(began));
         self.end_step(time, duration, outcome, ledger);
     }
 

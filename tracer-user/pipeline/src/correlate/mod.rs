@@ -289,6 +289,10 @@ impl Correlator {
             .entry(pid)
             .or_insert_with(|| Process::new(self.want));
         process.used = process.used.max(time);
+        if let Some(version) = &runtime.version {
+            let runtime = Name::new(&profile.runtime);
+            process.models.version(runtime, version.clone());
+        }
         if process.found.contains(&profile.name) || !is_about_models(profile) {
             return;
         }

@@ -43,6 +43,8 @@ pub(super) struct Models {
     /// Loads without a model that ended before it was known what a snapshot is to tell: they wait for
     /// that.
     over: Vec<Model>,
+    /// What the process's libraries say of their versions, by runtime.
+    versions: BTreeMap<Name, String>,
 }
 
 /// A load whose end has not been seen.
@@ -127,8 +129,10 @@ impl Models {
         };
         let mut snapshot = empty(id, call.probe.runtime.clone(), LoadSeen::Seen);
         snapshot.load_began = Known::Known(call.began());
-        snapshot.load_duration = Known::Known(call.duration());
         snapshot.load_result = load_result(call);
+        if snapshot.load_result != Known::Known(LoadResult::Unwound) {
+            snapshot.load_duration = Known::Known(call.duration());
+        }
         snapshot.dry_run = truth(call, FieldName::NoAllocation);
         snapshot.load_parameters = load_parameters(call);
         if found.is_empty()
@@ -210,9 +214,10 @@ impl Models {
             return false;
         }
         let began = held.snapshot.load_began;
-        if let Known::Known(began) = began {
-            held.snapshot.load_duration = Known::Known(call.time().since(began));
-        }
+        held.snapshot.load_duration = match (began, snapshot.load_result) {
+            (_, Known::Known(LoadResult::Unwound)) | (Known::Unknown, _) => Known::Unknown,
+            (Known::Known(began), _) => Known::Known(call.time().since(began)),
+        };
         held.snapshot.load_result = snapshot.load_result;
         held.touched = held.touched.max(call.time());
         true
@@ -467,6 +472,11 @@ impl Models {
         output.emit(Draft::of_call(call, body));
     }
 
+    /// One of the process's libraries tells its version.
+    pub(super) fn version(&mut self, runtime: Name, version: String) {
+        self.versions.insert(runtime, version);
+    }
+
     /// Time passed: snapshots that get no more news are told.
     pub(super) fn tick(&mut self, pid: Pid, now: BootNanos, output: &mut Output) {
         for index in 0..self.models.len() {
@@ -515,6 +525,10 @@ impl Models {
             after,
             touched: _,
         } = held;
+        let version = self.versions.get(&snapshot.runtime).map(String::as_str);
+        snapshot.runtime_version = version
+            .map(|version| Raw::new(Content::text(version)))
+            .into();
         if snapshot.chat_template == ChatTemplate::UNKNOWN {
             // No one was seen to prepare one: what the command line says is in effect.
             if let Some(digest) = self.view.template() {

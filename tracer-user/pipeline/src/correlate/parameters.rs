@@ -18,6 +18,7 @@ pub(super) fn empty(model: ModelId, runtime: Name, load: LoadSeen) -> ModelSnaps
     ModelSnapshot {
         model,
         runtime,
+        runtime_version: Known::Unknown,
         load,
         load_began: Known::Unknown,
         load_duration: Known::Unknown,

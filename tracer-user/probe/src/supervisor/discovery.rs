@@ -159,6 +159,7 @@ impl Supervisor {
             path: library.file.path().to_owned(),
             file: library.file.id(),
             build_id: library.build_id.clone(),
+            version: library.version.clone(),
             profile: library.profile,
             probes: library.attached_probes(),
             links: library.link_count(),
@@ -213,6 +214,7 @@ impl Supervisor {
                 file: library.file.id(),
                 deleted: mapping.deleted,
                 build_id: library.build_id.clone(),
+                version: library.version.clone(),
                 load_may_be_missed: is_late && existed,
                 time: BootNanos::now(),
             })));

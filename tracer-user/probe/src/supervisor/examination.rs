@@ -260,6 +260,7 @@ impl Supervisor {
             }
         };
         let Plan {
+            version,
             probes,
             refused,
             notes,
@@ -281,6 +282,7 @@ impl Supervisor {
             (id, profiles[place].probes[probe].group.clone())
         };
         let plan = Plan {
+            version,
             probes,
             refused: Vec::new(),
             notes: Vec::new(),

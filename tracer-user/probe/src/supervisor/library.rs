@@ -38,6 +38,7 @@ pub(super) struct Library {
     /// Held open: its inode number cannot be given to another file.
     pub(super) file: MappedFile,
     pub(super) build_id: Option<Vec<u8>>,
+    pub(super) version: Option<String>,
     pub(super) probes: Vec<LibraryProbe>,
     groups: BTreeMap<String, Links>,
     /// When the last link was in place; a process that existed before may have loaded its model
@@ -111,6 +112,7 @@ impl Library {
             profile,
             file,
             build_id,
+            version: plan.version,
             probes: plan.probes.into_iter().map(probe).collect(),
             groups: BTreeMap::new(),
             attached: BootNanos::NEVER,

@@ -3,7 +3,7 @@
 use std::{fs::File, path::Path};
 
 use tracer_abi::{Register, Site, SiteRole, SpecFlags};
-use tracer_profile::{Argument, ExitWanted, Probe, Profile, SymbolPattern};
+use tracer_profile::{Argument, ExitWanted, Library, Probe, Profile, SymbolPattern};
 
 use super::functions::Functions;
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 const STEPPED_EXITS_UP_TO: u32 = 500;
 /// A site that is expected to cost more than this share of a core stays off.
 const EXPECTED_SHARE: f64 = 0.01;
+/// A longer string, in bytes, is no version.
+const LONGEST_VERSION: usize = 64;
 
 /// A library that a profile recognises.
 pub(crate) struct Recognised {
@@ -33,6 +35,8 @@ pub(crate) struct Recognised {
 
 /// What is to be attached to a library, and what cannot.
 pub(crate) struct Plan {
+    /// What the library says that its version is.
+    pub(crate) version: Option<String>,
     pub(crate) probes: Vec<PlannedProbe>,
     /// Probes by their place in the profile, and the reason.
     pub(crate) refused: Vec<(usize, String)>,
@@ -244,10 +248,19 @@ pub(crate) fn plan(
         }
     }
     Plan {
+        version: version(&functions, profile),
         probes,
         refused,
         notes,
     }
+}
+
+/// What the first of the profile's functions that can tell it says. What is no version is not told.
+fn version(functions: &Functions<'_>, profile: &Profile) -> Option<String> {
+    let mut tellers = profile.version_symbols.iter();
+    let version = tellers.find_map(|teller| functions.version(teller))?;
+    let is_plain = version.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_plain && (1..=LONGEST_VERSION).contains(&version.len())).then_some(version)
 }
 
 fn request(probe: &Probe, symbol: &Symbol, shadow_stack: bool) -> Request {

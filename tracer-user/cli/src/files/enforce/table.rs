@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     sync::mpsc::{self, Receiver, Sender},
     thread,
     time::{Duration, Instant},
@@ -31,6 +31,8 @@ struct Found {
 }
 
 struct Done {
+    /// Open until the kernel is told: its inode number goes to no other file meanwhile.
+    file: File,
     id: FileId,
     writes: u64,
     checked: Checked,
@@ -64,10 +66,12 @@ impl VerdictTable {
                 for Job { file, id, writes } in to_do {
                     let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
                     let began = Instant::now();
+                    let checked = checker.check(&file, &path.unwrap_or_default());
                     let done = Done {
+                        file,
                         id,
                         writes,
-                        checked: checker.check(&file, &path.unwrap_or_default()),
+                        checked,
                         took: began.elapsed(),
                     };
                     if finished.send(done).is_err() {
@@ -127,6 +131,7 @@ impl VerdictTable {
     pub(super) fn settle(&mut self, sensor: &FileSensor) -> Result<()> {
         for done in self.done.try_iter() {
             let Done {
+                file,
                 id,
                 writes,
                 checked,
@@ -142,7 +147,9 @@ impl VerdictTable {
             if sensor.writes(id).is_ok_and(|now| now == writes) {
                 self.found.insert(id, found);
             }
-            if checked.verified {
+            // Whoever deleted it gives its number to another file as soon as this one closes it.
+            let is_there = file.metadata().is_ok_and(|found| found.nlink() > 0);
+            if checked.verified && is_there {
                 sensor.vouch(id, writes)
             } else {
                 sensor.refuse(id)

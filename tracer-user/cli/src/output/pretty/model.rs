@@ -31,7 +31,10 @@ pub(crate) fn block<C: Shown>(
         palette,
         text: String::new(),
     };
-    let title = format!("{} {} in {whose}", snapshot.runtime, header_title(snapshot));
+    let version = snapshot.runtime_version.value();
+    let version = version.map_or_else(String::new, |version| format!(" {}", version.shown()));
+    let runtime = &snapshot.runtime;
+    let title = format!("{runtime}{version} {} in {whose}", header_title(snapshot));
     if loaded {
         block.title(Tone::Strong, &title);
     } else {
