@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <exception>
+#include <optional>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -86,19 +87,20 @@ void script(torch::jit::CompilationUnit &unit, int64_t columns, int64_t rows)
 	called("script", "", failed);
 }
 
-/* A forward pass that ends at once: the vocabulary has no such token. */
-void fail(const at::Tensor &weight, std::vector<int64_t> ids)
+/* A step that says what it passed to `embedding`; nothing if that threw, as it does where the vocabulary has no
+   such token. The next step shows that to whoever traces: it reaches as deep into the stack. */
+std::optional<int64_t> reported_step(const std::vector<int64_t> &ids, const at::Tensor &weight)
 {
-	const auto length = static_cast<int64_t>(ids.size());
-	bool failed = false;
+	std::optional<int64_t> next;
 	try {
-		at::embedding(weight, at::from_blob(ids.data(), {1, length}, at::kLong));
+		next = step(ids, weight);
 	} catch (const std::exception &) {
-		failed = true;
 	}
+	const auto length = static_cast<int64_t>(ids.size());
 	called("embedding", "\"ranks\":2,\"dimensions\":" + list({1, length}) + ",\"elements\":" +
 				std::to_string(length) + ",\"element_type\":\"int64\",\"token_ids\":" + list(ids),
-	       failed);
+	       !next);
+	return next;
 }
 
 int64_t cpu_ns()
@@ -108,13 +110,15 @@ int64_t cpu_ns()
 	return static_cast<int64_t>(used.tv_sec) * 1000000000 + used.tv_nsec;
 }
 
-/* Busy with something else, with a word now and then. */
+/* Busy with something else, in user mode, with a word now and then. */
 void be_busy(int64_t seconds)
 {
 	const int64_t begin = cpu_ns();
+	volatile uint64_t sum = 0;
 	for (int64_t second = 1; second <= seconds; second++) {
 		while (cpu_ns() - begin < second * 1000000000)
-			;
+			for (int number = 0; number < 1000000; number++)
+				sum = sum * 31 + 1;
 		report("measured", ",\"calls\":0,\"warm_up\":0,\"cpu_ns\":" + std::to_string(cpu_ns()) +
 					   ",\"checksum\":0");
 	}
@@ -193,12 +197,9 @@ int main(int count, char **arguments)
 	read(path);
 	std::vector<int64_t> ids = {7, 99, 3, 42};
 	for (int number = 0; number < 3; number++) {
-		const int64_t next = step(ids, weight);
-		const auto length = static_cast<int64_t>(ids.size());
-		called("embedding", "\"ranks\":2,\"dimensions\":" + list({1, length}) + ",\"elements\":" +
-					std::to_string(length) + ",\"element_type\":\"int64\",\"token_ids\":" + list(ids));
-		ids.push_back(next);
-		fail(weight, {7, 100});
+		if (reported_step({7, 100}, weight))
+			return 70;
+		ids.push_back(reported_step(ids, weight).value());
 	}
 	const auto unit = torch::jit::compile("def product(a, b):\n    return torch.mm(a, b)\n");
 	script(*unit, 3, 3);
