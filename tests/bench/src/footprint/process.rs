@@ -1,13 +1,15 @@
 //! What a running process takes.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// A process, by its id.
 #[derive(Clone, Copy, Debug)]
@@ -44,27 +46,42 @@ impl Process {
         Ok(resident)
     }
 
-    /// Percent of a core that it takes in `time`.
+    /// Percent of a core that it takes in `time`. What a thread took that ends meanwhile goes with it, so that
+    /// it is measured again then.
+    ///
+    /// # Errors
+    /// If threads end each time, or it cannot be read.
     pub(crate) fn busy_percent(&self, time: Duration) -> Result<f64> {
-        let (before, begin) = (self.busy()?, Instant::now());
-        thread::sleep(time);
-        let busy = self.busy()? - before;
-        Ok(100.0 * busy.as_secs_f64() / begin.elapsed().as_secs_f64())
+        const TRIES: usize = 5;
+        for _ in 0..TRIES {
+            let (before, begin) = (self.busy()?, Instant::now());
+            thread::sleep(time);
+            let after = self.busy()?;
+            let elapsed = begin.elapsed().as_secs_f64();
+            if before.keys().all(|thread| after.contains_key(thread)) {
+                let busy = after.iter().map(|(thread, &busy)| {
+                    busy.saturating_sub(before.get(thread).copied().unwrap_or_default())
+                });
+                return Ok(100.0 * busy.sum::<Duration>().as_secs_f64() / elapsed);
+            }
+        }
+        bail!("a thread ended in each of {TRIES} looks of {time:?}")
     }
 
-    /// Time that its threads have run, from the first field of /proc/PID/task/TID/schedstat, which
+    /// Time that each of its threads has run, from the first field of /proc/PID/task/TID/schedstat, which
     /// counts nanoseconds where /proc/PID/stat counts ticks of 10 ms.
-    pub(crate) fn busy(&self) -> Result<Duration> {
+    fn busy(&self) -> Result<BTreeMap<OsString, Duration>> {
         let tasks = Path::new("/proc").join(self.0.to_string()).join("task");
-        let mut busy = Duration::ZERO;
+        let mut busy = BTreeMap::new();
         for task in fs::read_dir(&tasks).context("has it ended?")? {
+            let task = task?;
             // A thread may end meanwhile.
-            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
+            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else {
                 continue;
             };
             let nanoseconds = text.split_whitespace().next().map(str::parse);
             let nanoseconds = nanoseconds.context("a thread's schedstat is empty")??;
-            busy += Duration::from_nanos(nanoseconds);
+            busy.insert(task.file_name(), Duration::from_nanos(nanoseconds));
         }
         Ok(busy)
     }
