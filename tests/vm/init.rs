@@ -34,6 +34,8 @@ const PLAN: &str = "/etc/tracer-tests";
 const ENVIRONMENT: &str = "/etc/tracer-environment";
 /// Written there too: the path of one kernel module a line, in the order in which they are loaded.
 const MODULES: &str = "/etc/tracer-modules";
+/// How long a killed test may take to go.
+const KILL_LIMIT: Duration = Duration::from_secs(20);
 /// The exit status by which a test says that it was skipped.
 const SKIPPED: i32 = 77;
 
@@ -155,14 +157,47 @@ fn run_test(line: &str) -> Result<&'static str> {
             return Ok(verdict(status));
         }
         if Instant::now() >= deadline {
+            print_processes();
             let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             // The id came from the kernel a moment ago and is not reaped yet.
             let group = group.context("the test has no process id")?;
             kill_process_group(group, Signal::KILL).context("ending the test")?;
-            child.wait().context("waiting for the test")?;
+            let killed = Instant::now();
+            while child.try_wait().context("waiting for the test")?.is_none() {
+                ensure!(
+                    killed.elapsed() < KILL_LIMIT,
+                    "not finished after {seconds} s, and not to be killed"
+                );
+                thread::sleep(Duration::from_millis(10));
+            }
             bail!("not finished after {seconds} s");
         }
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Says of every thread but the kernel's where it waits, for who reads why a test did not end.
+fn print_processes() {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return;
+    };
+    let numbered =
+        |entry: &fs::DirEntry| entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+    for process in processes.flatten().filter(numbered) {
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        if command.is_empty() {
+            continue;
+        }
+        println!("{}", String::from_utf8_lossy(&command).replace('\0', " "));
+        let threads = fs::read_dir(process.path().join("task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let read = |name| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+            let (name, stack) = (read("comm"), read("stack"));
+            println!(" {} {}", thread.file_name().display(), name.trim_end());
+            for frame in stack.lines() {
+                println!("  {frame}");
+            }
+        }
     }
 }
 

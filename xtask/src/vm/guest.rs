@@ -1,7 +1,7 @@
 //! Running one guest: QEMU with a kernel and an initramfs, and nothing else.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,10 +11,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::console::{self, Statement, Verdict};
+use super::report;
 use super::series::Series;
+use super::suite::{Expected, Test};
 
 /// From power-on to the banner. Software emulation on a busy machine took up to 45 s.
 const BOOT_LIMIT: Duration = Duration::from_secs(150);
+/// From the banner to the first test, and from one test to the next.
+const PAUSE_LIMIT: Duration = Duration::from_secs(60);
+/// What a guest has beyond a test's own limit to end it and to say so. One that says nothing for longer
+/// has stood still.
+const ENDING_LIMIT: Duration = Duration::from_secs(40);
+/// For what a guest that stood still prints when it is interrupted.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
 /// After the last test.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
 /// Roughly one in twenty emulated boots dies before the first process runs, for reasons outside
@@ -38,9 +47,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) accelerator: Accelerator,
     /// Mebibytes.
     pub(crate) memory: u64,
-    /// The tests to run, by name, and the sum of their limits.
-    pub(crate) tests: Vec<&'static str>,
-    pub(crate) limit: Duration,
+    /// The tests to run, in this order.
+    pub(crate) tests: Vec<Test>,
     /// Where its console is kept.
     pub(crate) console: PathBuf,
 }
@@ -51,8 +59,6 @@ pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) verdict: Verdict,
     pub(crate) took: Duration,
-    /// Whether the guest reported its end; false when the guest itself broke off.
-    pub(crate) ended: bool,
     /// What the guest printed while it ran.
     pub(crate) output: String,
 }
@@ -63,48 +69,100 @@ pub(crate) struct Run {
     /// The kernel's release as the guest reports it; `None` when no boot came that far.
     pub(crate) release: Option<String>,
     pub(crate) outcomes: Vec<Outcome>,
-    /// Why the run ended before all tests had.
-    pub(crate) broken_off: Option<String>,
+}
+
+/// Why a boot ended before all tests had.
+#[derive(Clone, Copy, Debug)]
+enum BrokenOff {
+    /// Nothing was heard for so long. Rarely an emulated guest does that, as some boots do.
+    StoodStill(Duration),
+    /// Nobody switched it off: its kernel panicked, or QEMU did not go on.
+    Ended,
 }
 
 impl Guest<'_> {
-    /// Boots, again when a boot never reaches the banner, and runs the tests once.
-    pub(crate) fn run(&self) -> Result<Run> {
+    /// Boots, again when a boot never reaches the banner, and runs the tests.
+    ///
+    /// A guest that stands still is booted once more for the tests that it has left; one that ends has
+    /// failed them. `tell` gets the kernel's release and each outcome as soon as it is known.
+    pub(crate) fn run(&self, tell: impl Fn(&str, &Outcome)) -> Result<Run> {
+        // What an earlier invocation left; every boot adds to it.
+        fs::write(&self.console, b"")
+            .with_context(|| format!("keeping the console in {}", self.console.display()))?;
         let mut run = Run::default();
+        let mut stood_still = false;
         for attempt in 1..=BOOTS {
-            run = self.boot()?;
-            if run.release.is_some() {
-                break;
+            let mut log = Log::default();
+            let mut left = self.tests.clone();
+            left.retain(|test| !run.outcomes.iter().any(|known| known.name == test.name));
+            let broken_off = self.boot(&left, &mut log, &tell)?;
+            run.outcomes.append(&mut log.outcomes);
+            if log.release.is_none() {
+                println!(
+                    "vm: {}: boot {attempt} of {BOOTS} never printed its banner",
+                    self.series
+                );
+                continue;
             }
-            println!(
-                "vm: {}: boot {attempt} of {BOOTS} never printed its banner ({})",
-                self.series,
-                run.broken_off.as_deref().unwrap_or("it ended")
-            );
-        }
-        // A guest that broke off took the running test and all later ones with it.
-        if run.release.is_some() {
-            for name in &self.tests {
-                if !run.outcomes.iter().any(|outcome| outcome.name == *name) {
-                    let reason = run
-                        .broken_off
-                        .as_deref()
-                        .unwrap_or("the guest never ran it");
-                    run.outcomes.push(Outcome {
-                        name: (*name).to_owned(),
-                        verdict: Verdict::Fail,
-                        took: Duration::ZERO,
-                        ended: false,
-                        output: format!("no result: {reason}\n"),
-                    });
+            run.release = log.release.take();
+            match broken_off {
+                Some(BrokenOff::StoodStill(limit)) if !stood_still => {
+                    stood_still = true;
+                    println!(
+                        "vm: {}: the guest stood still for {} s, and is booted again; it printed\n{}",
+                        self.series,
+                        limit.as_secs(),
+                        report::indent(&log.output)
+                    );
+                }
+                _ => {
+                    self.fail_the_rest(&mut run, log, broken_off, &tell);
+                    break;
                 }
             }
         }
         Ok(run)
     }
 
-    fn boot(&self) -> Result<Run> {
-        let mut qemu = Running(self.start()?);
+    /// A guest that broke off took the running test and all later ones with it.
+    fn fail_the_rest(
+        &self,
+        run: &mut Run,
+        mut log: Log,
+        broken_off: Option<BrokenOff>,
+        tell: &impl Fn(&str, &Outcome),
+    ) {
+        let reason = match broken_off {
+            Some(BrokenOff::StoodStill(limit)) => {
+                format!("the guest stood still for {} s", limit.as_secs())
+            }
+            Some(BrokenOff::Ended) => "the guest ended early".to_owned(),
+            None => "the guest never ran it".to_owned(),
+        };
+        for test in &self.tests {
+            if run.outcomes.iter().any(|known| known.name == test.name) {
+                continue;
+            }
+            // What was printed last is the running test's, which is the first without an outcome.
+            let printed = std::mem::take(&mut log.output);
+            let outcome = Outcome {
+                name: test.name.to_owned(),
+                verdict: Verdict::Fail,
+                took: Duration::ZERO,
+                output: format!("{printed}no result: {reason}\n"),
+            };
+            tell(run.release.as_deref().unwrap_or_default(), &outcome);
+            run.outcomes.push(outcome);
+        }
+    }
+
+    fn boot(
+        &self,
+        tests: &[Test],
+        log: &mut Log,
+        tell: &impl Fn(&str, &Outcome),
+    ) -> Result<Option<BrokenOff>> {
+        let mut qemu = Running(self.start(tests)?);
         let output = qemu.0.stdout.take().context("QEMU's console is a pipe")?;
         let (lines, received) = mpsc::channel();
         // Ends when QEMU's end of the pipe closes.
@@ -116,57 +174,97 @@ impl Guest<'_> {
                 }
             }
         });
-        let mut kept = File::create(&self.console)
+        let mut kept = OpenOptions::new()
+            .append(true)
+            .open(&self.console)
             .with_context(|| format!("keeping the console in {}", self.console.display()))?;
-        let mut log = Log::default();
-        let mut deadline = Instant::now() + BOOT_LIMIT;
+        let mut limit = BOOT_LIMIT;
+        let mut deadline = Instant::now() + limit;
         let mut finished = false;
-        loop {
+        let mut stood_still = None;
+        let broken_off = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match received.recv_timeout(left) {
                 Ok(line) => {
                     kept.write_all(&line)
                         .and_then(|()| kept.write_all(b"\n"))
                         .context("keeping the console")?;
-                    match log.read(&String::from_utf8_lossy(&line)) {
-                        Some(Statement::Banner(_)) => deadline = Instant::now() + self.limit,
+                    let known = log.outcomes.len();
+                    limit = match log.read(&String::from_utf8_lossy(&line)) {
+                        Some(Statement::Banner(_)) => PAUSE_LIMIT,
+                        Some(Statement::Start(name)) => self.limit_of(&name) + ENDING_LIMIT,
+                        Some(Statement::Result { .. }) => PAUSE_LIMIT,
                         Some(Statement::Done) => {
                             finished = true;
-                            deadline = Instant::now() + POWER_OFF_LIMIT;
+                            POWER_OFF_LIMIT
                         }
-                        Some(Statement::Start(_) | Statement::Result { .. }) | None => {}
+                        None => continue,
+                    };
+                    deadline = Instant::now() + limit;
+                    let release = log.release.as_deref().unwrap_or_default();
+                    for outcome in &mut log.outcomes[known..] {
+                        self.judge(outcome);
+                        tell(release, outcome);
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    if !finished {
-                        log.run.broken_off = Some("the guest ended early".to_owned());
-                    }
-                    break;
+                    break stood_still.or((!finished).then_some(BrokenOff::Ended));
+                }
+                Err(RecvTimeoutError::Timeout) if finished || stood_still.is_some() => {
+                    break stood_still;
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if !finished {
-                        log.run.broken_off = Some("the time limit passed".to_owned());
-                    }
-                    break;
+                    stood_still = Some(BrokenOff::StoodStill(limit));
+                    // Where its processors are, if they still listen.
+                    let _ = qemu.interrupt();
+                    deadline = Instant::now() + LAST_WORDS_LIMIT;
                 }
             }
-        }
+        };
         drop(qemu);
         // It only forwards lines, so a panic there would be a bug in this file.
         reader.join().expect("the console reader does not panic");
-        Ok(log.run)
+        Ok(broken_off)
     }
 
-    fn start(&self) -> Result<Child> {
+    fn limit_of(&self, name: &str) -> Duration {
+        let named = self.tests.iter().find(|test| test.name == name);
+        let limit = named.map(|test| test.limit);
+        // The kernel may have printed into the name.
+        limit
+            .or_else(|| self.tests.iter().map(|test| test.limit).max())
+            .unwrap_or_default()
+    }
+
+    /// Turns the verdict of a test that is expected to fail: the guest knows only that it did not
+    /// succeed.
+    fn judge(&self, outcome: &mut Outcome) {
+        let test = self.tests.iter().find(|test| test.name == outcome.name);
+        let Some(Expected::Failure(words)) = test.map(|test| test.expected) else {
+            return;
+        };
+        let says_all = words.iter().all(|word| outcome.output.contains(word));
+        outcome.verdict = if outcome.verdict == Verdict::Fail && says_all {
+            Verdict::Pass
+        } else {
+            outcome
+                .output
+                .push_str(&format!("expected a failure that says {words:?}\n"));
+            Verdict::Fail
+        };
+    }
+
+    fn start(&self, tests: &[Test]) -> Result<Child> {
         let (accelerator, processor) = match self.accelerator {
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
             Accelerator::Kvm => ("kvm", "host"),
         };
+        let names: Vec<_> = tests.iter().map(|test| test.name).collect();
         // Without `bpf` in lsm= the kernel accepts LSM programs and never calls them.
         let parameters = format!(
-            "console=ttyS0 panic=-1 quiet random.trust_cpu=on lsm=lockdown,yama,bpf \
-             tracer.tests={}",
-            self.tests.join(",")
+            "console=ttyS0 panic=-1 unknown_nmi_panic=1 quiet random.trust_cpu=on \
+             lsm=lockdown,yama,bpf tracer.tests={}",
+            names.join(",")
         );
         Command::new("qemu-system-x86_64")
             .args([
@@ -177,8 +275,12 @@ impl Guest<'_> {
                 "none",
             ])
             .args([
+                "-chardev",
+                "stdio,id=console,mux=on,signal=off",
                 "-serial",
-                "stdio",
+                "chardev:console",
+                "-mon",
+                "chardev=console",
                 "-accel",
                 accelerator,
                 "-cpu",
@@ -196,7 +298,7 @@ impl Guest<'_> {
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -206,6 +308,17 @@ impl Guest<'_> {
 
 /// A guest that is switched off when it goes out of sight.
 struct Running(Child);
+
+impl Running {
+    /// Has the guest's kernel panic by an interrupt that nothing masks, and so print where it is.
+    fn interrupt(&mut self) -> io::Result<()> {
+        // What is written goes to the guest, after Ctrl-A and C to QEMU.
+        match &mut self.0.stdin {
+            Some(input) => input.write_all(b"\x01cnmi\n"),
+            None => Ok(()),
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -218,7 +331,9 @@ impl Drop for Running {
 /// Gathers results from console lines.
 #[derive(Default)]
 struct Log {
-    run: Run,
+    release: Option<String>,
+    outcomes: Vec<Outcome>,
+    /// What was printed since the last statement.
     output: String,
 }
 
@@ -226,7 +341,7 @@ impl Log {
     fn read(&mut self, line: &str) -> Option<Statement> {
         let statement = console::parse(line);
         match &statement {
-            Some(Statement::Banner(release)) => self.run.release = Some(release.clone()),
+            Some(Statement::Banner(release)) => self.release = Some(release.clone()),
             Some(Statement::Start(_)) => self.output.clear(),
             Some(Statement::Result {
                 name,
@@ -234,12 +349,11 @@ impl Log {
                 took,
             }) => {
                 // It is said twice, so that one may be garbled.
-                if self.run.outcomes.iter().all(|known| known.name != *name) {
-                    self.run.outcomes.push(Outcome {
+                if self.outcomes.iter().all(|known| known.name != *name) {
+                    self.outcomes.push(Outcome {
                         name: name.clone(),
                         verdict: *verdict,
                         took: *took,
-                        ended: true,
                         output: std::mem::take(&mut self.output),
                     });
                 }
@@ -273,9 +387,9 @@ mod tests {
         ] {
             log.read(line);
         }
-        assert_eq!(log.run.release.as_deref(), Some("6.1.0"));
-        let [one, two] = log.run.outcomes.as_slice() else {
-            panic!("two results were printed: {:?}", log.run.outcomes);
+        assert_eq!(log.release.as_deref(), Some("6.1.0"));
+        let [one, two] = log.outcomes.as_slice() else {
+            panic!("two results were printed: {:?}", log.outcomes);
         };
         assert_eq!(
             (one.verdict, one.output.as_str()),
@@ -304,8 +418,8 @@ mod tests {
             for line in ["TRACER-VM START one", "TRACER-VM START one", first, second] {
                 log.read(line);
             }
-            let [one] = log.run.outcomes.as_slice() else {
-                panic!("{first}, {second}: {:?}", log.run.outcomes);
+            let [one] = log.outcomes.as_slice() else {
+                panic!("{first}, {second}: {:?}", log.outcomes);
             };
             assert_eq!(one.verdict, Verdict::Pass);
         }

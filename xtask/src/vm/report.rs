@@ -47,33 +47,31 @@ pub(crate) fn totals(reports: &[SeriesReport]) -> Totals {
     totals
 }
 
-/// Prints one series' results, with the output of each test that failed.
-pub(crate) fn print(report: &SeriesReport) {
-    let series = report.series;
-    let run = match &report.run {
-        Ok(run) => run,
-        Err(error) => {
-            println!("vm: {series}: could not run: {error:#}");
-            return;
-        }
+/// Prints one result, with the output of a test that failed.
+pub(crate) fn print(series: Series, release: &str, outcome: &Outcome) {
+    let verdict = word(outcome.verdict);
+    let seconds = outcome.took.as_secs_f64();
+    let output = match outcome.verdict {
+        Verdict::Fail => indent(&outcome.output),
+        Verdict::Pass | Verdict::Skip => String::new(),
     };
-    let Some(release) = &run.release else {
-        println!(
+    // In one piece: another guest's results are printed meanwhile.
+    print!(
+        "vm: {series} ({release}): {} {verdict} ({seconds:.1} s)\n{output}",
+        outcome.name
+    );
+}
+
+/// Prints why no test of a series could run, if none could.
+pub(crate) fn print_unless_run(report: &SeriesReport) {
+    let series = report.series;
+    match &report.run {
+        Ok(run) if run.release.is_some() => {}
+        Ok(_) => println!(
             "vm: {series}: could not run: no boot printed its banner; see {}",
             report.console
-        );
-        return;
-    };
-    for outcome in &run.outcomes {
-        println!(
-            "vm: {series} ({release}): {} {} ({:.1} s)",
-            outcome.name,
-            word(outcome.verdict),
-            outcome.took.as_secs_f64()
-        );
-        if outcome.verdict == Verdict::Fail {
-            print!("{}", indent(&outcome.output));
-        }
+        ),
+        Err(error) => println!("vm: {series}: could not run: {error:#}"),
     }
 }
 
@@ -156,7 +154,8 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn indent(text: &str) -> String {
+/// Output of a guest as part of a report.
+pub(crate) fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
@@ -171,7 +170,6 @@ mod tests {
             name: name.to_owned(),
             verdict,
             took: Duration::from_millis(1500),
-            ended: true,
             output: output.to_owned(),
         };
         vec![
@@ -183,7 +181,6 @@ mod tests {
                         outcome("good", Verdict::Pass, ""),
                         outcome("bad", Verdict::Fail, "1 < 2 \u{1b}[0m"),
                     ],
-                    broken_off: None,
                 }),
                 console: String::new(),
             },

@@ -200,7 +200,7 @@ const fn on_every_kernel(program: Program) -> Test {
         arguments: &[],
         files: &[],
         expected: Expected::Success,
-        limit: Duration::from_secs(240),
+        limit: Duration::from_secs(180),
     }
 }
 
@@ -216,7 +216,7 @@ const fn traced_workload(name: &'static str) -> Test {
 /// The cases of `tests/tests/files.rs`, which share one tracer a tier.
 const fn file_cases() -> Test {
     Test {
-        limit: Duration::from_secs(420),
+        limit: Duration::from_secs(240),
         ..traced_workload("files")
     }
 }
