@@ -4,7 +4,6 @@ use std::{
     io,
     marker::PhantomData,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::OnceLock,
 };
 
 use tracer_abi::{
@@ -153,14 +152,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
 
     /// Reads the values of a key of a per-CPU map, by CPU.
     pub(crate) fn per_cpu(&self, key: K) -> io::Result<Vec<V>> {
-        static CPUS: OnceLock<usize> = OnceLock::new();
-        let cpus = match CPUS.get() {
-            Some(&cpus) => cpus,
-            None => *CPUS.get_or_init({
-                let cpus = cpus::possible()?;
-                move || cpus
-            }),
-        };
+        let cpus = cpus::possible()?;
         let stride = size_of::<V>().next_multiple_of(8);
         let mut buffer = vec![0_u8; stride * cpus];
         // SAFETY: as for `put`; a per-CPU value is that of every possible CPU, each rounded up

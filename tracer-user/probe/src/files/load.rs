@@ -23,7 +23,7 @@ use crate::{
     load::{FILES_OBJECT, Form, LoadError, Maps, Purpose, Relocated, Verified, maps_error},
     process::FileId,
     ring::RingBuffer,
-    sys::{bpf, perf},
+    sys::{bpf, cpus, perf},
     table::Table,
 };
 
@@ -88,6 +88,11 @@ impl Loaded {
     /// what is not verified.
     pub(super) fn new(wanted: Option<Tier>, enforces: bool) -> Result<Self, LoadError> {
         let (types, object, mut maps) = open(enforces)?;
+        // Told apart by CPU, losses can be read later even where no descriptor is left.
+        cpus::possible().map_err(|source| LoadError::System {
+            what: "count the CPUs",
+            source,
+        })?;
         let capacity = |map: &OwnedFd| {
             bpf::max_entries(map.as_fd()).map_err(|source| LoadError::System {
                 what: "ask how large the ring is",

@@ -1,11 +1,19 @@
 //! Lists of CPUs as sysfs writes them.
 
-use std::{fs, io};
+use std::{fs, io, sync::OnceLock};
 
 /// How many CPUs the kernel could ever have: per-CPU maps hold a value for each.
+///
+/// Reads a file the first time only, which loading programs does: whoever runs out of descriptors
+/// later can still read his maps.
 pub(crate) fn possible() -> io::Result<usize> {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    if let Some(&cpus) = CPUS.get() {
+        return Ok(cpus);
+    }
     let cpus = list("/sys/devices/system/cpu/possible")?;
-    Ok(cpus.last().map_or(1, |&last| last as usize + 1))
+    let count = cpus.last().map_or(1, |&last| last as usize + 1);
+    Ok(*CPUS.get_or_init(|| count))
 }
 
 /// The CPUs that run now.
