@@ -224,6 +224,43 @@ fn who_opens_what_is_being_hashed_already_gets_it() -> Result<()> {
     enforcing.interrupt()
 }
 
+/// What one hash finds of a file's earlier state is nothing against who came after the change.
+#[test]
+fn who_opens_what_changed_while_it_was_hashed_for_another_gets_it() -> Result<()> {
+    requires_root!();
+    let models = Models::new()?;
+    let large = models.folder.path().join("large.bin");
+    File::create(&large)?.set_len(LARGE)?;
+    let mut zeros = Sha256::new();
+    io::copy(&mut File::open(&large)?, &mut zeros)?;
+    models.list(&hex(&zeros.finalize()))?;
+    let enforcing = models.enforce(WAIT)?;
+    let change = |mode| fs::set_permissions(&large, fs::Permissions::from_mode(mode));
+    for _ in 0..50 {
+        change(0o600)?;
+        let path = large.clone();
+        let (say, number) = mpsc::channel();
+        let first = thread::spawn(move || {
+            // The receiver below outlives this.
+            let _ = say.send(rustix::thread::gettid().as_raw_nonzero());
+            File::open(path)
+        });
+        let number = number.recv()?;
+        let at = format!("/proc/self/task/{number}/wchan");
+        soon("the first opener waits or has its file", || {
+            fs::read_to_string(&at).map_or(true, |function| function.contains("fanotify"))
+        })?;
+        change(0o640)?;
+        File::open(&large).context("the second opener, who came after the change")?;
+        let first = first.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
+        if first.is_err() {
+            return enforcing.interrupt();
+        }
+        // It was hashed before or after the change, and not during it.
+    }
+    bail!("the file never changed while it was hashed")
+}
+
 /// The kernel refuses then, and names neither the opener nor the file.
 #[test]
 fn an_opener_whose_file_the_tracer_cannot_be_given_is_told() -> Result<()> {

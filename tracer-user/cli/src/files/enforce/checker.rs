@@ -29,15 +29,19 @@ pub(super) struct Checked {
     pub(super) verified: bool,
     /// Whether no writer could get in unseen meanwhile.
     pub(super) leased: bool,
+    /// Whether the same would be found again as long as nobody changes the file.
+    pub(super) lasts: bool,
     /// Why, in words that hold nothing of the host.
     pub(super) reason: &'static str,
 }
 
 impl Checked {
+    /// Nothing was found out, for a reason that may be gone the next time.
     pub(super) const fn not(reason: &'static str) -> Self {
         Self {
             verified: false,
             leased: false,
+            lasts: false,
             reason,
         }
     }
@@ -81,7 +85,10 @@ impl Checker {
                 ways.push(candidate);
             }
         }
-        let mut found = Checked::not("nobody vouches for these bytes");
+        let mut found = Checked {
+            lasts: true,
+            ..Checked::not("nobody vouches for these bytes")
+        };
         for way in ways {
             let Some(hashed) = self.hash(file, way) else {
                 return Checked::not("it cannot be read");
@@ -90,9 +97,14 @@ impl Checker {
                 continue;
             }
             let guarantee = hashed.assurance.guarantee;
+            let (verified, leased) = (
+                guarantee > Guarantee::Unstable,
+                guarantee >= Guarantee::Leased,
+            );
             found = Checked {
-                verified: guarantee > Guarantee::Unstable,
-                leased: guarantee >= Guarantee::Leased,
+                verified,
+                leased,
+                lasts: leased || !verified,
                 reason: vouched::words(&hashed.assurance.reason),
             };
             if found.verified {

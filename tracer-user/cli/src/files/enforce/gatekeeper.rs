@@ -92,6 +92,15 @@ struct Job {
     id: FileId,
 }
 
+/// Somebody who waits for a file.
+struct Opener {
+    held: Held,
+    since: Instant,
+    /// Whether the hash that it waits for had begun before it came. What that finds of an earlier state
+    /// of the file says nothing against this opener.
+    joined: bool,
+}
+
 struct Done {
     id: FileId,
     checked: Checked,
@@ -191,7 +200,7 @@ impl Known {
 }
 
 impl Files {
-    /// Has a file hashed, unless that is being done.
+    /// Has a file hashed, unless that is being done; whether it had to be asked for.
     ///
     /// # Errors
     /// Why it is not.
@@ -200,18 +209,17 @@ impl Files {
         jobs: &SyncSender<Job>,
         file: impl FnOnce() -> io::Result<File>,
         id: FileId,
-    ) -> Result<(), &'static str> {
+    ) -> Result<bool, &'static str> {
         if self.hashing.contains(&id) {
-            return Ok(());
+            return Ok(false);
         }
         let file = file().map_err(|_| "no more files can be opened")?;
         match jobs.try_send(Job { file, id }) {
-            Ok(()) => self.hashing.insert(id),
+            Ok(()) => Ok(self.hashing.insert(id)),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                return Err("too many files wait to be hashed");
+                Err("too many files wait to be hashed")
             }
-        };
-        Ok(())
+        }
     }
 }
 
@@ -264,7 +272,7 @@ fn hash_for(to_do: &Mutex<Receiver<Job>>, checker: &Checker, finished: &Sender<D
             id,
             checked,
             state,
-            lasts: settled && (checked.leased || !checked.verified),
+            lasts: settled && checked.lasts,
         };
         if finished.send(done).is_err() {
             return;
@@ -279,8 +287,8 @@ struct Answering {
     jobs: SyncSender<Job>,
     done: Receiver<Done>,
     told: Sender<Refusal>,
-    /// Who waits for which file, and since when.
-    held: HashMap<FileId, Vec<(Held, Instant)>>,
+    /// Who waits for which file.
+    held: HashMap<FileId, Vec<Opener>>,
     deadline: Duration,
     in_after: bool,
     watchdog: Watchdog,
@@ -313,8 +321,8 @@ impl Answering {
             self.watchdog.beat();
         }
         // Who still waits is not refused because this ends.
-        for (held, _) in self.held.drain().flat_map(|(_, held)| held) {
-            held.answer(true);
+        for opener in self.held.drain().flat_map(|(_, openers)| openers) {
+            opener.held.answer(true);
         }
     }
 
@@ -334,24 +342,48 @@ impl Answering {
         let Ok(id) = file_id(held.file()) else {
             return self.refuse(held, FileId::default(), "it cannot be looked at");
         };
-        let known = self.known.lock().found.get(&id).copied();
-        let same = |verdict: &Verdict| State::of(held.file()).is_ok_and(|now| now == verdict.state);
-        match known.filter(same) {
-            Some(verdict) => self.decide(held, id, verdict.checked),
+        match self.found_of(&held, id) {
+            Some(checked) => self.decide(held, id, checked),
             None => self.hold(held, id),
         }
     }
 
+    /// What was found of a file, if it is still what it was then.
+    fn found_of(&self, held: &Held, id: FileId) -> Option<Checked> {
+        let verdict = self.known.lock().found.get(&id).copied()?;
+        let now = State::of(held.file()).ok()?;
+        (now == verdict.state).then_some(verdict.checked)
+    }
+
     fn hold(&mut self, held: Held, id: FileId) {
-        let file = || held.file().try_clone();
-        let asked = self.known.lock().hash(&self.jobs, file, id);
-        if let Err(reason) = asked {
-            return self.refuse(held, id, reason);
+        match self.hash(&held, id) {
+            Ok(asked) => self.held.entry(id).or_default().push(Opener {
+                held,
+                since: Instant::now(),
+                joined: !asked,
+            }),
+            Err(reason) => self.refuse(held, id, reason),
         }
-        self.held
-            .entry(id)
-            .or_default()
-            .push((held, Instant::now()));
+    }
+
+    /// An opener that came during a hash whose result does not let it in is held for a hash that begins
+    /// now; as no opener joins twice, nobody waits for a third.
+    fn hold_again(&mut self, opener: Opener, id: FileId) {
+        if let Some(checked) = self.found_of(&opener.held, id) {
+            return self.decide(opener.held, id, checked);
+        }
+        match self.hash(&opener.held, id) {
+            Ok(_) => self.held.entry(id).or_default().push(Opener {
+                joined: false,
+                ..opener
+            }),
+            Err(reason) => self.refuse(opener.held, id, reason),
+        }
+    }
+
+    fn hash(&self, held: &Held, id: FileId) -> Result<bool, &'static str> {
+        let file = || held.file().try_clone();
+        self.known.lock().hash(&self.jobs, file, id)
     }
 
     fn take_results(&mut self) {
@@ -369,12 +401,15 @@ impl Answering {
                 None => known.found.remove(&id),
             };
             drop(known);
-            for (held, _) in self.held.remove(&id).unwrap_or_default() {
-                // Changed since: it is not what was hashed.
-                if state.is_none_or(|state| State::of(held.file()).is_ok_and(|now| now == state)) {
-                    self.decide(held, id, checked);
+            for opener in self.held.remove(&id).unwrap_or_default() {
+                let now = State::of(opener.held.file());
+                let is_same = state.is_none_or(|state| now.is_ok_and(|now| now == state));
+                if opener.joined && !(is_same && checked.verified) {
+                    self.hold_again(opener, id);
+                } else if is_same {
+                    self.decide(opener.held, id, checked);
                 } else {
-                    self.refuse(held, id, "it changed after it was hashed");
+                    self.refuse(opener.held, id, "it changed after it was hashed");
                 }
             }
         }
@@ -397,13 +432,13 @@ impl Answering {
     fn end_deadlines(&mut self) {
         let (deadline, in_after) = (self.deadline, self.in_after);
         let mut late = Vec::new();
-        for (id, all) in &mut self.held {
-            let (over, waiting) = std::mem::take(all)
-                .into_iter()
-                .partition(|(_, since)| since.elapsed() >= deadline);
-            *all = waiting;
-            let over: Vec<(Held, Instant)> = over;
-            late.extend(over.into_iter().map(|(held, _)| (held, *id)));
+        for (id, openers) in &mut self.held {
+            let is_late = |opener: &mut Opener| opener.since.elapsed() >= deadline;
+            late.extend(
+                openers
+                    .extract_if(.., is_late)
+                    .map(|opener| (opener.held, *id)),
+            );
         }
         for (held, id) in late {
             if in_after {
