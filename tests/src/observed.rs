@@ -373,7 +373,9 @@ fn ensure_load(
 ) -> Result<()> {
     let result = match snapshot.load_result {
         Known::Known(LoadResult::Loaded) => Some(true),
-        Known::Known(LoadResult::Failed | LoadResult::Unwound) => Some(false),
+        Known::Known(LoadResult::Failed | LoadResult::Unwound | LoadResult::Unfinished) => {
+            Some(false)
+        }
         Known::Unknown => None,
     };
     ensure!(result == loaded, "the result is {result:?}");

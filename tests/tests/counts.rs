@@ -1,7 +1,8 @@
 //! What the tracer reports of real llama.cpp processes is exactly what they did: decode calls, results,
 //! token ids, positions and sampled tokens, for both decode calls. Needs root and BPF.
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, mknodat, open};
 use tracer_event::{
     Body, Known,
     inference::EndReason,
@@ -12,6 +13,7 @@ use tracer_tests::{
     comparison::{assert_exact, assert_exact_but_the_last_call},
     model::{TINY, truncated_model},
     observed::ensure_version,
+    patience::until,
     report::{Account, Event, Line},
     requires_root,
     traced::{Ended, Traced, waiting},
@@ -280,6 +282,50 @@ fn a_load_that_fails_is_told_with_its_path() -> Result<()> {
             "{:?}",
             failed.files
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_loads_is_told_with_the_path() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    // A file whose bytes never come, for a process of another user.
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("endless.gguf");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0)?;
+    chmod(&path, Mode::RUSR | Mode::RGRP | Mode::ROTH)?;
+    chmod(folder.path(), Mode::RWXU | Mode::XOTH)?;
+    let step = format!("load={}", path.display());
+    for runtime in BOTH {
+        let Traced {
+            mut running,
+            tracing,
+        } = Traced::llama(&cache, runtime, Place::Host, &["wait", &step])?;
+        running.go()?;
+        let pid = running.pid();
+        // Refused until somebody has it open for reading.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let mut held = None;
+        until("the model's file is opened", || {
+            held = open(&path, flags, Mode::empty()).ok();
+            Ok(held.is_some())
+        })?;
+        running.kill()?;
+        drop(held);
+        let trace = tracing.interrupt()?;
+        let failed = trace.of(pid).find_map(|line| match &line.body {
+            Body::ModelLoadFailed(snapshot) => Some(snapshot),
+            _ => None,
+        });
+        let failed = failed.with_context(|| format!("no load was traced:\n{}", trace.stderr))?;
+        assert_eq!(failed.load_result, Known::Known(LoadResult::Unfinished));
+        assert_eq!(failed.load_duration, Known::Unknown);
+        ensure!(failed.load_began != Known::Unknown, "it began at some time");
+        let [file] = failed.files.as_slice() else {
+            bail!("one file was named: {:?}", failed.files);
+        };
+        ensure!(file.path.to_string().ends_with("endless.gguf"), "{file:?}");
     }
     Ok(())
 }

@@ -134,6 +134,9 @@ pub enum LoadResult {
     Failed,
     /// The call was left without returning: an exception, or the thread's end.
     Unwound,
+    /// The process ended, or another program took its place, before the call's end was seen: it was
+    /// killed while it loaded, or an exception left the call and nothing of it was heard again.
+    Unfinished,
 }
 
 /// What a caller passes to load a model. Numbers are the runtime's own where they name a choice.

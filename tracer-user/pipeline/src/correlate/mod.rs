@@ -309,7 +309,12 @@ impl Correlator {
 
     /// A process ended, or replaced its program: what it had is over.
     pub fn process_gone(&mut self, pid: Pid, time: BootNanos, output: &mut Output) {
-        if let Some(process) = self.processes.remove(&pid) {
+        if let Some(mut process) = self.processes.remove(&pid) {
+            let mut next = || {
+                self.next_model += 1;
+                ModelId(self.next_model)
+            };
+            process.models.gone(pid, time, &mut next, output);
             self.end(pid, process, time, output);
         }
     }
@@ -355,7 +360,9 @@ impl Correlator {
         let oldest = self.processes.iter().min_by_key(|(_, known)| known.used);
         if let Some((&oldest, _)) = oldest {
             output.give_up();
-            self.process_gone(oldest, time, output);
+            if let Some(process) = self.processes.remove(&oldest) {
+                self.end(oldest, process, time, output);
+            }
         }
     }
 }

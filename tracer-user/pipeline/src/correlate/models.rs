@@ -11,8 +11,8 @@ use tracer_abi::Phase;
 use tracer_event::{
     Body, BootNanos, Content, Digest, Known, ModelId, Name, Pid, Raw,
     model::{
-        ChatTemplate, ContextSnapshot, FileRole, Header, LoadResult, LoadSeen, ModelFreed,
-        ModelSnapshot, TemplateOrigin,
+        ChatTemplate, ContextSnapshot, FileRole, Header, LoadParameters, LoadResult, LoadSeen,
+        ModelFile, ModelFreed, ModelSnapshot, TemplateOrigin,
     },
 };
 use tracer_profile::{FieldName, TokenSet};
@@ -49,6 +49,9 @@ pub(super) struct Models {
 
 /// A load whose end has not been seen.
 struct Begun {
+    runtime: Name,
+    time: BootNanos,
+    parameters: LoadParameters,
     path: PathBuf,
     whole: bool,
     found: Vec<Found>,
@@ -108,7 +111,14 @@ impl Models {
             self.begun.pop_first();
         }
         let tells_ends = found.iter().any(|file| file.header.is_some());
-        let begun = Begun { path, whole, found };
+        let begun = Begun {
+            runtime: call.probe.runtime.clone(),
+            time: call.began(),
+            parameters: load_parameters(call),
+            path,
+            whole,
+            found,
+        };
         self.begun.insert(call.id(), begun);
         if tells_ends {
             self.put_ends(call.pid(), output);
@@ -124,7 +134,9 @@ impl Models {
             .filter(|address| *address != 0 && is_loaded);
         let begun = self.begun.remove(&call.id());
         let (path, found) = match begun {
-            Some(Begun { path, whole, found }) => (whole.then_some(path), found),
+            Some(Begun {
+                path, whole, found, ..
+            }) => (whole.then_some(path), found),
             None => (None, Vec::new()),
         };
         let mut snapshot = empty(id, call.probe.runtime.clone(), LoadSeen::Seen);
@@ -138,14 +150,7 @@ impl Models {
         if found.is_empty()
             && let Some(path) = path
         {
-            snapshot.files.push(tracer_event::model::ModelFile {
-                role: FileRole::Other,
-                path: Raw::new(Content::text(path.as_os_str().as_bytes())),
-                inode: Known::Unknown,
-                size: Known::Unknown,
-                mapped: false,
-                deleted: false,
-            });
+            snapshot.files.push(only_named(&path));
         }
         // What was found in the live process before is this very model, its call still running.
         if let Some(file) = found.first() {
@@ -489,6 +494,37 @@ impl Models {
         self.tell_over(pid, |held| now.since(held.touched).0 > SETTLED, output);
     }
 
+    /// The process is gone: loads that it had begun never ended.
+    pub(super) fn gone(
+        &mut self,
+        pid: Pid,
+        time: BootNanos,
+        next: &mut impl FnMut() -> ModelId,
+        output: &mut Output,
+    ) {
+        let begun = std::mem::take(&mut self.begun);
+        let mut told: Vec<PathBuf> = Vec::new();
+        for begun in begun.into_values() {
+            // One load may be several calls, of which each waited for the next.
+            if told.contains(&begun.path) {
+                continue;
+            }
+            let id = next();
+            let mut snapshot = empty(id, begun.runtime, LoadSeen::Seen);
+            snapshot.load_began = Known::Known(begun.time);
+            snapshot.load_result = Known::Known(LoadResult::Unfinished);
+            snapshot.load_parameters = begun.parameters;
+            if begun.found.is_empty() && begun.whole {
+                snapshot.files.push(only_named(&begun.path));
+            }
+            let body = Body::ModelFreed(ModelFreed { model: id });
+            let draft = Draft::of_process(time, pid, body);
+            self.add(pid, None, &begun.found, snapshot, draft, output);
+            self.complete_last(output);
+            told.push(begun.path);
+        }
+    }
+
     /// The process is gone, or watching it ends.
     pub(super) fn end(&mut self, output: &mut Output) {
         self.models.append(&mut self.over);
@@ -540,7 +576,7 @@ impl Models {
         }
         let failed = matches!(
             snapshot.load_result,
-            Known::Known(LoadResult::Failed | LoadResult::Unwound)
+            Known::Known(LoadResult::Failed | LoadResult::Unwound | LoadResult::Unfinished)
         );
         let body = if failed {
             Body::ModelLoadFailed(snapshot)
@@ -565,6 +601,18 @@ fn load_result(call: &Call<'_>) -> Known<LoadResult> {
         (Phase::Entry | Phase::Exit, None, Some(0)) => Known::Known(LoadResult::Failed),
         (Phase::Entry | Phase::Exit, None, Some(_)) => Known::Known(LoadResult::Loaded),
         (Phase::Entry | Phase::Exit, None, None) => Known::Unknown,
+    }
+}
+
+/// A file of which only the name that the caller gave is known.
+fn only_named(path: &Path) -> ModelFile<Raw<Content>> {
+    ModelFile {
+        role: FileRole::Other,
+        path: Raw::new(Content::text(path.as_os_str().as_bytes())),
+        inode: Known::Unknown,
+        size: Known::Unknown,
+        mapped: false,
+        deleted: false,
     }
 }
 

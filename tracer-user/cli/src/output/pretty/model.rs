@@ -155,6 +155,7 @@ fn load<C>(snapshot: &ModelSnapshot<C>) -> String {
         (LoadSeen::Seen, Some(LoadResult::Loaded)) => format!("seen, loaded{took}"),
         (LoadSeen::Seen, Some(LoadResult::Failed)) => format!("seen, failed{took}"),
         (LoadSeen::Seen, Some(LoadResult::Unwound)) => format!("seen, left by an exception{took}"),
+        (LoadSeen::Seen, Some(LoadResult::Unfinished)) => "seen, never ended".to_owned(),
         (LoadSeen::Seen, None) => format!("seen{took}"),
     }
 }
