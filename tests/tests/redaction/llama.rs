@@ -11,13 +11,13 @@ use tracer_pipeline::snapshot::{
 use tracer_tests::{
     cache::Cache,
     model::{self, TINY},
-    report::{Account, Event, Line},
+    report::{Account, Event},
     requires_root,
     tracer::{KEEP_CONTENT, Trace, Tracing},
     workload::{Place, Running, Runtime},
 };
 
-use crate::{PLANTED, SCAN_CONTENT, assert_absent, gather, holds, prompt};
+use crate::{PLANTED, SCAN_CONTENT, assert_absent, holds, prompt, written::Ended};
 
 pub(crate) const BOTH: [Runtime; 2] = [Runtime::NodeLlamaCpp, Runtime::Xllamacpp];
 
@@ -28,7 +28,7 @@ pub(crate) fn run(
     policy: &str,
     options: &[&str],
     outputs: &[&str],
-) -> Result<(u32, Vec<Line>, Trace, Vec<u8>)> {
+) -> Result<Ended> {
     let batches = ["--n-batch", "5", "--n-ubatch", "5"];
     let steps = "wait load context generate reuse free unload wait=end";
     let arguments: Vec<&str> = batches
@@ -50,15 +50,7 @@ pub(crate) fn run(
     tracing.until(|line| {
         line.place.pid == Some(Pid(pid)) && matches!(line.body, Body::ModelFreed(_))
     })?;
-    running.go()?;
-    let lines = running.finish()?;
-    // Its folder goes with it, so that is read in between.
-    tracing.signal_end()?;
-    tracing.until_ended()?;
-    let mut files = Vec::new();
-    gather(tracing.folder(), &mut files)?;
-    let trace = tracing.finish()?;
-    Ok((pid, lines, trace, files))
+    Ended::of(running, tracing)
 }
 
 fn pieces(cache: &Cache) -> Result<Pieces> {
@@ -103,16 +95,12 @@ fn nothing_that_was_planted_in_a_prompt_is_anywhere_in_what_the_tracer_wrote() -
         let json_output = format!("json:{}", json.display());
         let pretty_output = format!("pretty:{}", pretty.display());
         let outputs = ["-o", &json_output, "-o", &pretty_output];
-        let (pid, lines, trace, mut written) =
-            run(&cache, runtime, SCAN_CONTENT, &options, &outputs)?;
+        let ended = run(&cache, runtime, SCAN_CONTENT, &options, &outputs)?;
+        let written = ended.all(Some(others.path()))?;
+        let Ended {
+            pid, lines, trace, ..
+        } = ended;
         trace.assert_nothing_lost()?;
-        gather(others.path(), &mut written)?;
-        for line in &trace.events {
-            written.extend(serde_json::to_vec(line)?);
-            written.push(b'\n');
-        }
-        written.extend(trace.stderr.as_bytes());
-        written.extend(fs::read("/var/log/tracer/captures.log").unwrap_or_default());
         let spelled = spelled(&trace, pid, &pieces);
         for value in PLANTED {
             assert_absent(&written, value, &format!("{runtime:?}"))?;
@@ -174,7 +162,9 @@ fn text_that_a_policy_keeps_is_exactly_what_went_in_and_came_out() -> Result<()>
     for runtime in BOTH {
         let prompt = "Once upon a time, Grüße aus Köln: 你好 \u{1f980}";
         let options = ["--n", "12", "--prompt", prompt];
-        let (pid, lines, trace, _) = run(&cache, runtime, KEEP_CONTENT, &options, &[])?;
+        let Ended {
+            pid, lines, trace, ..
+        } = run(&cache, runtime, KEEP_CONTENT, &options, &[])?;
         trace.assert_nothing_lost()?;
         let mut expected = [Vec::new(), Vec::new()];
         let mut is_prompt = true;

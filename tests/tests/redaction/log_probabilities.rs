@@ -12,6 +12,7 @@ use tracer_tests::{
 use crate::{
     PLANTED, SCAN_CONTENT, assert_absent,
     llama::{BOTH, run},
+    written::Ended,
 };
 
 /// Most by which what was told may differ from the truth: llama.cpp computes with 32 bits.
@@ -76,12 +77,12 @@ fn log_probabilities_of_hidden_tokens_are_hidden() -> Result<()> {
     let cache = Cache::open()?;
     let answer = answer();
     for runtime in BOTH {
-        let (pid, lines, trace, mut written) =
-            run(&cache, runtime, SCAN_CONTENT, &options(&answer), &[])?;
+        let ended = run(&cache, runtime, SCAN_CONTENT, &options(&answer), &[])?;
+        let written = ended.all(None)?;
+        let Ended {
+            pid, lines, trace, ..
+        } = ended;
         trace.assert_nothing_lost()?;
-        for line in &trace.events {
-            written.extend(serde_json::to_vec(line)?);
-        }
         for value in [PLANTED[0], PLANTED[2]] {
             assert_absent(&written, value, &format!("{runtime:?}"))?;
         }
@@ -117,7 +118,9 @@ fn log_probabilities_are_what_the_model_says_where_text_is_kept() -> Result<()> 
     let cache = Cache::open()?;
     let answer = answer();
     for runtime in BOTH {
-        let (pid, lines, trace, _) = run(&cache, runtime, KEEP_CONTENT, &options(&answer), &[])?;
+        let Ended {
+            pid, lines, trace, ..
+        } = run(&cache, runtime, KEEP_CONTENT, &options(&answer), &[])?;
         trace.assert_nothing_lost()?;
         let (generated, sampled) = (generated(&trace, pid)?, sampled(&lines));
         assert_eq!(generated.len(), sampled.len(), "{runtime:?}");

@@ -5,8 +5,9 @@ mod llama;
 mod log_probabilities;
 mod onnx;
 mod surroundings;
+mod written;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
@@ -29,22 +30,6 @@ fn prompt() -> String {
          card is {card}, write to {mail}, my IBAN is {account} and my password is {password} as you \
          know. Tell me a story about the sea."
     )
-}
-
-/// The contents of every file below a folder but the copy of `/etc` and the policy, one after the
-/// other.
-fn gather(folder: &Path, all: &mut Vec<u8>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() && entry.file_name() != "etc" {
-            gather(&entry.path(), all)?;
-        } else if kind.is_file() {
-            all.extend(fs::read(entry.path())?);
-            all.push(b'\n');
-        }
-    }
-    Ok(())
 }
 
 /// The ways in which a value could stand in an output: as it is, without its blanks, in JSON's,

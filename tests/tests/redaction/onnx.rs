@@ -11,7 +11,7 @@ use tracer_tests::{
     workload::{Place, Running},
 };
 
-use crate::{PLANTED, SCAN_CONTENT, assert_absent, gather, holds, prompt};
+use crate::{PLANTED, SCAN_CONTENT, assert_absent, holds, prompt, written::Ended};
 
 /// What is asked of Hugging Face's tokenizers and ONNX Runtime: the text that goes in, and the ids that
 /// it becomes. The offsets hold for the pinned packages.
@@ -71,13 +71,9 @@ fn answers(policy: &str, prompts: &[&str]) -> Result<(Vec<Recorded>, Vec<Recorde
     tracing.until_attached(pid)?;
     running.go()?;
     running.until_waiting()?;
-    running.go()?;
-    running.finish()?;
-    tracing.signal_end()?;
-    tracing.until_ended()?;
-    let mut written = fs::read(&pretty)?;
-    gather(tracing.folder(), &mut written)?;
-    let trace = tracing.finish()?;
+    let ended = Ended::of(running, tracing)?;
+    let written = ended.all(Some(folder.path()))?;
+    let trace = ended.trace;
     // What is cut and what is withheld is counted as lost.
     if policy == KEEP_CONTENT {
         trace.assert_nothing_lost()?;
@@ -91,11 +87,8 @@ fn answers(policy: &str, prompts: &[&str]) -> Result<(Vec<Recorded>, Vec<Recorde
         let expected = u64::try_from(prompts.len())?;
         ensure!(unsearched == Some(expected), "{unsearched:?} of {expected}");
     }
-    written.extend(trace.stderr.as_bytes());
-    written.extend(fs::read("/var/log/tracer/captures.log").unwrap_or_default());
     let (mut texts, mut ids) = (Vec::new(), Vec::new());
     for line in trace.events {
-        written.extend(serde_json::to_vec(&line)?);
         let Body::Called(called) = line.body else {
             continue;
         };

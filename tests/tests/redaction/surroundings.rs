@@ -12,7 +12,7 @@ use tracer_tests::{
     workload::{Place, Running},
 };
 
-use crate::{PLANTED, assert_absent, gather, llama::BOTH};
+use crate::{PLANTED, assert_absent, llama::BOTH, written::Ended};
 
 /// Paths are kept by default. Here they are searched like the rest, but not for being paths.
 const POLICY: &str = r#"
@@ -64,25 +64,13 @@ fn nothing_that_was_planted_around_a_model_is_anywhere_in_what_the_tracer_wrote(
         running.until_waiting()?;
         let is_freed = |body: &Body<_>| matches!(body, Body::ModelFreed(_));
         tracing.until(|line| line.place.pid == Some(Pid(pid)) && is_freed(&line.body))?;
-        running.go()?;
-        running.finish()?;
-        tracing.signal_end()?;
-        tracing.until_ended()?;
-        let mut written = Vec::new();
-        gather(tracing.folder(), &mut written)?;
-        gather(others.path(), &mut written)?;
-        let trace = tracing.finish()?;
-        for line in &trace.events {
-            written.extend(serde_json::to_vec(line)?);
-            written.push(b'\n');
-        }
-        written.extend(trace.stderr.as_bytes());
-        written.extend(fs::read("/var/log/tracer/captures.log").unwrap_or_default());
+        let ended = Ended::of(running, tracing)?;
+        let written = ended.all(Some(others.path()))?;
         for value in [PLANTED[0], PLANTED[1], PLANTED[5]] {
             assert_absent(&written, value, &format!("{runtime:?}"))?;
         }
         let folder = models.path().to_string_lossy().into_owned();
-        assert_shown(&trace, pid, &folder)?;
+        assert_shown(&ended.trace, pid, &folder)?;
     }
     Ok(())
 }
@@ -108,24 +96,12 @@ fn nothing_that_was_planted_around_onnx_runtime_is_anywhere_in_what_the_tracer_w
     tracing.until_attached(pid)?;
     running.go()?;
     running.until_waiting()?;
-    running.go()?;
-    running.finish()?;
-    tracing.signal_end()?;
-    tracing.until_ended()?;
-    let mut written = Vec::new();
-    gather(tracing.folder(), &mut written)?;
-    gather(others.path(), &mut written)?;
-    let trace = tracing.finish()?;
-    for line in &trace.events {
-        written.extend(serde_json::to_vec(line)?);
-        written.push(b'\n');
-    }
-    written.extend(trace.stderr.as_bytes());
-    written.extend(fs::read("/var/log/tracer/captures.log").unwrap_or_default());
+    let ended = Ended::of(running, tracing)?;
+    let written = ended.all(Some(others.path()))?;
     for value in [PLANTED[0], PLANTED[1], PLANTED[5]] {
         assert_absent(&written, value, "ONNX Runtime")?;
     }
-    let seen = event(&trace, pid, "process.seen")?;
+    let seen = event(&ended.trace, pid, "process.seen")?;
     for shown in ["[TEXT]", "--api-key=[", "--password"] {
         ensure!(seen.contains(shown), "{shown} stands there: {seen}");
     }
