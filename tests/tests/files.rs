@@ -7,7 +7,7 @@
 //! Not staged, because no program can: changes below the file system (A raw device under a mounted
 //! file system, C25), DAX (C30), hot-unplugged CPUs and pages of 64 KiB (D36), another program with
 //! `bpf_probe_write_user` (D33). Of verdicts: C24 and C26 to C29 are tests of `tracer verify`
-//! (`tracer-user/cli/tests/integrity.rs`).
+//! (`tracer-user/cli/tests/integrity/writers.rs`).
 
 use std::{
     collections::HashMap,
