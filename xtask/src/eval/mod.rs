@@ -58,7 +58,7 @@ const GAP: f64 = 0.02;
 /// half keeps what it has reached: the lowest recall, and the highest collateral.
 const PARTIAL: [(&str, f64, f64); 6] = [
     ("credsweeper_samples", 0.89, 0.11),
-    ("detect_secrets_tests", 0.76, 0.41),
+    ("detect_secrets_tests", 0.76, 0.42),
     ("gitleaks_literals", 0.99, 0.27),
     ("kingfisher_rule_examples", 0.83, 0.19),
     ("noseyparker_rule_examples", 0.77, 0.23),

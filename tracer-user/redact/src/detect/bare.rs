@@ -20,6 +20,14 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
         kind,
         certainty: Certainty::Shape,
     };
+    let is_mixed = |range: &Range<usize>| {
+        let has = |classes: u8| {
+            text[range.clone()]
+                .iter()
+                .any(|byte| class::is(*byte, classes))
+        };
+        has(DIGIT) && has(LOWER) && has(UPPER)
+    };
     let length = run.len();
     if length >= 10 {
         if let Some(range) = armoured_line(text, run) {
@@ -37,6 +45,14 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
     {
         return Some(found(range, "okta-token", ServiceToken));
     }
+    // Vault's tokens up to version 1.9.
+    if length == 24
+        && text[..run.start].ends_with(b"s.")
+        && !class::before(text, run.start - 2, ALNUM | JOINER)
+        && is_mixed(run)
+    {
+        return Some(found(run.start - 2..run.end, "vault-token", Kind::CloudKey));
+    }
     if is_random_key(text, run) {
         // No issuer's form says so.
         return Some(Found {
@@ -44,25 +60,48 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
             ..found(run.clone(), "random-key", Kind::Secret)
         });
     }
+    if let Some(range) = super::prefixed::read(text, run) {
+        return Some(Found {
+            certainty: Certainty::Context,
+            ..found(range, "prefixed-key", Kind::Secret)
+        });
+    }
     let next = *text.get(run.end)?;
-    if !matches!(next, b'-' | b'|' | b':') || class::before(text, run.start, ALNUM | JOINER) {
+    if !matches!(next, b'-' | b'|' | b':' | b'/') || class::before(text, run.start, ALNUM | JOINER)
+    {
         return None;
     }
     let is_number = text[run.clone()].iter().all(|byte| class::is(*byte, DIGIT));
     let tail = run.end + 1..class::run_end(text, run.end + 1, ALNUM);
-    let is_mixed = |range: &Range<usize>| {
-        let has = |classes: u8| {
-            text[range.clone()]
-                .iter()
-                .any(|byte| class::is(*byte, classes))
-        };
-        has(DIGIT) && has(LOWER) && has(UPPER)
-    };
+    let is_hex = |range: &Range<usize>| text[range.clone()].iter().all(u8::is_ascii_hexdigit);
     let is_free = !class::at(text, tail.end, JOINER);
     match (next, is_number, length, tail.len()) {
         // TrueNAS: the key's number and 64 characters.
         (b'-', true, 1..=4, 64) if is_free && is_mixed(&tail) => {
             Some(found(run.start..tail.end, "truenas-key", ServiceToken))
+        }
+        // UptimeRobot: a letter, the account's number and 24 or 32 hexadecimal digits.
+        (b'-', false, 7..=10, 24 | 32)
+            if is_free && matches!(text[run.start], b'u' | b'm') && is_hex(&tail) =>
+        {
+            let number = text[run.start + 1..run.end].iter();
+            number
+                .copied()
+                .all(|byte| class::is(byte, DIGIT))
+                .then(|| found(run.start..tail.end, "uptimerobot-key", ServiceToken))
+        }
+        // Asana: a version, one or two numbers, and 32 hexadecimal digits.
+        (b'/', true, 1, 15..=19) => {
+            let second = class::run_end(text, tail.end + 1, DIGIT);
+            let numbers = if text.get(tail.end) == Some(&b'/') {
+                second
+            } else {
+                tail.end
+            };
+            let end = class::run_end(text, numbers + 1, ALNUM);
+            let is_key = text.get(numbers) == Some(&b':') && end - numbers == 33;
+            (is_key && is_hex(&(numbers + 1..end)))
+                .then(|| found(run.start..end, "asana-token", ServiceToken))
         }
         // Twitter's access token: the user's number and 40 characters.
         (b'-', true, 5..=20, 40) if is_free && is_mixed(&tail) => Some(found(
@@ -76,6 +115,12 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
             (end - run.end == 36 && is_mixed(&(run.end + 1..end)))
                 .then(|| found(run.start..end, "telegram-bot-token", ChatToken))
         }
+        // What Windows keeps of a password: two digests.
+        (b':', false, 32, 32) if is_free && is_hex(run) && is_hex(&tail) => Some(found(
+            run.start..tail.end,
+            "ntlm-hashes",
+            Kind::PasswordHash,
+        )),
         // Facebook's app token: the app's number and 27 characters.
         (b'|', true, 13..=17, _) => {
             let end = class::run_end(text, run.end + 1, ALNUM | JOINER);
@@ -84,8 +129,6 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
         // Mailgun: 32, 8 and 8 hexadecimal digits.
         (b'-', _, 32, 8) => {
             let last = tail.end + 1..class::run_end(text, (tail.end + 1).min(text.len()), ALNUM);
-            let is_hex =
-                |range: &Range<usize>| text[range.clone()].iter().all(u8::is_ascii_hexdigit);
             (text.get(tail.end) == Some(&b'-')
                 && last.len() == 8
                 && [run, &tail, &last].into_iter().all(is_hex))

@@ -36,6 +36,7 @@ mod number;
 mod own;
 mod pattern;
 mod place;
+mod prefixed;
 mod resolve;
 mod scan;
 mod service;

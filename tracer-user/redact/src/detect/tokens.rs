@@ -193,12 +193,31 @@ pub(crate) static TOKENS: &[Token] = &[
     token("snyk-sentry-token", ForgeToken, &["sntrys_", "sntryu_"], r"sntry[su]_[0-9A-Za-z+/=_-]{40,}", "sntryu_%64"),
     token("launchdarkly-key", ServiceToken, &["sdk-", "mob-", "api-"], r"(?:sdk|mob|api)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "sdk-%8-%4-%4-%4-%12"),
     // Chat.
-    token("slack-token", ChatToken, &["xoxb-", "xoxp-", "xoxa-", "xoxo-", "xoxs-", "xoxr-", "xoxe-", "xoxe.", "xoxd-", "xoxc-", "xapp-"], r"(?:xox[a-z][.-]|xapp-)(?:xox[a-z]-)?[0-9A-Za-z%-]*[0-9][0-9A-Za-z%+/-]{9,}", "xoxb-#12-#12-*24"),
+    token("slack-token", ChatToken, &["xoxb-", "xoxp-", "xoxa-", "xoxo-", "xoxs-", "xoxr-", "xoxe-", "xoxe.", "xoxd-", "xoxc-", "xapp-"], r"(?:xox[a-z][.-]|xapp-)(?:xox[a-z]-)?[0-9A-Za-z%-]*[0-9][0-9A-Za-z_%+/-]{9,}", "xoxb-#12-#12-*24"),
     token("slack-webhook", ChatToken, &["hooks.slack.com/"], r"hooks\.slack\.com/(?:services|workflows|triggers)/[0-9A-Za-z+/_-]{20,}", "hooks.slack.com/services/T^8/B^8/*24"),
     token("discord-webhook", ChatToken, &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/\d{15,}/[0-9A-Za-z_-]{40,}", "discord.com/api/webhooks/#18/*68"),
     led(Lead::Name, token("teams-webhook", ChatToken, &["outlook.office.com/webhook/", ".webhook.office.com/"], r"(?:outlook\.office\.com/webhook|\.webhook\.office\.com)/[0-9A-Za-z@/_-]{36,}", "outlook.office.com/webhook/%8-%4-%4-%4-%12@%32/IncomingWebhook/%32")),
     token("zoom-jitsi-webhook", ChatToken, &["webhook/zapier", "hooks.zapier.com/"], r"hooks\.zapier\.com/hooks/catch/[0-9A-Za-z/]{10,}", "hooks.zapier.com/hooks/catch/#7/*7"),
     led(Lead::Number, token("telegram-bot-token", ChatToken, &[":AA"], r":AA[0-9A-Za-z_-]{32,36}", "#10:AA*33")),
+    // Issuers that came later, each as its documentation shows it.
+    token("vercel-token", CloudKey, &["vercel_blob_rw_", "vcp_", "vci_", "vca_", "vcr_", "vck_"], r"(?:vercel_blob_rw_[0-9A-Za-z]{16}_[0-9A-Za-z]{24,}|vc[piark]_[0-9A-Za-z]{24,})", "vcp_*56"),
+    token("mailersend-key", ServiceToken, &["mlsn."], r"mlsn\.[0-9a-f]{64}\b", "mlsn.%64"),
+    token("yandex-oauth-token", CloudKey, &["y0_", "y1_", "y2_", "y3_"], r"y[0-3]_[0-9A-Za-z_-]{54,}", "y0_*55"),
+    token("square-access-token", PaymentKey, &["EAAA"], r"EAAA[0-9A-Za-z_-]{60}", "EAAA*60"),
+    token("wakatime-key", ServiceToken, &["waka_"], r"waka_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "waka_%8-%4-%4-%4-%12"),
+    token("plaid-link-token", PaymentKey, &["link-sandbox-", "link-development-", "link-production-"], r"link-(?:sandbox|development|production)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "link-sandbox-%8-%4-%4-%4-%12"),
+    token("fernet-token", ServiceToken, &["gAAAAAB"], r"gAAAAAB[0-9A-Za-z_-]{60,}={0,2}", "gAAAAAB*93="),
+    token("amazon-login-secret", CloudKey, &["amzn1.oa2-cs.v1.", "amzn1.application-oa2-client.", "Atza|", "Atzr|"], r"(?:amzn1\.(?:oa2-cs\.v1|application-oa2-client)\.[0-9a-f]{32,}|Atz[ar]\|[0-9A-Za-z+/=_-]{40,})", "Atza|*120"),
+    token("k3s-token", CloudKey, &["K10"], r"K10[0-9a-f]{64}::[0-9A-Za-z-]+:[0-9a-f]{32}", "K10%64::server:%32"),
+    token("github-app-token", ForgeToken, &["v1."], r"v1\.[0-9a-f]{40}\b", "v1.%40"),
+    token("e2b-key", CloudKey, &["e2b_"], r"e2b_[0-9a-f]{40}\b", "e2b_%40"),
+    token("woocommerce-key", PaymentKey, &["ck_", "cs_"], r"c[ks]_[0-9a-f]{40}\b", "ck_%40"),
+    token("adobe-client-secret", ServiceToken, &["p8e-"], r"p8e-[0-9a-z]{32}\b", "p8e-%32"),
+    token("stytch-secret", ServiceToken, &["secret-live-", "secret-test-", "project-live-", "project-test-"], r"(?:secret-(?:live|test)-[0-9A-Za-z_=-]{30,}|project-(?:live|test)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", "secret-live-*48"),
+    token("arcgis-key", ServiceToken, &["AAPK", "AAPT"], r"AAP[KT][0-9A-Za-z_-]{60,}", "AAPK*60"),
+    token("volcengine-access-key-id", CloudKey, &["AKLT"], r"AKLT[0-9A-Za-z_-]{30,}", "AKLT*42"),
+    token("snyk-service-token", ServiceToken, &["snyk_uat.", "snyk_sat."], r"snyk_[us]at\.[0-9a-f]{8}\.[0-9A-Za-z_-]{30,}", "snyk_uat.%8.*60"),
+    token("glhf-key", AiKey, &["glhf_"], r"glhf_[0-9a-f]{32}\b", "glhf_%32"),
     // Payment.
     token("stripe-key", PaymentKey, &["sk_live_", "rk_live_", "pk_live_", "sk_test_", "rk_test_", "pk_test_", "sk_prod_", "pk_prod_", "ak_live_", "ak_test_"], r"[sprka]k_(?:live|test|prod)_[0-9A-Za-z]{10,}", "rk_live_*24"),
     token("stripe-webhook-secret", PaymentKey, &["whsec_"], r"whsec_[0-9A-Za-z+/=]{24,}", "whsec_*32"),
@@ -280,7 +299,7 @@ pub(crate) static TOKENS: &[Token] = &[
     // Forges and builders.
     token("buildkite-token", ForgeToken, &["bkua_", "bkct_"], r"bk[a-z]{2}_[0-9a-z]{32,}", "bkua_%40"),
     token("harness-token", ForgeToken, &["pat.", "sat."], r"[ps]at\.[0-9A-Za-z_-]{22}\.[0-9a-f]{24}\.[0-9A-Za-z]{20}", "pat.*22.%24.*20"),
-    token("trello-token", ServiceToken, &["ATTA"], r"ATTA[0-9a-f]{60,}", "ATTA%72"),
+    token("trello-token", ServiceToken, &["ATTA"], r"ATTA[0-9a-fA-F]{60,}", "ATTA%72"),
     token("dropbox-token", ServiceToken, &["sl."], r"sl\.(?:u\.)?[0-9A-Za-z_-]{60,}", "sl.*138"),
     token("contentful-token", ServiceToken, &["CFPAT-"], r"CFPAT-[0-9A-Za-z_-]{40,}", "CFPAT-*43"),
     token("honeycomb-axiom-key", ServiceToken, &["hcaik_", "hcbik_", "hcxik_", "hcamk_", "xaat-", "xapt-"], r"(?:hc[a-z]{3}_[0-9a-z]{30,}|xa[ap]t-[0-9a-f-]{36})", "hcaik_%58"),
@@ -293,7 +312,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("paypal-token", PaymentKey, &["A21AA"], r"A21AA[0-9A-Za-z_-]{60,}", "A21AA*92"),
     token("paddle-polar-key", PaymentKey, &["pdl_live_apikey_", "pdl_sdbx_apikey_", "polar_pat_", "polar_oat_"], r"(?:pdl_(?:live|sdbx)_apikey_|polar_[po]at_)[0-9A-Za-z_]{20,}", "polar_pat_*40"),
     // Model providers.
-    token("model-provider-key", AiKey, &["pa-", "ak-", "as-", "fc-", "rpa_", "esecret_", "BSA"], r"(?:pa-[0-9A-Za-z_-]{40,}|a[ks]-[0-9A-Za-z]{22}|fc-[0-9a-f]{32}|rpa_[0-9A-Z]{30,}|esecret_[0-9a-z]{20,}|BSA[0-9A-Za-z_-]{27,28})\b", "fc-%32"),
+    token("model-provider-key", AiKey, &["pa-", "ak-", "as-", "fc-", "rpa_", "esecret_", "BSA"], r"(?:pa-[0-9A-Za-z_-]{40,}|a[ks]-[0-9A-Za-z]{22}|fc-[0-9a-f]{32}|rpa_[0-9A-Za-z]{30,}|esecret_[0-9a-z]{20,}|BSA[0-9A-Za-z_-]{27,28})\b", "fc-%32"),
     // Keys as JSON carries them (RFC 7518), and what Windows sends.
     token("json-web-key", PrivateKey, &["\"d\"", "\"k\"", "\"p\"", "\"q\"", "\"dp\"", "\"dq\"", "\"qi\""], r#""(?:d|k|p|q|dp|dq|qi)"\s?:\s?"(?<value>[0-9A-Za-z_-]{20,})""#, "\"d\": \"*43\""),
     token("ntlm-message", Jwt, &["TlRMTVNTUAA"], r"TlRMTVNTUAA[0-9A-Za-z+/]{20,}={0,2}", "TlRMTVNTUAADAAAA*80"),
@@ -307,6 +326,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("bcrypt-hash", PasswordHash, &["$2a$", "$2b$", "$2y$", "$2x$"], r"\$2[abxy]\$\d\d\$[0-9A-Za-z./]{53}", "$2b$12$*53"),
     token("crypt-hash", PasswordHash, &["$1$", "$5$", "$6$", "$8$", "$9$", "$y$", "$apr1$", "$md5$", "$P$", "$H$"], r"\$(?:1|5|6|8|9|y|apr1|md5|P|H)\$(?:rounds=\d+\$)?[0-9A-Za-z./]{1,20}(?:\$[0-9A-Za-z./]{20,90})+", "$6$*16$*86"),
     token("argon2-hash", PasswordHash, &["$argon2", "$scrypt$", "$pbkdf2", "$krb5"], r"\$(?:argon2|scrypt|pbkdf2|krb5)[0-9A-Za-z=,$+/.@:*_-]{30,}", "$argon2id$v=19$m=65536,t=3,p=4$*22$*43"),
+    token("ldap-hash", PasswordHash, &["{SSHA", "{SHA", "{SMD5}", "{MD5}", "{CRYPT}", "{PBKDF2"], r"\{(?:S?SHA(?:224|256|384|512)?|S?MD5|CRYPT|PBKDF2[0-9A-Z-]*)\}[0-9A-Za-z+/=$.]{16,}", "{SSHA}*32"),
     token("django-hash", PasswordHash, &["pbkdf2_sha256$", "pbkdf2_sha1$", "bcrypt_sha256$", "sha1$", "md5$"], r"(?:pbkdf2_sha\d+\$\d+\$[0-9A-Za-z./+]{4,}\$[0-9A-Za-z./+=]{20,}|(?:sha1|md5)\$[0-9A-Za-z]{1,}\$[0-9a-f]{32,})", "pbkdf2_sha256$260000$*12$*43="),
     // Crypto addresses that say what they are.
     token("bitcoin-segwit-address", CryptoAddress, &["bc1q", "bc1p", "ltc1"], r"(?:bc1[qp]|ltc1)[02-9ac-hj-np-z]{20,90}", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"),
