@@ -1,5 +1,6 @@
 //! Finds the words of a fixed set in a text, in either case: the leftmost first, of those that
-//! begin at one place the longest, and none inside another.
+//! begin at one place the longest, and none inside another. Two words may share the last letters of the
+//! first: in `credentialsecret` both `credentials` and `secret` are found.
 //!
 //! This is what an Aho-Corasick automaton gives, made for one use: thousands of words of which few
 //! occur. The automaton of the built-in words takes megabytes, and on text of many kinds nearly
@@ -11,6 +12,8 @@ const CLASS_BITS: u32 = 5;
 const BEGINNINGS: usize = 1 << (3 * CLASS_BITS);
 /// Of a word, the part that is compared at once.
 const HEAD: usize = 8;
+/// How much of a word's end may be the beginning of the next.
+const SHARED: usize = 2;
 
 /// A set of words.
 pub(crate) struct Finder {
@@ -105,25 +108,30 @@ impl Finder {
         }
     }
 
-    /// Reports every word found, in order. Words lie over each other only where one begins with a dot.
+    /// Reports every word found, in order. Words lie over each other where one begins with a dot, and
+    /// where one ends with what the next begins with.
     pub(crate) fn find(&self, text: &[u8], mut report: impl FnMut(Match)) {
         let class = |place: usize| text.get(place).map_or(0, |byte| CLASS[usize::from(*byte)]);
         let two = |place: usize| usize::from(class(place) << CLASS_BITS | class(place + 1));
         let mut beginning = two(0);
         let mut place = 0;
+        let mut covered = 0;
         while place < text.len() {
             let next = usize::from(class(place + 2));
             beginning = (beginning << CLASS_BITS | next) & (BEGINNINGS - 1);
             let bits = self.may_begin[beginning / 64] >> (beginning % 64);
             if bits & 1 == 1
                 && let Some(found) = self.at(text, place, beginning)
+                && found.end > covered
             {
                 report(found);
                 // A host's ending hides no word: `.se` begins `.secret` as well.
-                place = match text[place] {
-                    b'.' => place + 1,
-                    _ => found.end,
-                };
+                if text[place] == b'.' {
+                    place += 1;
+                } else {
+                    covered = found.end;
+                    place = found.end.saturating_sub(SHARED).max(place + 1);
+                }
                 beginning = two(place);
             } else {
                 place += 1;
@@ -232,6 +240,9 @@ mod tests {
         assert_eq!(found(&words, "pas"), []);
         let words = [".se", "secret"];
         assert_eq!(found(&words, "x.secret"), [(1, 4, 0), (2, 8, 1)]);
+        let words = ["credentials", "secret", "also"];
+        assert_eq!(found(&words, "credentialsecret"), [(0, 11, 0), (10, 16, 1)]);
+        assert_eq!(found(&words, "credentialso"), [(0, 11, 0)]);
         assert_eq!(found(&[], "pas"), []);
     }
 
@@ -245,14 +256,23 @@ mod tests {
             words.sort();
             words.dedup();
             let automaton = AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostLongest)
+                .match_kind(MatchKind::Standard)
                 .ascii_case_insensitive(true)
                 .build(&words)
                 .expect("a few words fit");
-            let expected: Vec<_> = automaton
-                .find_iter(&text)
+            let mut all: Vec<_> = automaton
+                .find_overlapping_iter(&text)
                 .map(|found| (found.start(), found.end(), found.pattern().as_u32()))
                 .collect();
+            all.sort_by_key(|(start, end, _)| (*start, text.len() - end));
+            let (mut expected, mut next, mut covered) = (Vec::new(), 0, 0);
+            for longest in all.chunk_by(|one, other| one.0 == other.0) {
+                let (start, end, _) = longest[0];
+                if start >= next && end > covered {
+                    expected.push(longest[0]);
+                    (next, covered) = (end.saturating_sub(SHARED).max(start + 1), end);
+                }
+            }
             let list: Vec<&str> = words.iter().map(String::as_str).collect();
             prop_assert_eq!(found(&list, &text), expected);
         }
