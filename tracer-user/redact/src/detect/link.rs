@@ -37,6 +37,9 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     {
         return Some((place + length - 1, Link::Loose));
     }
+    if let Some(start) = next_field(text, place) {
+        return Some((start, Link::Loose));
+    }
     let blanks = skip(&mut place, b" \t", 12);
     if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
         place += length;
@@ -63,6 +66,10 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     let number = class::run_end(text, place, DIGIT) - place;
     if blanks > 0 && (1..=2).contains(&number) && text.get(place + number) == Some(&b':') {
         place += number;
+    }
+    // How a router's configuration writes it: `password 7 0822455D0A16`.
+    if blanks > 0 && number == 1 && text.get(place + 1) == Some(&b' ') {
+        return Some((place + 2, Link::Loose));
     }
     // The next cell of a table.
     if blanks > 0 && text[place..].starts_with(b"| ") {
@@ -97,6 +104,63 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         return matches!(text.get(place), Some(b'"' | b'\'')).then_some((place, Link::Loose));
     }
     (blanks > 0 || (place > from && text[place - 1] != b'_')).then_some((place, Link::Blank))
+}
+
+/// The value that stands in a field of its own, behind the one with the name: `"name": "DB_PASSWORD", "value": `,
+/// `ParameterKey=DbPassword,ParameterValue=`, `<name>api.key</name><value>`, `variable "pw" { default = `.
+fn next_field(text: &[u8], from: usize) -> Option<usize> {
+    const LONGEST: usize = 96;
+    const FIELDS: [&[u8]; 6] = [
+        b"parametervalue",
+        b"value",
+        b"string",
+        b"val",
+        b"data",
+        b"default",
+    ];
+    let rest = &text[from..text.len().min(from + LONGEST)];
+    let first = *rest.first()?;
+    if !matches!(first, b',' | b'\r' | b'\n' | b'<' | b' ' | b';' | b'>') {
+        return None;
+    }
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || b",;{".contains(byte);
+    let mut place = rest.iter().take_while(|byte| is_between(byte)).count();
+    // `</name>`, `</key>`, and what closes a tag with the name in an attribute.
+    let tag = rest[place..].strip_prefix(b"</").and_then(|tag| {
+        let length = tag.iter().take(12).position(|byte| *byte == b'>')?;
+        Some(2 + length + 1)
+    });
+    let is_tag = tag.is_some() || first == b'>';
+    place += tag.unwrap_or(usize::from(first == b'>'));
+    if is_tag {
+        place += rest[place..]
+            .iter()
+            .take_while(|byte| is_between(byte))
+            .count();
+        place += usize::from(rest.get(place) == Some(&b'<'));
+    } else if place == 0 || rest[..place] == *b" " {
+        return None;
+    }
+    place += rest[place..]
+        .iter()
+        .take(2)
+        .take_while(|byte| b"\"'\\".contains(byte))
+        .count();
+    let field = FIELDS.into_iter().find(|field| {
+        rest[place..].len() > field.len()
+            && rest[place..][..field.len()].eq_ignore_ascii_case(field)
+    })?;
+    place += field.len();
+    let ends = |byte: &&u8| byte.is_ascii_whitespace() || b"\"'\\:=>".contains(byte);
+    let joint = rest[place..].iter().take(12).take_while(ends).count();
+    let is_joined = rest[place..place + joint]
+        .iter()
+        .any(|byte| b":=>".contains(byte));
+    // The value's own quote, if it has one.
+    let quote = rest[place..place + joint]
+        .iter()
+        .rposition(|byte| !b"\"'\\".contains(byte))?;
+    is_joined.then_some(from + place + quote + 1)
 }
 
 /// `for the guest network is `: what is said of a name before its value.
