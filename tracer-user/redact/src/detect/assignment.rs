@@ -41,9 +41,8 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         word: &text[word.clone()],
         suffix,
     };
-    if matches!(link, Link::Tight | Link::Loose)
-        && let Some(range) = literal::bytes(text, start, &name)
-    {
+    let may_be_list = matches!(link, Link::Tight | Link::Loose) || text.get(start) == Some(&b'{');
+    if may_be_list && let Some(range) = literal::bytes(text, start, &name) {
         return Some(range);
     }
     let (mut range, quoted) = value(text, start, link, strength)?;
@@ -64,6 +63,12 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         && value.iter().all(|byte| class::is(*byte, LETTER))
     {
         return None;
+    }
+    let is_compared = text[name_end..start]
+        .windows(2)
+        .any(|two| two == b"==" || two == b"!=");
+    if quoted && is_compared && is_compared_secret(value, &name) {
+        return Some(range);
     }
     if !accepts(value, strength, link, quoted, &name) {
         // What stands in for a value that comes from elsewhere.
@@ -176,6 +181,23 @@ fn compared(text: &[u8], word: usize) -> Option<Range<usize>> {
     (length >= 4).then(|| end - length..end)
 }
 
+/// What a program compares with a secret or a token: several words or a digit, as in
+/// `secret !== "open-sesame"`. Keys are compared with names of settings, and tokens with words.
+fn is_compared_secret(value: &[u8], name: &Name<'_>) -> bool {
+    let has = |classes: u8| value.iter().any(|byte| class::is(*byte, classes));
+    let ends_with = |word: &[u8]| {
+        let start = name.word.len().checked_sub(word.len());
+        start.is_some_and(|start| name.word[start..].eq_ignore_ascii_case(word))
+    };
+    let is_one = value.iter().all(|byte| class::is(*byte, ALNUM | JOINER));
+    value.len() >= 8
+        && name.suffix.is_empty()
+        && is_one
+        && has(JOINER)
+        && (ends_with(b"secret") || (ends_with(b"token") && has(DIGIT)))
+        && !looks::is_placeholder(value)
+}
+
 /// `public_key`: everybody may know it.
 fn is_public(text: &[u8], word: usize) -> bool {
     let before = &text[word.saturating_sub(8)..word];
@@ -197,11 +219,12 @@ fn is_reference(text: &[u8], word: usize) -> bool {
     start > 0 && matches!(text[start - 1], b'$' | b'{' | b'%')
 }
 
-/// `--db-password`: whether the name is an option's.
+/// `--db-password`, `-storepass`: whether the name is an option's.
 fn is_option(text: &[u8], word: usize) -> bool {
     let floor = word.saturating_sub(40);
     let start = floor + class::run_start(&text[floor..], word - floor, ALNUM | JOINER);
-    text[start..].starts_with(b"--")
+    let is_short = || word == start + 1 && class::before(text, start, SPACE);
+    text[start..].starts_with(b"--") || (text[start..].starts_with(b"-") && is_short())
 }
 
 /// The end of the name that goes on after the word: `_hash`, `Id`, `s`, `[0]`.

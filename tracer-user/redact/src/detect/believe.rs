@@ -103,7 +103,9 @@ fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
 }
 
 fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
-    let says_other = names_something_else(name.suffix);
+    // `client_id`: what begins such a name says that it is an id as well.
+    let says_other =
+        names_something_else(name.suffix) || name.word.to_ascii_lowercase().ends_with(b"id");
     let digits_only = value
         .iter()
         .all(|byte| class::is(*byte, DIGIT) || b".,- ".contains(byte));

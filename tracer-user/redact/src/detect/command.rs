@@ -30,8 +30,12 @@ enum Takes {
     Next,
     /// What is glued to it: after a blank stands something else.
     Glued,
-    /// The first word that is no option.
+    /// The first word that is no option, or stands behind a digit that says how it is written.
     Free,
+    /// The second word, behind the user's name.
+    Second,
+    /// The word beside the option with the user's name.
+    BesideUser,
 }
 
 const fn program(
@@ -59,7 +63,11 @@ static PROGRAMS: &[Program] = &[
     program(&["redis-cli ", "snmpget ", "snmpwalk "], "-a", Takes::Next, ""),
     program(&["ldapsearch ", "ldapadd ", "ldapmodify ", "ldappasswd ", "ldapwhoami ", "ldapdelete "], "-w", Takes::Next, "-D"),
     program(&["sshpass "], "-p", Takes::Glued, ""),
-    program(&["convertto-securestring "], "", Takes::Free, ""),
+    program(&["convertto-securestring ", "snmp-server community ", "tacacs-server key ", "radius-server key ", "isakmp key "], "", Takes::Free, ""),
+    program(&["az login "], "-p", Takes::Next, "-u"),
+    program(&["openssl enc "], "-k", Takes::Next, ""),
+    program(&["net user "], "", Takes::Second, ""),
+    program(&["net use "], "/user:", Takes::BesideUser, ""),
 ];
 
 /// Every name of a program that takes a password, and its place in the table.
@@ -84,10 +92,27 @@ pub(crate) fn options(text: &[u8], end: usize, program: u8) -> Vec<Range<usize>>
         let is_free = |value: &[u8]| !value.is_empty() && value[0] != b'-';
         place = word.end;
         if program.takes == Takes::Free {
-            if is_free(value) {
+            if is_free(value) && value.len() > 1 {
                 password = Some(word);
                 break;
             }
+        } else if program.takes == Takes::Second {
+            password = next_word(line, place).filter(|next| !text[next.clone()].starts_with(b"/"));
+            user = Some(word).filter(|_| password.is_some());
+            break;
+        } else if program.takes == Takes::BesideUser {
+            let is_user =
+                value.len() > option.len() && value[..option.len()].eq_ignore_ascii_case(option);
+            if is_user {
+                user = Some(word.start + option.len()..word.end);
+                password = next_word(line, place)
+                    .filter(|next| !text[next.clone()].starts_with(b"/"))
+                    .or(password);
+                break;
+            }
+            // It may stand before the user as well, behind the share.
+            let is_other = value.starts_with(b"\\") || value.starts_with(b"/");
+            password = (!is_other && value.len() > 2).then_some(word);
         } else if value == option && (program.takes == Takes::Next || program.names == ["sshpass "])
         {
             password = next_word(line, place).filter(|next| is_free(&text[next.clone()]));
@@ -106,7 +131,9 @@ pub(crate) fn options(text: &[u8], end: usize, program: u8) -> Vec<Range<usize>>
             break;
         }
     }
+    let needs_user = program.takes == Takes::BesideUser;
     let password = password
+        .filter(|_| user.is_some() || !needs_user)
         .map(|range| unquoted(text, range))
         .filter(|range| is_value(&text[range.clone()]));
     match password {
@@ -187,40 +214,66 @@ pub(crate) fn identified(text: &[u8], end: usize) -> Option<Range<usize>> {
     (length >= 3 && !is_placeholder(&value[..length])).then(|| start + 1..start + 1 + length)
 }
 
-/// Both arguments of `NetworkCredential("user", "password")` and its kin, whose name ends at `end`.
-pub(crate) fn called_with(text: &[u8], end: usize) -> Vec<Range<usize>> {
-    let mut place = end;
+/// Both arguments of `NetworkCredential("user", "password")` and its kin, whose name ends at `end`, behind
+/// so many others.
+pub(crate) fn called_with(text: &[u8], end: usize, others: u8) -> Vec<Range<usize>> {
+    let values = arguments(text, end, others, 2);
+    let is_real = values
+        .last()
+        .is_some_and(|range| values.len() == 2 && is_value(&text[range.clone()]));
+    if is_real { values } else { Vec::new() }
+}
+
+/// The key that `createHmac("sha256", "key")` is given behind its first argument.
+pub(crate) fn keyed_with(text: &[u8], end: usize) -> Option<Range<usize>> {
+    let values = arguments(text, end, 1, 1);
+    let range = values.into_iter().next()?;
+    (range.len() >= 6 && is_value(&text[range.clone()])).then_some(range)
+}
+
+/// The quoted arguments of a call behind so many others of any kind.
+fn arguments(text: &[u8], end: usize, others: u8, wanted: usize) -> Vec<Range<usize>> {
+    const LONGEST: usize = 160;
+    let blanks = |place: usize| {
+        let rest = text[place.min(text.len())..].iter().take(8);
+        place + rest.take_while(|byte| class::is(**byte, SPACE)).count()
+    };
     let mut values = Vec::new();
-    for opening in [b'(', b','] {
-        let blanks = text[place..]
+    let mut place = blanks(end);
+    if text.get(place) != Some(&b'(') {
+        return values;
+    }
+    place += 1;
+    for _ in 0..others {
+        let rest = &text[place..text.len().min(place + LONGEST)];
+        let Some(comma) = rest
             .iter()
-            .take(8)
-            .take_while(|b| class::is(**b, SPACE))
-            .count();
-        place += blanks;
-        if text.get(place) != Some(&opening) {
-            return Vec::new();
+            .position(|byte| matches!(byte, b',' | b';' | b'\n'))
+        else {
+            return values;
+        };
+        if rest[comma] != b',' {
+            return values;
         }
-        place += 1;
-        place += text[place..]
-            .iter()
-            .take(8)
-            .take_while(|b| class::is(**b, SPACE))
-            .count();
+        place += comma + 1;
+    }
+    while values.len() < wanted {
+        place = blanks(place);
         let Some(quote) = text.get(place).filter(|byte| b"\"'".contains(byte)) else {
-            return Vec::new();
+            break;
         };
         let value = &text[place + 1..text.len().min(place + 257)];
         let Some(length) = value.iter().position(|byte| byte == quote) else {
-            return Vec::new();
+            break;
         };
         values.push(place + 1..place + 1 + length);
-        place += length + 2;
+        place = blanks(place + length + 2);
+        if text.get(place) != Some(&b',') {
+            break;
+        }
+        place += 1;
     }
-    let is_real = values
-        .last()
-        .is_some_and(|range| is_value(&text[range.clone()]));
-    if is_real { values } else { Vec::new() }
+    values
 }
 
 /// Who the user is beside a password in a connection string: `User Id=ann;Password=…;`.
@@ -306,6 +359,16 @@ mod tests {
             ["Passw0rd!", "sa"]
         );
         assert_eq!(values("sshpass -p hunter2 ssh h"), ["hunter2"]);
+        assert_eq!(values("net user bob N3wPw!x /add"), ["N3wPw!x", "bob"]);
+        assert_eq!(
+            values("net use Z: \\\\srv\\share /user:bob Sh4re!x"),
+            ["Sh4re!x", "bob"]
+        );
+        assert_eq!(
+            values("net use Z: \\\\srv\\share Sh4re!x /user:bob"),
+            ["Sh4re!x", "bob"]
+        );
+        assert_eq!(values("tacacs-server key 7 tac4csKey"), ["tac4csKey"]);
     }
 
     #[test]
@@ -316,6 +379,8 @@ mod tests {
             "mysql -u root -p$PASSWORD",
             "docker login -u ann -p $TOKEN",
             "zip -r out.zip folder",
+            "net user bob /delete",
+            "net use Z: \\\\srv\\share /delete",
             "psexec \\\\h -u User -p %nothing% cmd",
         ] {
             assert_eq!(values(text), Vec::<&str>::new(), "{text}");
@@ -331,11 +396,26 @@ mod tests {
             Some("SqLpa5s")
         );
         let text = "NetworkCredential(\"ci\", \"AP7Ja\");";
-        let found: Vec<_> = called_with(text.as_bytes(), 17)
+        let found: Vec<_> = called_with(text.as_bytes(), 17, 0)
             .into_iter()
             .map(|range| &text[range])
             .collect();
         assert_eq!(found, ["ci", "AP7Ja"]);
+    }
+
+    #[test]
+    fn calls_take_keys_and_passwords_behind_other_arguments() {
+        let found = |text: &'static str, name: usize, others| {
+            let values = called_with(text.as_bytes(), name, others).into_iter();
+            values.map(|range| &text[range]).collect::<Vec<_>>()
+        };
+        let call = "mysqli_connect(\"h\", \"root\", \"R00tPw!\", \"shop\")";
+        assert_eq!(found(call, 14, 1), ["root", "R00tPw!"]);
+        assert_eq!(found("login(user, password)", 5, 0), Vec::<&str>::new());
+        let call = "createHmac('sha256', 'h4shKey-99x')";
+        let key = keyed_with(call.as_bytes(), 10);
+        assert_eq!(key.map(|range| &call[range]), Some("h4shKey-99x"));
+        assert_eq!(keyed_with(b"createHmac('sha256', key)", 10), None);
     }
 
     #[test]

@@ -58,6 +58,28 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<
     }
 }
 
+/// The password that begins with a word that many people's passwords begin with: `password123`, `p@ssw0rd99!`.
+/// Names of things end with one digit, passwords with more.
+pub(crate) fn common_password(text: &[u8], word: Range<usize>) -> Option<Range<usize>> {
+    let digits = class::run_end(text, word.end, DIGIT);
+    let marks = text[digits..].iter().take(3);
+    let marks = marks.take_while(|byte| b"!@#$".contains(byte)).count();
+    let end = digits + marks;
+    let is_odd = text[word.clone()]
+        .iter()
+        .any(|byte| !class::is(*byte, LETTER));
+    let count = digits - word.end;
+    let goes_on = class::at(text, end, ALNUM | JOINER)
+        || matches!(text.get(end), Some(b'=' | b'(' | b'[' | b':'))
+        || text[end..].starts_with(b" =");
+    let is_password = (2..=6).contains(&count) || (is_odd && count < 7);
+    (is_password
+        && !goes_on
+        && !class::before(text, word.start, ALNUM | JOINER)
+        && !text[..word.start].ends_with(b"."))
+    .then_some(word.start..end)
+}
+
 /// So many digits that are no part of anything longer.
 fn digits(
     text: &[u8],
@@ -139,6 +161,19 @@ mod tests {
         let words = "legal winner thank year wave sausage worth useful legal winner thank yellow";
         let text = format!("mnemonic: {words}");
         assert_eq!(found(&text, "mnemonic", Form::Phrase), Some(words));
+    }
+
+    #[test]
+    fn common_passwords_are_found_without_a_name() {
+        let found = |text: &'static str, word: usize| {
+            common_password(text.as_bytes(), 0..word).map(|range| &text[range])
+        };
+        assert_eq!(found("password123 works", 8), Some("password123"));
+        assert_eq!(found("p@ssw0rd99!", 8), Some("p@ssw0rd99!"));
+        assert_eq!(found("p@ssw0rd", 8), Some("p@ssw0rd"));
+        assert_eq!(found("password1", 8), None);
+        assert_eq!(found("password12 = read()", 8), None);
+        assert_eq!(found("password", 8), None);
     }
 
     #[test]

@@ -39,7 +39,11 @@ pub(crate) fn read(
                 let names = if is_password { PASSWORD } else { SECRET };
                 assigned(text, word, names, covered, hits);
             }
-            Role::Pair | Role::Program(_) | Role::Identified | Role::Credential
+            Role::Pair
+            | Role::Program(_)
+            | Role::Identified
+            | Role::Credential(_)
+            | Role::Keyed
                 if hit.start < *covered => {}
             Role::Pair => {
                 let range = login::pair(text, hit.end).filter(|_| context.is_word(hit));
@@ -57,9 +61,17 @@ pub(crate) fn read(
                 let range = command::identified(text, hit.end);
                 hits.extend(range.map(|range| said(range, "sql-password", Kind::Password)));
             }
-            Role::Credential => {
-                let values = command::called_with(text, hit.end).into_iter();
+            Role::Credential(others) => {
+                let values = command::called_with(text, hit.end, *others).into_iter();
                 hits.extend(values.map(|range| said(range, "credential-call", Kind::BasicAuth)));
+            }
+            Role::Keyed => {
+                let range = command::keyed_with(text, hit.end);
+                hits.extend(range.map(|range| said(range, "key-of-a-call", Kind::Secret)));
+            }
+            Role::Common => {
+                let range = short_code::common_password(text, hit.start..hit.end);
+                hits.extend(range.map(|range| said(range, "common-password", Kind::Password)));
             }
             Role::HostEnding => {
                 let range = place::host(text, hit.start, hit.end);

@@ -56,8 +56,12 @@ pub(crate) enum Role {
     Program(u8),
     /// `IDENTIFIED WITH`: a password or its hash follows.
     Identified,
-    /// A call with a user and a password as arguments.
-    Credential,
+    /// A call with a user and a password as arguments, behind so many others.
+    Credential(u8),
+    /// A call with a key as its second argument.
+    Keyed,
+    /// A password that many people have, with digits behind it.
+    Common,
     /// What ends a host's name.
     HostEnding,
     /// What follows is a host's name.
