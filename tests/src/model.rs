@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The sizes of a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     name: &'static str,
     embedding: u32,

@@ -123,6 +123,11 @@ pub enum Event {
         path: Option<String>,
         loaded: Option<bool>,
     },
+    /// The first answer is there.
+    First {
+        /// How long it took.
+        took_ns: u64,
+    },
     /// The CPU time of `calls` calls; `warm_up` calls before them were not measured.
     Measured {
         calls: u64,

@@ -16,7 +16,7 @@ use tracer_tests::{
     debian,
     model::TINY,
     package::run,
-    requires_root,
+    patience, requires_root,
     tracer::Line,
     workload::{Place, Running, Runtime},
 };
@@ -50,6 +50,7 @@ fn a_release_is_the_same_from_every_folder_and_works_in_a_fresh_debian_root() ->
     fs::copy(package, root.folder.join("tracer.deb"))?;
     root.run(&["dpkg", "--install", "/tracer.deb"])?;
     traces(&root, "/usr/bin/tracer")?;
+    collects(&root, "/usr/bin/tracer-collector")?;
     root.run(&["dpkg", "--purge", "tracer"])?;
     assert_eq!(root.files()?, before, "nothing stays behind");
 
@@ -62,6 +63,10 @@ fn a_release_is_the_same_from_every_folder_and_works_in_a_fresh_debian_root() ->
     let unpacked = with(&list(&root.folder.join("opt"))?, "-linux")?.to_owned();
     let inside = Path::new("/opt").join(unpacked.file_name().context("it has a name")?);
     traces(&root, &inside.join("bin/tracer").display().to_string())?;
+    collects(
+        &root,
+        &inside.join("bin/tracer-collector").display().to_string(),
+    )?;
     starts_in_guests(&here, &unpacked.join("bin/tracer"))
 }
 
@@ -86,13 +91,11 @@ fn traces(root: &FreshRoot, program: &str) -> Result<()> {
     let mut tracer = root.command(&[program, "trace", "--pid", &running.pid().to_string()]);
     let mut tracer = tracer.args(["--output", "ndjson:/events"]).spawn()?;
     let events = root.folder.join("events");
-    while !fs::read_to_string(&events)
-        .unwrap_or_default()
-        .contains("agent.attached")
-    {
+    patience::until("the installed program attaches", || {
         ensure!(tracer.try_wait()?.is_none(), "{program} ended early");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+        let told = fs::read_to_string(&events).unwrap_or_default();
+        Ok(told.contains("agent.attached"))
+    })?;
     running.go()?;
     running.finish()?;
     ensure!(tracer.wait()?.success(), "{program} failed");
@@ -106,6 +109,16 @@ fn traces(root: &FreshRoot, program: &str) -> Result<()> {
     assert_eq!(count(|body| matches!(body, Body::ModelLoaded(_))), 1);
     assert_eq!(count(|body| matches!(body, Body::Request(_))), 1);
     fs::remove_file(&events).context("cannot remove the events")
+}
+
+/// The installed collector makes what it serves from, and finds it right.
+fn collects(root: &FreshRoot, program: &str) -> Result<()> {
+    root.run(&[program, "init", "/collector"])?;
+    let config = "/collector/collector.toml";
+    root.run(&[program, "check", "--config", config])?;
+    root.run(&[program, "verify", "--config", config])?;
+    fs::remove_dir_all(root.folder.join("collector"))
+        .context("cannot remove the collector's folder")
 }
 
 /// A Debian system with nothing but its essential packages, which sees the host's processes.

@@ -42,7 +42,8 @@ impl Bpftrace {
     /// If it attaches nothing.
     pub fn attach(&self, pid: u32, script: &str) -> Result<Running> {
         let mut child = Command::new(&self.program)
-            .args(["-p", &pid.to_string(), "-e", script])
+            // A place in a library without symbols can be given only so.
+            .args(["-p", &pid.to_string(), "--unsafe", "-e", script])
             // Its default of 64 pages holds 5,000 lines, and a measurement has 20,500 of them.
             .env("BPFTRACE_PERF_RB_PAGES", "4096")
             .stdin(Stdio::null())

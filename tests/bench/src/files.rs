@@ -253,7 +253,7 @@ impl Watching {
         let said = std::io::read_to_string(child.stderr.take().context("it has standard error")?)?;
         child.wait()?;
         let why: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok(Err(why.chars().take(160).collect()))
+        Ok(Err(why.chars().take(320).collect()))
     }
 
     fn end(mut self) -> Result<()> {

@@ -67,7 +67,7 @@ enum Group {
     Collector,
     /// How fast calls of a process become events that a collector has stored
     Whole,
-    /// Steps a second of llama.cpp, ONNX Runtime and PyTorch, traced and untraced
+    /// Steps a second and first tokens of llama.cpp, ONNX Runtime and PyTorch, traced and untraced
     Served,
 }
 
@@ -245,7 +245,7 @@ impl Run {
                 collector::measure(extent, left_out)
             }
             Group::Whole => whole::measure(whole::Extent {
-                repetitions: of(1, 7),
+                repetitions: of(1, 5),
                 calls: of(300_000, 3_000_000) as u64,
             }),
             Group::Served => {
@@ -254,7 +254,7 @@ impl Run {
                     None => probe_cost::measure(3)?.prices,
                 };
                 let extent = served::Extent {
-                    pairs: of(3, 30),
+                    pairs: of(2, 30),
                     steps: of(64, 128) as u32,
                     is_quick: quick,
                     ways: if is_smoke { 0 } else { of(1, 3) },

@@ -51,6 +51,8 @@ enum Condition {
     TwoProcesses,
     /// The empty program at the entry.
     EmptyEntry(Function),
+    /// The empty program at the first instruction, which is not the entry that is chosen.
+    EmptyFirst(Function),
     /// The empty program at entry and exit.
     EmptyPair(Function),
     /// Our program.
@@ -61,12 +63,12 @@ enum Condition {
     Tracefs(Function, Job),
 }
 
-use Condition::{Bpftrace as Theirs, EmptyEntry, EmptyPair, Ours};
+use Condition::{Bpftrace as Theirs, EmptyEntry, EmptyFirst, EmptyPair, Ours};
 use Function::{Cet, Nop5, Plain, Ret};
-use Probe::{EntryRead, EntryRecord, PairHistogram, PairRecord};
+use Probe::{EntryRead, EntryRecord, EntryWithheld, PairHistogram, PairRecord};
 
 impl Condition {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 28] = [
         Self::Untraced,
         Self::Bystander,
         Self::TwoThreads,
@@ -75,11 +77,14 @@ impl Condition {
         EmptyPair(Plain),
         Ours(Plain, EntryRecord),
         Ours(Plain, EntryRead),
+        Ours(Plain, EntryWithheld),
         Ours(Plain, PairRecord),
         Ours(Plain, PairHistogram),
         EmptyEntry(Nop5),
         Ours(Nop5, EntryRecord),
         Ours(Nop5, PairRecord),
+        EmptyEntry(Cet),
+        EmptyFirst(Cet),
         Ours(Cet, EntryRecord),
         Ours(Cet, PairRecord),
         Ours(Cet, PairHistogram),
@@ -196,6 +201,18 @@ fn rows(costs: &Costs, peers: &str) -> Result<Vec<Row>> {
         Bar::None,
     )?;
     ratio(
+        &format!("endbr64: {empty} at the chosen entry ÷ at the first instruction"),
+        EmptyEntry(Cet),
+        EmptyFirst(Cet),
+        Bar::None,
+    )?;
+    ratio(
+        "entry, 256 B read above the capture level ÷ the same granted",
+        Ours(Plain, EntryWithheld),
+        Ours(Plain, EntryRead),
+        Bar::None,
+    )?;
+    ratio(
         "entry + exit, record: two threads ÷ one",
         Condition::TwoThreads,
         Ours(Plain, PairRecord),
@@ -287,6 +304,7 @@ fn name(condition: Condition) -> String {
     let probe = |probe: Probe| match probe {
         EntryRecord => "entry, 64 B record",
         EntryRead => "entry, 256 B read",
+        EntryWithheld => "entry, 256 B read above the capture level",
         PairRecord => "entry + exit, record",
         PairHistogram => "entry + exit, histogram",
     };
@@ -296,6 +314,7 @@ fn name(condition: Condition) -> String {
         Condition::TwoThreads => "push: entry + exit, record, two threads".to_owned(),
         Condition::TwoProcesses => "push: entry + exit, record, two processes".to_owned(),
         EmptyEntry(function) => format!("{}: empty program, entry", site(function)),
+        EmptyFirst(function) => format!("{}: empty program, first instruction", site(function)),
         EmptyPair(function) => format!("{}: empty program, entry + exit", site(function)),
         Ours(function, does) => format!("{}: {}", site(function), probe(does)),
         Theirs(function, does) => format!("{}: bpftrace, {}", site(function), job(does)),
@@ -379,6 +398,10 @@ impl Bench {
                 Target::cost_of_both(one, other, PairRecord)
             }
             EmptyEntry(function) => self.cost_with_empty(function, 1),
+            EmptyFirst(function) => {
+                let target = self.targets.get_mut(&function).context("it was started")?;
+                target.cost_with_empty_first(&self.empty)
+            }
             EmptyPair(function) => self.cost_with_empty(function, 2),
             Ours(function, probe) => self.target(function)?.cost_with(probe),
             Theirs(function, job) => {

@@ -1,10 +1,12 @@
-//! Served models: steps a second of real runtimes, untraced and traced, in interleaved pairs.
+//! Served models: steps a second of real runtimes and the time to their first token, untraced and traced, in
+//! interleaved pairs.
 //!
 //! The workload is restarted for each figure and measured by itself. What the tracer costs is smaller than the
 //! spread of a shared machine, so the bar asks two things: the bootstrap interval of the median ratio, and the
 //! cost computed from hits and their measured price.
 
 mod cost;
+mod scripts;
 mod subject;
 mod ways;
 
@@ -18,7 +20,7 @@ use tracer_tests::{
 };
 
 pub use self::cost::Prices;
-use self::subject::Subject;
+use self::subject::{Pace, Subject};
 use crate::{
     peer::LeftOut,
     row::{Bar, Row},
@@ -49,47 +51,46 @@ pub struct Extent {
 /// # Errors
 /// If a workload or the tracer cannot be run.
 pub fn measure(extent: Extent, prices: Prices, left_out: &mut Vec<LeftOut>) -> Result<Vec<Row>> {
-    let mut measured = vec![
-        ("134 M parameters", Subject::LlamaCpp(SMALL), true),
-        ("toy of 4 M parameters", Subject::LlamaCpp(TINY), false),
-        ("ONNX Runtime", Subject::OnnxRuntime, true),
+    let mut subjects = vec![
+        Subject::LlamaCpp(SMALL),
+        Subject::LlamaCpp(TINY),
+        Subject::OnnxRuntime,
     ];
     if extent.is_quick && env::var_os("TRACER_FULL").is_none() {
         let reason = "takes half a gigabyte and a minute to compile; TRACER_FULL=1 measures it";
         left_out.push(LeftOut {
             group: GROUP,
-            peer: "PyTorch".to_owned(),
+            peer: Subject::PyTorch.name().to_owned(),
             reason: reason.to_owned(),
         });
     } else {
-        measured.push(("PyTorch", Subject::PyTorch, true));
+        subjects.push(Subject::PyTorch);
     }
     let mut rows = Vec::new();
-    for (name, subject, has_bar) in measured {
-        // Without a bar fewer show as much.
-        let pairs = extent.pairs.min(if has_bar { usize::MAX } else { 10 });
-        let extent = Extent { pairs, ..extent };
-        rows.extend(of_model(name, subject, extent, prices, has_bar)?);
+    for &subject in &subjects {
+        rows.extend(of_model(subject, extent, prices)?);
     }
     if extent.ways > 0 {
-        rows.extend(ways::measure(extent.ways, extent.steps, left_out)?);
+        subjects.retain(|&subject| subject != Subject::LlamaCpp(TINY));
+        for subject in subjects {
+            rows.extend(ways::measure(subject, extent.ways, extent.steps, left_out)?);
+        }
     }
     Ok(rows)
 }
 
-fn of_model(
-    name: &str,
-    subject: Subject,
-    extent: Extent,
-    prices: Prices,
-    has_bar: bool,
-) -> Result<Vec<Row>> {
+fn of_model(subject: Subject, extent: Extent, prices: Prices) -> Result<Vec<Row>> {
     const SEED: u64 = 0x7a63_6572;
+    let name = subject.name();
+    let has_bar = subject != Subject::LlamaCpp(TINY);
+    // Without a bar fewer show as much.
+    let pairs = extent.pairs.min(if has_bar { usize::MAX } else { 10 });
     let cache = Cache::open()?;
     let mut random = SplitMix(SEED);
     let (mut ratios, mut steps, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut firsts, mut first_ratios) = (Vec::new(), Vec::new());
     run(subject, &cache, extent.steps)?; // the model's files come into the page cache
-    for _ in 0..extent.pairs {
+    for _ in 0..pairs {
         let (plain, traced) = if random.below(2) == 0 {
             let plain = run(subject, &cache, extent.steps)?;
             (plain, traced_run(subject, &cache, extent.steps, prices)?)
@@ -97,12 +98,14 @@ fn of_model(
             let traced = traced_run(subject, &cache, extent.steps, prices)?;
             (run(subject, &cache, extent.steps)?, traced)
         };
-        ratios.push(traced.speed / plain);
-        steps.push(1e3 / plain);
-        shares.push(traced.cost / f64::from(extent.steps) * plain / 1e9);
+        ratios.push(traced.pace.speed / plain.speed);
+        steps.push(1e3 / plain.speed);
+        shares.push(traced.cost / f64::from(extent.steps) * plain.speed / 1e9);
+        firsts.push(plain.first);
+        first_ratios.push(traced.pace.first / plain.first);
     }
     let limit = |bar| if has_bar { bar } else { Bar::None };
-    let pairs = format!("{} pairs, {} steps each", extent.pairs, extent.steps);
+    let pairs = format!("{pairs} pairs, {} steps each", extent.steps);
     let computed = match subject {
         Subject::LlamaCpp(_) => {
             "records per token, each taken as an entry with its exit and a record"
@@ -136,22 +139,37 @@ fn of_model(
             limit(Bar::AtMost(COMPUTED_SHARE)),
             computed,
         )?,
+        Row::judge(
+            GROUP,
+            format!("{name}: time to first token, untraced"),
+            "ms",
+            firsts,
+            Bar::None,
+            &pairs,
+        )?,
+        Row::judge(
+            GROUP,
+            format!("{name}: time to first token, traced ÷ untraced"),
+            "x",
+            first_ratios,
+            Bar::None,
+            &pairs,
+        )?,
     ])
 }
 
 /// One traced run.
 struct Traced {
-    /// Steps a second.
-    speed: f64,
+    pace: Pace,
     /// What its hits cost, in nanoseconds.
     cost: f64,
 }
 
-/// Steps a second of an untraced run.
-fn run(subject: Subject, cache: &Cache, steps: u32) -> Result<f64> {
+/// An untraced run.
+fn run(subject: Subject, cache: &Cache, steps: u32) -> Result<Pace> {
     let mut running = subject.start(cache, steps)?;
     running.go()?;
-    subject.speed(&running.finish()?)
+    subject.pace(&running.finish()?)
 }
 
 fn traced_run(subject: Subject, cache: &Cache, steps: u32, prices: Prices) -> Result<Traced> {
@@ -160,7 +178,7 @@ fn traced_run(subject: Subject, cache: &Cache, steps: u32, prices: Prices) -> Re
     let pid = running.pid();
     tracing.until_attached(pid)?;
     running.go()?;
-    let speed = subject.speed(&running.finish()?)?;
+    let pace = subject.pace(&running.finish()?)?;
     let trace = tracing.interrupt()?;
     trace.assert_nothing_lost()?;
     let seen = subject.seen(&trace, pid)?;
@@ -172,5 +190,5 @@ fn traced_run(subject: Subject, cache: &Cache, steps: u32, prices: Prices) -> Re
         Subject::LlamaCpp(_) => cost::of_records(&trace, prices)?,
         Subject::OnnxRuntime | Subject::PyTorch => cost::of_calls(&trace, pid, prices)?,
     };
-    Ok(Traced { speed, cost })
+    Ok(Traced { pace, cost })
 }

@@ -33,13 +33,16 @@ const LEAST: f64 = 200.0;
 /// Calls a second of a process that keeps to a rate.
 const RATE: u64 = 250_000;
 /// Figures of one that does not: what it loses is declared, and has no bar.
-const UNBRIDLED: usize = 3;
+const UNBRIDLED: usize = 2;
 /// Processors that all of it has.
 const CORES: [usize; 2] = [0, 1];
 /// Between two looks at what was stored: each is a process of its own.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long the agent gets to settle after it has attached.
 const SETTLES: Duration = Duration::from_secs(2);
+
+/// After so long without a change something is broken.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// How much to measure.
 #[derive(Clone, Copy, Debug)]
@@ -162,30 +165,8 @@ fn once(fleet: &mut Fleet, command: Command, calls: u64) -> Result<Once> {
     let begun = Instant::now();
     running.go()?;
     running.until(|event| matches!(event, Event::Counts { .. }))?;
-    let mut last = (0, Instant::now());
-    while last.0 < calls && last.1.elapsed() < SETTLES * 2 {
-        std::thread::sleep(LOOK);
-        let status = fleet.status()?;
-        // It says how it goes once a second.
-        let Some(capture) = status.capture else {
-            continue;
-        };
-        ensure!(
-            capture.events_lost + capture.events_dropped == 0,
-            "{} events were lost, {} dropped",
-            capture.events_lost,
-            capture.events_dropped
-        );
-        let is_stored = capture.records_waiting == 0 && status.spool_records == 0;
-        let sealed = capture.events_sealed - sealed_before;
-        if !is_stored || sealed > last.0 {
-            last = (sealed, Instant::now());
-        }
-        if is_stored && sealed >= calls {
-            break;
-        }
-    }
-    let seconds = (last.1 - begun).as_secs_f64();
+    let stored = until_stored(fleet, sealed_before, calls)?;
+    let seconds = (stored - begun).as_secs_f64();
     let busy_after = busy()?;
     let ours = format!("\"pid\":{pid},");
     let mut found = 0;
@@ -208,6 +189,44 @@ fn once(fleet: &mut Fleet, command: Command, calls: u64) -> Result<Once> {
         lost: 100.0 * (thousands(calls) - thousands(found)) / thousands(calls),
         costs,
     })
+}
+
+/// Waits until so many more events are stored, or all that there are: when that was, to a look and the second
+/// within which capture says how it goes.
+fn until_stored(fleet: &Fleet, sealed_before: u64, calls: u64) -> Result<Instant> {
+    let (mut before, mut moved) = ([0; 3], Instant::now());
+    // The last look at which something was new, or on its way.
+    let mut last = moved;
+    let mut known = 0;
+    loop {
+        ensure!(
+            moved.elapsed() < STUCK,
+            "for {STUCK:?} no event was sealed or stored; sealed, waiting for ship, in the spool: {before:?}"
+        );
+        std::thread::sleep(LOOK);
+        let status = fleet.status()?;
+        let Some(capture) = status.capture else {
+            continue;
+        };
+        ensure!(
+            capture.events_lost + capture.events_dropped == 0,
+            "{} events were lost, {} dropped",
+            capture.events_lost,
+            capture.events_dropped
+        );
+        let sealed = capture.events_sealed - sealed_before;
+        let now = [sealed, capture.records_waiting, status.spool_records];
+        if now != before {
+            (before, moved) = (now, Instant::now());
+        }
+        let is_stored = now[1..] == [0, 0];
+        if !is_stored || sealed > known {
+            (known, last) = (sealed, Instant::now());
+        }
+        if is_stored && (sealed >= calls || last.elapsed() > SETTLES * 2) {
+            return Ok(last);
+        }
+    }
 }
 
 fn capture(fleet: &mut Fleet) -> Result<CaptureStatus> {

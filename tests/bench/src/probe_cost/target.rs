@@ -1,6 +1,8 @@
 //! The process whose calls are measured, and our own programs in it.
 
 use std::{
+    fs::File,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -69,6 +71,8 @@ pub(super) enum Probe {
     EntryRecord,
     /// A record with 256 bytes of the process's memory.
     EntryRead,
+    /// The same at a capture level below: the kernel passes the text over.
+    EntryWithheld,
     /// A record at the exit, with what the entry saw.
     PairRecord,
     /// The duration into a histogram in the kernel.
@@ -81,7 +85,7 @@ impl Probe {
             Self::EntryRecord => {
                 "signal = \"step\"\nemit = \"entry\"\nfields = { size = \"u64 rsi\" }"
             }
-            Self::EntryRead => {
+            Self::EntryRead | Self::EntryWithheld => {
                 "signal = \"step\"\nemit = \"entry\"\nfields = { text_length = \"u32 rsi\", \
                  text = \"bytes rdi count text_length limit 256\" }"
             }
@@ -89,6 +93,15 @@ impl Probe {
                 "signal = \"step\"\nemit = \"exit\"\nfields = { result = \"i64 ret\" }"
             }
             Self::PairHistogram => "signal = \"operation\"\nmode = \"histogram\"",
+        }
+    }
+
+    fn level(self) -> CaptureLevel {
+        match self {
+            Self::EntryWithheld => CaptureLevel::Shape,
+            Self::EntryRecord | Self::EntryRead | Self::PairRecord | Self::PairHistogram => {
+                CaptureLevel::Text
+            }
         }
     }
 }
@@ -164,6 +177,22 @@ impl Target {
     /// A call's CPU time with the empty program at the entry, or at both sites.
     pub(super) fn cost_with_empty(&mut self, empty: &Empty, sites: usize) -> Result<f64> {
         let _sites = empty.attach(&self.file, &self.sites[..sites], self.process.pid())?;
+        self.cost()
+    }
+
+    /// A call's CPU time with the empty program at the first instruction, an `endbr64` that the chosen entry
+    /// leaves out.
+    pub(super) fn cost_with_empty_first(&mut self, empty: &Empty) -> Result<f64> {
+        const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+        let first = self.entry() - ENDBR64.len() as u64;
+        let mut begins = ENDBR64.map(|_| 0);
+        File::open(&self.file)?.read_exact_at(&mut begins, first)?;
+        ensure!(
+            begins == ENDBR64,
+            "{} does not begin with endbr64 before its entry: {begins:x?}",
+            self.symbol()
+        );
+        let _site = empty.attach(&self.file, &[first], self.process.pid())?;
         self.cost()
     }
 
@@ -254,7 +283,7 @@ fn supervise(
     );
     let mut config = Config::new(vec![tracer_profile::read("cost", &profile)?]);
     config.selection = Selection::Pids(pids.to_vec());
-    config.level = CaptureLevel::Text;
+    config.level = probe.level();
     config.ring_bytes = RING_BYTES;
     config.govern = false;
     let mut supervisor = Supervisor::start(config)?;

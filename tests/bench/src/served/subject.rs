@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use tracer_tests::{
     cache::Cache,
-    model::Shape,
+    model::{Shape, TINY},
     python,
     report::{Event, Line},
     torch,
@@ -16,7 +16,7 @@ use tracer_tests::{
 use super::cost::probe_of;
 
 /// A runtime with a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// llama.cpp as node-llama-cpp ships it.
     LlamaCpp(Shape),
@@ -26,7 +26,26 @@ pub(super) enum Subject {
     PyTorch,
 }
 
+/// How fast a run was, by the process's own report.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Steps a second, those left out that warm it.
+    pub(super) speed: f64,
+    /// From the question to the first token, or to the first answer where it has no tokens, in milliseconds.
+    pub(super) first: f64,
+}
+
 impl Subject {
+    /// As its rows name it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::LlamaCpp(TINY) => "toy of 4 M parameters",
+            Self::LlamaCpp(_) => "134 M parameters",
+            Self::OnnxRuntime => "ONNX Runtime",
+            Self::PyTorch => "PyTorch",
+        }
+    }
+
     /// A process that has its model and waits, to do so many steps.
     pub(super) fn start(self, cache: &Cache, steps: u32) -> Result<Running> {
         let mut running = Running::start(self.command(cache, steps)?, Place::Host)?;
@@ -59,30 +78,45 @@ impl Subject {
         }
     }
 
-    /// Steps a second by the process's own report, those left out that warm it.
-    pub(super) fn speed(self, report: &[Line]) -> Result<f64> {
-        let ends: Vec<(u64, u64)> = match self {
-            // Calls after the first one, which holds the prompt.
+    /// How fast it was.
+    pub(super) fn pace(self, report: &[Line]) -> Result<Pace> {
+        let when = |wanted: fn(&Event) -> bool| {
+            let mut lines = report.iter();
+            lines
+                .find(|line| wanted(&line.event))
+                .map(|line| line.boot_ns)
+        };
+        let (ends, first): (Vec<(u64, u64)>, _) = match self {
             Self::LlamaCpp(_) => {
+                // Calls after the first one, which holds the prompt.
                 let is_end = |line: &&Line| matches!(line.event, Event::DecodeEnd { .. });
-                let ends = report.iter().filter(is_end);
-                (0..).zip(ends.map(|line| line.boot_ns)).collect()
+                let ends = report.iter().filter(is_end).map(|line| line.boot_ns);
+                let asked = when(|event| matches!(event, Event::DecodeBegin { .. }));
+                let answered = when(|event| matches!(event, Event::Sampled { .. }));
+                let first = Option::zip(asked, answered).map(|(asked, answered)| answered - asked);
+                ((0..).zip(ends).collect(), first)
             }
             Self::OnnxRuntime | Self::PyTorch => {
                 let measured = |line: &Line| match line.event {
                     Event::Measured { calls, .. } => Some((calls, line.boot_ns)),
                     _ => None,
                 };
-                report.iter().filter_map(measured).collect()
+                let first = report.iter().find_map(|line| match line.event {
+                    Event::First { took_ns } => Some(took_ns),
+                    _ => None,
+                });
+                (report.iter().filter_map(measured).collect(), first)
             }
         };
-        let (Some((first, begin)), Some((last, end))) = (ends.first(), ends.last()) else {
+        let (Some((before, begin)), Some((last, end))) = (ends.first(), ends.last()) else {
             anyhow::bail!("the workload reported no step");
         };
-        let steps = u32::try_from(last - first).context("more steps than were asked for")?;
+        let steps = u32::try_from(last - before).context("more steps than were asked for")?;
+        let first = first.context("the workload reported no first answer")?;
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-        let seconds = (end - begin) as f64 / 1e9;
+        let (seconds, first) = ((end - begin) as f64 / 1e9, first as f64 / 1e6);
         anyhow::ensure!(steps > 0 && seconds > 0.0, "one step is no speed");
-        Ok(f64::from(steps) / seconds)
+        let speed = f64::from(steps) / seconds;
+        Ok(Pace { speed, first })
     }
 }

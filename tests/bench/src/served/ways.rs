@@ -1,24 +1,22 @@
-//! The same generation of llama.cpp under each way to watch it: the default profile, captured text,
-//! histograms of ggml, and bpftrace scripts that tell as much as each of them.
+//! The same work of a runtime under each way to watch it: the default profile, captured content, histograms
+//! of its operations, and bpftrace scripts that tell as much as each of them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
-use tracer_probe::code::Image;
+use tracer_event::{Body, inference::Direction};
 use tracer_tests::{
     cache::Cache,
-    model::SMALL,
-    tracer::{KEEP_CONTENT, Tracing},
+    compile::SOURCES,
+    tracer::{KEEP_CONTENT, Trace, Tracing},
     workload::Running,
 };
 
-use super::{GROUP, subject::Subject};
+use super::{
+    GROUP,
+    scripts::Libraries,
+    subject::{Pace, Subject},
+};
 use crate::{
     bpftrace::Bpftrace,
     peer::LeftOut,
@@ -26,16 +24,11 @@ use crate::{
     statistics::SplitMix,
 };
 
-/// What is watched.
-const WATCHED: Subject = Subject::LlamaCpp(SMALL);
-
-/// How it is watched.
+/// How a model is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     Untraced,
-    Steps(Tool),
-    Text(Tool),
-    Histograms(Tool),
+    Traced(Tool, Extra),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,37 +37,67 @@ enum Tool {
     Bpftrace,
 }
 
+/// What is told besides what the default profile tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Extra {
+    Nothing,
+    /// What the model is given, or says.
+    Content,
+    /// How long its operations take. Where they are of the library that has the default profile, that one is
+    /// not used beside them: a library has one profile.
+    Histograms,
+}
+
+use Extra::{Content, Histograms, Nothing};
 use Tool::{Bpftrace as Theirs, Tracer as Ours};
-use Way::{Histograms, Steps, Text, Untraced};
+use Way::{Traced, Untraced};
 
-impl Way {
-    const ALL: [Self; 7] = [
-        Untraced,
-        Steps(Ours),
-        Text(Ours),
-        Histograms(Ours),
-        Steps(Theirs),
-        Text(Theirs),
-        Histograms(Theirs),
-    ];
-
-    fn name(self) -> &'static str {
+impl Subject {
+    /// The capture level that has content, and what that is; or why there is none.
+    fn content(self) -> Result<(&'static str, &'static str), &'static str> {
         match self {
-            Untraced => "untraced",
-            Steps(Ours) => "default profile",
-            Text(Ours) => "captured text",
-            Histograms(Ours) => "histograms of ggml beside it",
-            Steps(Theirs) => "bpftrace, a line for each step",
-            Text(Theirs) => "bpftrace, a line for each step and its token",
-            Histograms(Theirs) => "bpftrace, histograms of ggml beside it",
+            Self::LlamaCpp(_) => Ok(("text", "captured text")),
+            Self::PyTorch => Ok(("tokens", "captured token ids")),
+            Self::OnnxRuntime => Err(
+                "the profile has no content: a session is given tensors by name, and what they mean is known \
+                 to the model's own code alone; a profile of one's own can read them",
+            ),
         }
     }
 
-    fn is_of(self, tool: Tool) -> bool {
-        match self {
-            Untraced => false,
-            Steps(of) | Text(of) | Histograms(of) => of == tool,
-        }
+    /// The profile of histograms, what it times, and whether the default profile is at work beside it.
+    fn histograms(self) -> Result<(String, &'static str, bool)> {
+        let of_ours = |name: &str| -> Result<String> {
+            let profile = fs::canonicalize(SOURCES)?.join(name);
+            Ok(profile.display().to_string())
+        };
+        Ok(match self {
+            Self::LlamaCpp(_) => ("ggml".to_owned(), "histograms of ggml beside it", true),
+            Self::OnnxRuntime => (
+                of_ours("onnx_nodes.toml")?,
+                "histogram of its nodes alone",
+                false,
+            ),
+            Self::PyTorch => (
+                of_ours("torch_operators.toml")?,
+                "histogram of the embedding alone",
+                false,
+            ),
+        })
+    }
+
+    fn name_of(self, tool: Tool, extra: Extra) -> Result<String> {
+        let what = match (extra, tool) {
+            (Nothing, Ours) => "default profile",
+            (Nothing, Theirs) => "a line for each step",
+            (Content, Ours) => self.content().map_err(anyhow::Error::msg)?.1,
+            (Content, Theirs) => "a line for each step and its token",
+            (Histograms, _) => self.histograms()?.1,
+        };
+        Ok(match tool {
+            Ours => what.to_owned(),
+            Theirs => format!("bpftrace, {what}"),
+        })
     }
 }
 
@@ -83,171 +106,176 @@ impl Way {
 /// # Errors
 /// If the workload or the tracer cannot be run, or does not see the steps.
 pub(super) fn measure(
+    subject: Subject,
     repetitions: usize,
-    tokens: u32,
+    steps: u32,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Vec<Row>> {
     const SEED: u64 = 0x7761_7973;
     let cache = Cache::open()?;
+    let mut leave_out = |peer: String, reason: String| {
+        left_out.push(LeftOut {
+            group: GROUP,
+            peer,
+            reason,
+        });
+    };
     let bpftrace = Bpftrace::find()
-        .map_err(|why| left_out.push(LeftOut::because(GROUP, "bpftrace", &why)))
+        .map_err(|why| leave_out("bpftrace".to_owned(), format!("{why:#}")))
         .ok();
+    let mut extras = vec![Nothing, Histograms];
+    match subject.content() {
+        Ok(_) => extras.push(Content),
+        Err(why) => leave_out(
+            format!("captured content of {}", subject.name()),
+            why.to_owned(),
+        ),
+    }
+    let mut ways = vec![Untraced];
+    for extra in extras {
+        ways.push(Traced(Ours, extra));
+        if bpftrace.is_some() {
+            ways.push(Traced(Theirs, extra));
+        }
+    }
     let mut random = SplitMix(SEED);
-    let mut speeds: BTreeMap<Way, Vec<f64>> = BTreeMap::new();
+    let mut paces: BTreeMap<Way, Vec<Pace>> = BTreeMap::new();
     for _ in 0..repetitions {
-        let mut left = Way::ALL.to_vec();
-        left.retain(|way| bpftrace.is_some() || !way.is_of(Theirs));
+        let mut left = ways.clone();
         while !left.is_empty() {
             let way = left.swap_remove(random.below(left.len()));
-            let speed = run(way, &cache, tokens, bpftrace.as_ref())
-                .with_context(|| format!("measuring {}", way.name()))?;
-            speeds.entry(way).or_default().push(speed);
+            let pace = run(subject, way, &cache, steps, bpftrace.as_ref())
+                .with_context(|| format!("measuring {}, {way:?}", subject.name()));
+            match (way, pace) {
+                (_, Ok(pace)) => paces.entry(way).or_default().push(pace),
+                // A peer that fails here is no reason to measure nothing.
+                (Traced(Theirs, extra), Err(why)) => {
+                    let name = subject.name_of(Theirs, extra)?;
+                    leave_out(format!("{}, {name}", subject.name()), format!("{why:#}"));
+                    ways.retain(|&other| other != way);
+                    paces.remove(&way);
+                }
+                (Untraced | Traced(Ours, _), Err(why)) => return Err(why),
+            }
         }
     }
     let version = bpftrace.as_ref().map(ToString::to_string);
-    let untraced = speeds.remove(&Untraced).context("it was measured")?;
-    let row = |(way, speeds): (Way, Vec<f64>)| {
-        let ratios = std::iter::zip(speeds, &untraced).map(|(traced, plain)| traced / plain);
+    let untraced = paces.remove(&Untraced).context("it was measured")?;
+    let mut rows = Vec::new();
+    for (way, paces) in paces {
+        type Figure = fn(Pace) -> f64;
+        let Traced(tool, extra) = way else { continue };
         let peer = match &version {
-            Some(version) if way.is_of(Theirs) => format!("{version}; "),
+            Some(version) if tool == Theirs => format!("{version}; "),
             _ => String::new(),
         };
-        let name = format!("134 M parameters: tokens/s ÷ untraced, {}", way.name());
-        let note = format!("{peer}{repetitions} repetitions of {tokens} tokens");
-        Row::judge(GROUP, name, "x", ratios.collect(), Bar::None, note)
-    };
-    speeds.into_iter().map(row).collect()
+        let note = format!("{peer}{repetitions} repetitions of {steps} steps");
+        let way = subject.name_of(tool, extra)?;
+        let figures: [(&str, Figure); 2] = [
+            ("tokens/s", |pace| pace.speed),
+            ("time to first token", |pace| pace.first),
+        ];
+        for (what, figure) in figures {
+            let both = std::iter::zip(&paces, &untraced);
+            let ratios = both.map(|(traced, plain)| figure(*traced) / figure(*plain));
+            let name = format!("{}: {what} ÷ untraced, {way}", subject.name());
+            rows.push(Row::judge(
+                GROUP,
+                name,
+                "x",
+                ratios.collect(),
+                Bar::None,
+                &*note,
+            )?);
+        }
+    }
+    Ok(rows)
 }
 
-/// Tokens a second.
-fn run(way: Way, cache: &Cache, tokens: u32, bpftrace: Option<&Bpftrace>) -> Result<f64> {
-    let mut running = WATCHED.start(cache, tokens)?;
+fn run(
+    subject: Subject,
+    way: Way,
+    cache: &Cache,
+    steps: u32,
+    bpftrace: Option<&Bpftrace>,
+) -> Result<Pace> {
+    let mut running = subject.start(cache, steps)?;
     match way {
         Untraced => {
             running.go()?;
-            WATCHED.speed(&running.finish()?)
+            subject.pace(&running.finish()?)
         }
-        Steps(Ours) => under(running, tokens, Tracing::start(&[])?),
-        Text(Ours) => under(
-            running,
-            tokens,
-            Tracing::content("text", KEEP_CONTENT, &[])?,
-        ),
-        Histograms(Ours) => under(running, tokens, Tracing::start(&["--profile", "ggml"])?),
-        Steps(Theirs) | Text(Theirs) | Histograms(Theirs) => {
+        Traced(Ours, extra) => under(subject, running, steps, extra),
+        Traced(Theirs, extra) => {
             let bpftrace = bpftrace.context("it was found")?;
-            let libraries = Libraries::of(running.pid())?;
-            let attached = bpftrace.attach(running.pid(), &libraries.script(way)?)?;
+            let libraries = Libraries::of(subject, running.pid())?;
+            let attached = bpftrace.attach(running.pid(), &libraries.script(extra)?)?;
             running.go()?;
-            let speed = WATCHED.speed(&running.finish()?)?;
+            let pace = subject.pace(&running.finish()?)?;
             let output = attached.finish()?;
-            let seen = output.counted("calls");
+            let seen = output.counted("calls").max(output.counted("operations"));
             ensure!(
-                seen >= u64::from(tokens),
-                "bpftrace saw {seen} of {tokens} steps"
+                seen >= u64::from(steps),
+                "bpftrace saw {seen} of {steps} steps"
             );
-            Ok(speed)
+            Ok(pace)
         }
     }
 }
 
-fn under(mut running: Running, tokens: u32, mut tracing: Tracing) -> Result<f64> {
-    tracing.until_attached(running.pid())?;
+fn under(subject: Subject, mut running: Running, steps: u32, extra: Extra) -> Result<Pace> {
+    let pid = running.pid();
+    let (profile, _, is_beside) = subject.histograms()?;
+    let mut tracing = match extra {
+        Nothing => Tracing::start(&[])?,
+        Content => {
+            let (level, _) = subject.content().map_err(anyhow::Error::msg)?;
+            Tracing::content(level, KEEP_CONTENT, &[])?
+        }
+        Histograms => Tracing::start(&["--profile", &profile])?,
+    };
+    tracing.until_attached(pid)?;
     running.go()?;
-    let speed = WATCHED.speed(&running.finish()?)?;
+    let pace = subject.pace(&running.finish()?)?;
     let trace = tracing.interrupt()?;
     trace.assert_nothing_lost()?;
-    let seen = trace.summary()?.steps;
-    ensure!(
-        seen >= u64::from(tokens),
-        "the tracer saw {seen} of {tokens} steps"
-    );
-    Ok(speed)
-}
-
-/// The libraries that a process has mapped, under names that bpftrace can read: it takes no `@` in a path.
-struct Libraries {
-    folder: TempDir,
-    /// By file name, as they are linked.
-    links: Vec<PathBuf>,
-}
-
-impl Libraries {
-    fn of(pid: u32) -> Result<Self> {
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-        let paths: BTreeSet<&str> = maps
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(5))
-            .filter(|path| path.contains("/libllama") || path.contains("/libggml"))
-            .collect();
-        let folder = tempfile::tempdir()?;
-        let mut links = Vec::new();
-        for path in paths {
-            let name = Path::new(path)
-                .file_name()
-                .context("a library has a name")?;
-            let link = folder.path().join(name);
-            symlink(path, &link)?;
-            links.push(link);
-        }
-        Ok(Self { folder, links })
+    let counted = || -> Result<u64> {
+        let operations = trace.operations()?;
+        Ok(operations.values().map(|all| all.count).sum())
+    };
+    let mut seen = Vec::new();
+    if extra != Histograms || is_beside {
+        seen.push(("steps", subject.seen(&trace, pid)?));
     }
-
-    fn script(&self, way: Way) -> Result<String> {
-        const STEPS: [&str; 2] = ["llama_decode", "llama_process"];
-        const TOKENS: [&str; 1] = [
-            "_ZN13llama_context14process_ubatchERK12llama_ubatch14llm_graph_typeP22llama_memory_context_iR11ggml_status",
-        ];
-        /// Those of the profile `ggml`.
-        const OPERATIONS: [&str; 5] = [
-            "ggml_backend_sched_split_graph",
-            "ggml_backend_sched_graph_compute_async",
-            "ggml_backend_sched_synchronize",
-            "ggml_graph_plan",
-            "ggml_graph_compute",
-        ];
-        let mut script = String::new();
-        for site in self.sites(&STEPS)? {
-            script.push_str(&format!(
-                "uprobe:{site} {{ @began[tid] = nsecs; }} uretprobe:{site} /@began[tid]/ {{ \
-                 @calls = count(); printf(\"%d %d %d\\n\", tid, nsecs - @began[tid], retval); \
-                 delete(@began[tid]); }} "
-            ));
-        }
-        if matches!(way, Text(_)) {
-            for site in self.sites(&TOKENS)? {
-                // Its number of tokens, and the first of them: a step of a generation has one.
-                script.push_str(&format!(
-                    "uprobe:{site} {{ $ids = *(uint64 *)(arg1 + 24); printf(\"%d %d %d %d\\n\", tid, \
-                     *(uint32 *)(arg1 + 4), *(int32 *)$ids, nsecs); }} "
-                ));
-            }
-        }
-        if matches!(way, Histograms(_)) {
-            for (number, site) in self.sites(&OPERATIONS)?.into_iter().enumerate() {
-                script.push_str(&format!(
-                    "uprobe:{site} {{ @from{number}[tid] = nsecs; }} uretprobe:{site} /@from{number}[tid]/ {{ \
-                     @ns{number} = hist(nsecs - @from{number}[tid]); delete(@from{number}[tid]); }} "
-                ));
-            }
-        }
-        Ok(script)
+    match extra {
+        Nothing => {}
+        Content => ensure!(
+            has_content(subject, &trace, pid)?,
+            "the tracer captured no content of {}",
+            subject.name()
+        ),
+        Histograms => seen.push(("operations", counted()?)),
     }
-
-    /// Where these functions are, as bpftrace names it; those that no library has are left out.
-    fn sites(&self, symbols: &[&str]) -> Result<Vec<String>> {
-        let mut sites = Vec::new();
-        for link in &self.links {
-            let image = Image::parse(File::open(link)?)?;
-            let found = image.symbols(symbols).found;
-            let here = symbols.iter().filter(|symbol| found.contains_key(**symbol));
-            sites.extend(here.map(|symbol| format!("{}:{symbol}", link.display())));
-        }
+    for (what, count) in seen {
         ensure!(
-            !sites.is_empty(),
-            "no library in {} has any of {symbols:?}",
-            self.folder.path().display()
+            count >= u64::from(steps),
+            "the tracer saw {count} {what} in {steps} steps"
         );
-        Ok(sites)
     }
+    Ok(pace)
+}
+
+/// Whether anything of what the model was given, or said, was told.
+fn has_content(subject: Subject, trace: &Trace, pid: u32) -> Result<bool> {
+    Ok(match subject {
+        Subject::LlamaCpp(_) => !trace.text(pid, Direction::Output)?.is_empty(),
+        Subject::OnnxRuntime => false,
+        Subject::PyTorch => trace.of(pid).any(|line| match &line.body {
+            Body::Called(called) => {
+                let mut names = called.values.keys();
+                names.any(|name| name.as_str() == "token_ids")
+            }
+            _ => false,
+        }),
+    })
 }
