@@ -1,10 +1,10 @@
 //! What asks a collector: `tracer query` and `tracer nodes`.
 
+mod access;
 mod connection;
 mod nodes;
 mod opening;
 mod showing;
-mod token;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,10 +29,10 @@ pub(crate) fn run(arguments: &Query) -> Result<Outcome> {
         None => None,
     };
     let path = path(arguments)?;
-    let token = token::find(&arguments.collector)?;
+    let access = access::find(&arguments.collector)?;
     let mut showing = Showing::new(arguments.output, opening);
     connection::runtime()?.block_on(async {
-        let connection = Connection::open(&token).await?;
+        let connection = Connection::open(access).await?;
         let mut answer = connection.get(&path).await?;
         loop {
             let chunk = tokio::select! {

@@ -35,6 +35,7 @@ struct Site {
     folder: TempDir,
     token: PathBuf,
     key: PathBuf,
+    known: Configuration,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -114,6 +115,7 @@ impl Site {
             folder,
             token,
             key,
+            known,
             stop: Some(stop),
             serving: Some(serving),
         }
@@ -291,6 +293,53 @@ fn nodes_are_listed() {
     assert_eq!(nodes, ["gpu-7", "gpu-8"]);
     let said = site.ask(&["nodes", "-o", "ndjson"]);
     assert_eq!(said.out.lines().count(), 2);
+}
+
+#[test]
+fn a_certificate_lets_in_as_a_token_does() {
+    let site = Site::start();
+    let made = |name: &str, lasts| {
+        let file = site.folder.path().join(name);
+        // The clock of this process is the one that counts in a handshake.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = WallNanos(now.expect("it is later").as_nanos() as u64);
+        init::reader_certificate(&site.known, "ada", None, lasts, now, &file).expect("one");
+        file.to_str().expect("text").to_owned()
+    };
+    let hour = Duration::from_hours(1);
+    let good = made("ada.pem", hour);
+    let asked = |arguments: &[&str]| {
+        tracer(&[&arguments[..1], &["--certificate"], &arguments[1..]].concat())
+    };
+    let said = asked(&["query", &good, "-o", "ndjson"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert_eq!(said.out.lines().count(), 20);
+    assert_eq!(asked(&["nodes", &good]).status, Some(0));
+
+    // It is good no longer.
+    let registry = Registry::open(&site.known.store).expect("it opens");
+    let tokens = registry.tokens().expect("they are kept");
+    let mut certificates = tokens.iter().rev();
+    let token = certificates.find(|token| token.purpose == TokenPurpose::ReadCertified);
+    let id = token.expect("one was made").id;
+    registry
+        .revoke_token(id, WallNanos(BEGIN))
+        .expect("it is kept");
+    let said = asked(&["query", &good]);
+    assert_eq!(said.status, Some(2), "{said:?}");
+    assert!(said.err.contains("make another certificate"), "{said:?}");
+
+    let expired = made("old.pem", Duration::ZERO);
+    let said = asked(&["nodes", &expired]);
+    assert_eq!(said.status, Some(2), "{said:?}");
+    assert!(said.err.contains("make another certificate"), "{said:?}");
+
+    let text = fs::read_to_string(&good).expect("it is ours");
+    let half = site.folder.path().join("half.pem");
+    let end = text.find("-----BEGIN CERTIFICATE").expect("it has one");
+    fs::write(&half, &text[..end]).expect("it is ours");
+    let said = asked(&["query", half.to_str().expect("text")]);
+    assert!(said.err.contains("holds no certificate"), "{said:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Which agents are let in, as it stands now. Handshakes ask it, and open connections follow it.
+//! Who is let in, as it stands now. Handshakes ask it, and agents' open connections follow it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use rustls_pki_types::CertificateDer;
@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tracer_wire::{AgentId, enrolment::TrustDomain};
 
 use crate::{
-    pki::agent_of,
-    store::{Registry, StoreError},
+    pki::{agent_of, reader_of},
+    store::{Fingerprint, Registry, StoreError, TokenPurpose},
 };
 
 /// Agents by what was decided about them.
@@ -19,6 +19,18 @@ use crate::{
 pub(crate) struct Admission {
     trust_domain: TrustDomain,
     agents: watch::Sender<Arc<Agents>>,
+    /// Certificates of readers that are no longer good.
+    revoked: RwLock<BTreeSet<Fingerprint>>,
+}
+
+/// Whose certificate was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// An agent.
+    Agent(AgentId),
+    /// Somebody who queries. Whether this one is known here is decided anew for each request, since it may
+    /// have been made a moment ago.
+    Reader(Fingerprint),
 }
 
 /// The agents that are known.
@@ -62,6 +74,7 @@ impl Admission {
         Self {
             trust_domain,
             agents,
+            revoked: RwLock::default(),
         }
     }
 
@@ -78,6 +91,13 @@ impl Admission {
                 now.admitted.insert(agent.agent, agent.name);
             }
         }
+        let certificates = registry.tokens()?.into_iter().filter(|token| {
+            token.purpose == TokenPurpose::ReadCertified && token.revoked.is_some()
+        });
+        let revoked = certificates
+            .map(|token| Fingerprint(token.digest))
+            .collect();
+        *self.revoked.write().unwrap_or_else(PoisonError::into_inner) = revoked;
         self.agents.send_if_modified(|known| {
             let is_other = **known != now;
             *known = Arc::new(now);
@@ -98,16 +118,22 @@ impl Admission {
         self.agents.borrow().admitted.get(&agent).cloned()
     }
 
-    /// Whose certificate this is, and what was decided about it.
+    /// Whose certificate this is, and what was decided about it; none if it is nobody's.
     #[must_use]
     pub(crate) fn of_certificate(
         &self,
         certificate: &CertificateDer<'_>,
-    ) -> (Option<AgentId>, Verdict) {
-        match agent_of(certificate, &self.trust_domain) {
-            Some(agent) => (Some(agent), self.verdict(agent)),
-            None => (None, Verdict::Unknown),
+    ) -> Option<(Holder, Verdict)> {
+        if let Some(agent) = agent_of(certificate, &self.trust_domain) {
+            return Some((Holder::Agent(agent), self.verdict(agent)));
         }
+        let fingerprint = reader_of(certificate, &self.trust_domain)?;
+        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        let verdict = match revoked.contains(&fingerprint) {
+            true => Verdict::Revoked,
+            false => Verdict::Admitted,
+        };
+        Some((Holder::Reader(fingerprint), verdict))
     }
 
     /// Follows what is decided.

@@ -17,23 +17,21 @@ use hyper::{
     body::{Body, Bytes},
     header::{self, HeaderMap, HeaderValue},
 };
-use tracer_wire::{
-    AgentId,
-    enrolment::{ENROL_PATH, Problem, RENEW_PATH, TokenSecret},
-};
+use tracer_wire::enrolment::{ENROL_PATH, Problem, RENEW_PATH, TokenSecret};
 
 pub(crate) use self::body::Outgoing;
 use crate::{
+    admission::Holder,
     ingest::now,
     server::Collector,
-    store::{Denied, StoreError, Token},
+    store::{Credential, Denied, StoreError},
 };
 
 /// Who asks, as far as the connection tells.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
-    /// The agent whose certificate was shown.
-    pub(crate) agent: Option<AgentId>,
+    /// Whose certificate was shown.
+    pub(crate) holder: Option<Holder>,
     /// From where.
     pub(crate) from: SocketAddr,
 }
@@ -55,7 +53,7 @@ pub(crate) enum Access {
     EnrolmentToken,
     /// An agent with a certificate.
     Agent,
-    /// Whoever has a reader's token.
+    /// Whoever has a reader's certificate or token.
     Reader,
 }
 
@@ -143,11 +141,10 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Store(error) => error.into(),
-            Denied::Unknown
-            | Denied::Expired
-            | Denied::Used
-            | Denied::OtherName(_)
-            | Denied::Revoked => Self::new(StatusCode::FORBIDDEN, denied.to_string()),
+            Denied::Revoked => Self::new(StatusCode::FORBIDDEN, denied.to_string()),
+            Denied::Unknown | Denied::Expired | Denied::Used | Denied::OtherName(_) => {
+                Self::new(StatusCode::FORBIDDEN, format!("the token: {denied}"))
+            }
         }
     }
 }
@@ -206,14 +203,17 @@ where
     let route = find(request.method(), request.uri().path())?;
     let reader = match route.access {
         Access::Anybody | Access::EnrolmentToken => None,
-        Access::Agent => match caller.agent {
-            Some(_) => None,
-            None => {
+        Access::Agent => match caller.holder {
+            Some(Holder::Agent(_)) => None,
+            Some(Holder::Reader(_)) | None => {
                 let error = "show a certificate of an agent that is let in";
                 return Err(Refusal::new(StatusCode::UNAUTHORIZED, error));
             }
         },
-        Access::Reader => Some(reader(collector, bearer(request.headers())?).await?),
+        Access::Reader => {
+            let shown = credential(collector, caller, request.headers())?;
+            Some(admitted(collector, shown).await?)
+        }
     };
     let query = request.uri().query().unwrap_or("").to_owned();
     if !query.is_empty() && route.endpoint != Endpoint::Events {
@@ -226,14 +226,16 @@ where
         Endpoint::Description => Ok(with_type(DESCRIPTION.to_owned(), "application/json")),
         Endpoint::Enrol => enrol::enrol(collector, body::read(request).await?).await,
         Endpoint::Renew => {
-            let agent = caller.agent.ok_or_else(|| Refusal::bad("no certificate"))?;
+            let Some(Holder::Agent(agent)) = caller.holder else {
+                return Err(Refusal::bad("no certificate of an agent"));
+            };
             enrol::renew(collector, agent, body::read(request).await?).await
         }
         Endpoint::Nodes => status::nodes(collector).await,
         Endpoint::Sessions => status::sessions(collector).await,
         Endpoint::Events => {
-            let (secret, _) = reader.ok_or_else(|| Refusal::bad("no token"))?;
-            events::events(collector, secret, &query).await
+            let reader = reader.ok_or_else(|| Refusal::bad("no reader"))?;
+            events::events(collector, reader, &query).await
         }
     }
 }
@@ -251,31 +253,52 @@ fn find(method: &Method, path: &str) -> Result<&'static Route, Refusal> {
         })
 }
 
+/// What a reader shows: a certificate counts before a token.
+fn credential(
+    collector: &Collector,
+    caller: Caller,
+    headers: &HeaderMap,
+) -> Result<Credential, Refusal> {
+    match caller.holder {
+        Some(Holder::Reader(certificate)) => Ok(Credential::Certificate(certificate)),
+        Some(Holder::Agent(_)) | None if collector.configuration().only_certified_readers => {
+            let error = "show a reader's certificate: this collector takes no reader's token";
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, error))
+        }
+        Some(Holder::Agent(_)) | None => bearer(headers).map(Credential::Token),
+    }
+}
+
 /// The secret in the header.
 fn bearer(headers: &HeaderMap) -> Result<TokenSecret, Refusal> {
     let value = headers.get(header::AUTHORIZATION);
     let secret = value.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let secret = secret.and_then(|secret| secret.trim().parse().ok());
     secret.ok_or_else(|| {
-        let error = "give a reader's token: Authorization: Bearer SECRET";
+        let error =
+            "show a reader's certificate, or give a reader's token: Authorization: Bearer SECRET";
         Refusal::new(StatusCode::UNAUTHORIZED, error)
     })
 }
 
-/// Who reads, by the token's secret.
-async fn reader(
-    collector: &Arc<Collector>,
-    secret: TokenSecret,
-) -> Result<(TokenSecret, Token), Refusal> {
-    let token = blocking(collector, {
-        let secret = secret.clone();
-        move |collector| collector.registry.reader(&secret, now())
+/// What was shown, if whoever it was given to may read.
+async fn admitted(collector: &Arc<Collector>, shown: Credential) -> Result<Credential, Refusal> {
+    let known = blocking(collector, {
+        let shown = shown.clone();
+        move |collector| collector.registry.reader(&shown, now())
     })
     .await?;
-    match token {
-        Ok(token) => Ok((secret, token)),
+    match known {
+        Ok(_) => Ok(shown),
         Err(Denied::Store(error)) => Err(error.into()),
-        Err(denied) => Err(Refusal::new(StatusCode::UNAUTHORIZED, denied.to_string())),
+        Err(denied) => {
+            let what = match shown {
+                Credential::Token(_) => "token",
+                Credential::Certificate(_) => "certificate",
+            };
+            let error = format!("the {what}: {denied}");
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, error))
+        }
     }
 }
 

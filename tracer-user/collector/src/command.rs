@@ -43,7 +43,7 @@ enum Command {
     Serve(Configured),
     /// Say whether a configuration is right, and print it with all defaults
     Check(Configured),
-    /// Tokens for agents that enrol and for people who query
+    /// Tokens for agents that enrol, and tokens and certificates for people and programs that query
     #[command(subcommand)]
     Token(Token),
     /// Agents that enrolled
@@ -119,6 +119,13 @@ struct NewToken {
     /// For somebody who queries, by name; without it, for one agent that enrols
     #[arg(long, value_name = "NAME")]
     reader: Option<String>,
+    /// Make a certificate for the reader in place of a token: its key, it, and the authority's are written to
+    /// this new file, all in PEM
+    #[arg(long, value_name = "FILE", requires = "reader")]
+    certificate: Option<PathBuf>,
+    /// For the key that signed this request (PKCS #10, PEM), which stays where it is
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    request: Option<PathBuf>,
     /// The name that the agent's node must have; without it, any
     #[arg(long, value_name = "NAME", conflicts_with = "reader")]
     node: Option<String>,
@@ -278,6 +285,8 @@ fn tokens(token: Token) -> Result<()> {
         Token::New(NewToken {
             configured: Configured { config },
             reader,
+            certificate,
+            request,
             node,
             hours,
         }) => {
@@ -289,6 +298,9 @@ fn tokens(token: Token) -> Result<()> {
                     "--reader takes letters, digits, '.', '-', '_'"
                 );
                 let lasts = lasts(hours.unwrap_or(24 * 90));
+                if let Some(file) = certificate {
+                    return certify(&configuration, &name, request.as_deref(), lasts, &file);
+                }
                 let token = init::reader_token(&configuration, &name, lasts, now())?;
                 return say(&format!("{token}\n"));
             }
@@ -334,11 +346,28 @@ fn tokens(token: Token) -> Result<()> {
             id,
         } => {
             if !registry(&config)?.revoke_token(id, now())? {
-                bail!("there is no token {id} that was good; see tracer-collector token list");
+                bail!(
+                    "there is no token or certificate {id} that was good; see tracer-collector token list"
+                );
             }
-            say(&format!("token {id} is no longer good\n"))
+            say(&format!("{id} is no longer good\n"))
         }
     }
+}
+
+fn certify(
+    configuration: &Configuration,
+    name: &str,
+    request: Option<&Path>,
+    lasts: Duration,
+    file: &Path,
+) -> Result<()> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    };
+    let request = request.map(read).transpose()?;
+    init::reader_certificate(configuration, name, request.as_deref(), lasts, now(), file)?;
+    say(&format!("{}\n", file.display()))
 }
 
 fn agents(agent: Agent) -> Result<()> {

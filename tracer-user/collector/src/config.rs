@@ -111,6 +111,8 @@ pub struct Certificates {
     pub agent_hours: u32,
     /// The collector's own.
     pub collector_days: u32,
+    /// Whether who queries must show one: then no reader's token is taken.
+    pub required_of_readers: bool,
 }
 
 impl Default for Certificates {
@@ -118,6 +120,7 @@ impl Default for Certificates {
         Self {
             agent_hours: 24,
             collector_days: 30,
+            required_of_readers: false,
         }
     }
 }
@@ -184,6 +187,8 @@ pub struct Configuration {
     pub agent_lasts: Duration,
     /// How long the collector's is.
     pub collector_lasts: Duration,
+    /// Whether readers' tokens are refused.
+    pub only_certified_readers: bool,
     /// What clients may use up.
     pub limits: Limits,
 }
@@ -329,6 +334,7 @@ impl Typed {
             },
             agent_lasts: Duration::from_hours(certificates.agent_hours.into()),
             collector_lasts: DAY * certificates.collector_days,
+            only_certified_readers: certificates.required_of_readers,
             limits,
         })
     }

@@ -15,10 +15,11 @@ use tracer_wire::{
     Recipient,
     enrolment::{EnrolmentToken, ReaderToken, TokenSecret, TrustDomain},
 };
+use zeroize::Zeroizing;
 
 use crate::{
     config::{Advertise, Configuration, Listen, Typed},
-    pki::Authority,
+    pki::{Authority, SigningRequest},
     store::{Registry, TokenPurpose},
     telemetry::TelemetryKeys,
 };
@@ -154,6 +155,40 @@ pub fn reader_token(
         secret,
         collector: configuration.https.as_str().into(),
     }))
+}
+
+/// Makes a certificate for somebody who queries, and writes it to a new file, all in PEM: the key, unless
+/// there is a request (PKCS #10) of one that stays where it is, the certificate, and that of the
+/// authority, which is to be trusted. A line before them says where the collector is.
+///
+/// # Errors
+/// If there is such a file, the request is none, or the collector's folder is not complete.
+pub fn reader_certificate(
+    configuration: &Configuration,
+    name: &str,
+    request: Option<&str>,
+    lasts: Duration,
+    now: WallNanos,
+    file: &Path,
+) -> Result<()> {
+    let folder: &Path = &configuration.folder;
+    let authority = Authority::load(folder, configuration.trust_domain.clone())?;
+    let registry = Registry::open(&configuration.store)?;
+    let (request, key) = match request {
+        Some(request) => (SigningRequest::parse(request)?, None),
+        None => SigningRequest::with_new_key().map(|(request, key)| (request, Some(key)))?,
+    };
+    let issued = authority.issue_reader(name, &request, lasts, now)?;
+    let mut text = Zeroizing::new(format!("Collector: {}\n\n", configuration.https));
+    if let Some(key) = &key {
+        text.push_str(key);
+    }
+    text.push_str(&issued.pem);
+    text.push_str(authority.pem());
+    crate::pki::write_new(file, text.as_bytes(), 0o600)?;
+    let certificate = crate::pki::fingerprint(&issued.der);
+    registry.add_certificate(name, certificate, issued.until, now)?;
+    Ok(())
 }
 
 fn prepare(

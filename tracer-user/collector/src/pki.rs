@@ -1,5 +1,6 @@
 //! The embedded authority: issues certificates to agents and to the collector itself.
 
+mod request;
 mod rotation;
 
 use std::{
@@ -10,28 +11,25 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
-};
+use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SanType,
-    SerialNumber, SignatureAlgorithm,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
+    SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use time::OffsetDateTime;
 use tracer_event::WallNanos;
 use tracer_wire::{
     AgentId,
-    enrolment::{AgentUri, TrustDomain},
+    enrolment::{AgentUri, TrustDomain, is_node_name},
 };
-use x509_cert::{
-    der::{Decode as _, Encode as _, oid::ObjectIdentifier},
-    request::CertReq,
-};
+use x509_cert::der::{Decode as _, Encode as _};
 
+pub use self::request::SigningRequest;
 use self::rotation::Former;
 pub use self::rotation::{finish as finish_rotation, rotate};
+use crate::store::Fingerprint;
 
 /// How far clocks of agents may be behind.
 const SKEW: Duration = Duration::from_mins(5);
@@ -243,6 +241,25 @@ impl Authority {
         Ok(issued(&certificate, until))
     }
 
+    /// A certificate for somebody who queries.
+    ///
+    /// # Errors
+    /// If the library refuses.
+    pub fn issue_reader(
+        &self,
+        name: &str,
+        request: &SigningRequest,
+        lasts: Duration,
+        now: WallNanos,
+    ) -> Result<Issued, PkiError> {
+        let uri = format!("spiffe://{}{READER}{name}", self.trust_domain);
+        let mut params = leaf("tracer reader", ExtendedKeyUsagePurpose::ClientAuth)?;
+        params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
+        let until = validity(&mut params, now, lasts);
+        let certificate = params.signed_by(request, &self.issuer)?;
+        Ok(issued(&certificate, until))
+    }
+
     /// A certificate for the collector, which is reached by these names, and its key.
     ///
     /// # Errors
@@ -318,83 +335,6 @@ fn validity(params: &mut CertificateParams, now: WallNanos, lasts: Duration) -> 
     WallNanos(seconds.cast_unsigned().saturating_mul(1_000_000_000))
 }
 
-/// A request for a certificate (PKCS #10) that is signed by the key that it is for.
-#[derive(Debug)]
-pub struct SigningRequest {
-    der: Vec<u8>,
-    public_key: Vec<u8>,
-    algorithm: &'static SignatureAlgorithm,
-}
-
-/// Bytes of a request, at most.
-const MAX_REQUEST: usize = 16 * 1024;
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
-const EDWARDS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-
-impl SigningRequest {
-    /// The request in this text.
-    ///
-    /// # Errors
-    /// If it is none, is of a key of another kind, or is not signed by it.
-    pub fn parse(pem: &str) -> Result<Self, PkiError> {
-        if pem.len() > MAX_REQUEST {
-            return Err(PkiError::Request("it is too long"));
-        }
-        let der = rustls_pki_types::CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| PkiError::Request("it is not in PEM"))?;
-        let request =
-            CertReq::from_der(&der).map_err(|_| PkiError::Request("it is not PKCS #10"))?;
-        let key = &request.info.public_key;
-        let curve = key
-            .algorithm
-            .parameters
-            .as_ref()
-            .and_then(|curve| curve.decode_as::<ObjectIdentifier>().ok());
-        type Verification = &'static dyn VerificationAlgorithm;
-        let (algorithm, verification): (_, Verification) =
-            match (key.algorithm.oid, curve, request.algorithm.oid) {
-                (EC, Some(P256), ECDSA_SHA256) => {
-                    (&PKCS_ECDSA_P256_SHA256, &ECDSA_P256_SHA256_ASN1)
-                }
-                (EDWARDS, None, EDWARDS) => (&PKCS_ED25519, &ED25519),
-                _ => return Err(PkiError::Request("its key is neither P-256 nor Ed25519")),
-            };
-        let bits = |bits: &x509_cert::der::asn1::BitString| bits.as_bytes().map(<[u8]>::to_vec);
-        let public_key = bits(&key.subject_public_key);
-        let public_key = public_key.ok_or(PkiError::Request("its key is none"))?;
-        let signature = bits(&request.signature);
-        let signature = signature.ok_or(PkiError::Request("its signature is none"))?;
-        let signed = request.info.to_der();
-        let signed = signed.map_err(|_| PkiError::Request("it is not in DER"))?;
-        UnparsedPublicKey::new(verification, &public_key)
-            .verify(&signed, &signature)
-            .map_err(|_| PkiError::Request("it is not signed by its own key"))?;
-        Ok(Self {
-            der: der.to_vec(),
-            public_key,
-            algorithm,
-        })
-    }
-
-    /// Its bytes, which the agent signed too.
-    #[must_use]
-    pub fn der(&self) -> &[u8] {
-        &self.der
-    }
-}
-
-impl PublicKeyData for SigningRequest {
-    fn der_bytes(&self) -> &[u8] {
-        &self.public_key
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        self.algorithm
-    }
-}
-
 /// Whose certificate this is; none if it is not an agent's of this trust domain.
 #[must_use]
 pub fn agent_of(certificate: &CertificateDer<'_>, trust_domain: &TrustDomain) -> Option<AgentId> {
@@ -403,6 +343,34 @@ pub fn agent_of(certificate: &CertificateDer<'_>, trust_domain: &TrustDomain) ->
     let uri: AgentUri = uris.next()?.parse().ok()?;
     // SPIFFE allows one URI.
     (uris.next().is_none() && uri.trust_domain == *trust_domain).then_some(uri.agent)
+}
+
+/// Where a SPIFFE id names a reader.
+const READER: &str = "/reader/";
+
+/// What a reader's certificate of this trust domain is known by; none if it is not one.
+#[must_use]
+pub fn reader_of(
+    certificate: &CertificateDer<'_>,
+    trust_domain: &TrustDomain,
+) -> Option<Fingerprint> {
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let mut uris = parsed.valid_uri_names();
+    let name = uris
+        .next()?
+        .strip_prefix("spiffe://")?
+        .strip_prefix(trust_domain.as_str())?
+        .strip_prefix(READER)?;
+    let is_reader = uris.next().is_none() && is_node_name(name);
+    is_reader.then(|| fingerprint(certificate))
+}
+
+/// SHA-256 of a certificate.
+#[must_use]
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let digest = digest(&SHA256, certificate);
+    let bytes = digest.as_ref().try_into();
+    Fingerprint(bytes.expect("SHA-256 has 32 bytes (FIPS 180-4)"))
 }
 
 /// Until when a certificate is good; the epoch if it does not say.
@@ -444,6 +412,8 @@ pub(crate) fn file(
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{PKCS_ED25519, SignatureAlgorithm};
+
     use super::*;
     use crate::fixture::{NOW, key};
 
@@ -479,35 +449,27 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_signed_by_its_own_key() {
-        let pem = request(&PKCS_ECDSA_P256_SHA256);
-        let parsed = SigningRequest::parse(&pem).unwrap();
-        let mut der = parsed.der().to_vec();
-        let name = der
-            .windows(7)
-            .position(|window| window == b"ignored")
+    fn a_reader_is_no_agent_and_an_agent_no_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path());
+        let ours = authority.trust_domain();
+        let request = SigningRequest::parse(&request(&PKCS_ED25519)).unwrap();
+        let (hour, now) = (Duration::from_hours(1), WallNanos(NOW));
+        let reader = authority
+            .issue_reader("ada.b-c_d", &request, hour, now)
             .unwrap();
-        der[name] = b'I';
-        let changed = pem::encode(&der);
-        let error = SigningRequest::parse(&changed).unwrap_err();
-        assert!(error.to_string().contains("not signed"), "{error}");
-        for wrong in [
-            "",
-            "-----BEGIN CERTIFICATE REQUEST-----",
-            &"a".repeat(20_000),
-        ] {
-            assert!(SigningRequest::parse(wrong).is_err());
-        }
-    }
-
-    mod pem {
-        use base64::{Engine as _, prelude::BASE64_STANDARD};
-
-        pub(super) fn encode(der: &[u8]) -> String {
-            let text = BASE64_STANDARD.encode(der);
-            let what = "CERTIFICATE REQUEST";
-            format!("-----BEGIN {what}-----\n{text}\n-----END {what}-----\n")
-        }
+        assert_eq!(reader_of(&reader.der, ours), Some(fingerprint(&reader.der)));
+        assert_eq!(agent_of(&reader.der, ours), None);
+        assert_eq!(reader_of(&reader.der, &"test".parse().unwrap()), None);
+        let agent = authority
+            .issue_agent(key(1).agent(), &request, hour, now)
+            .unwrap();
+        assert_eq!(reader_of(&agent.der, ours), None);
+        // A name that would be another place of the path.
+        let nested = authority
+            .issue_reader("ada/x", &request, hour, now)
+            .unwrap();
+        assert_eq!(reader_of(&nested.der, ours), None);
     }
 
     #[test]

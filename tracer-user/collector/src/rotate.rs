@@ -81,12 +81,12 @@ pub(crate) fn rotate(what: Rotate, now: WallNanos) -> Result<String> {
             let tokens = Registry::open(&configuration.store)?.tokens()?;
             let readers = tokens.iter().filter(|token| {
                 let is_good = token.revoked.is_none() && token.expires > now;
-                is_good && token.purpose == TokenPurpose::Read
+                is_good && token.purpose != TokenPurpose::Enrol
             });
             let names: Vec<&str> = readers.map(|token| token.name.as_str()).collect();
             Ok(format!(
                 "The former authority is trusted no longer. Readers' tokens from before the rotation do not \
-                 find the collector any more; tokens that are good: {}\n",
+                 find the collector any more, and their certificates are refused; those of: {}\n",
                 match names.is_empty() {
                     true => String::from("none"),
                     false => names.join(", "),

@@ -15,7 +15,7 @@ use tracer_wire::{
     SessionId, Stream,
 };
 
-pub use registry::{Agent, Denied, Registry, Token, TokenPurpose};
+pub use registry::{Agent, Credential, Denied, Fingerprint, Registry, Token, TokenPurpose};
 pub use sqlite::SqliteStore;
 
 /// Keeps records.

@@ -1,4 +1,4 @@
-//! TLS 1.3 and nothing older, at both ports. Which agents are let in is asked anew in each handshake;
+//! TLS 1.3 and nothing older, at both ports. Who is let in is asked anew in each handshake;
 //! nothing is resumed, so that nobody comes in on what was decided before.
 
 use std::{
@@ -22,7 +22,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tracer_wire::enrolment::ALPN;
 
 use crate::{
-    admission::{Admission, Verdict},
+    admission::{Admission, Holder, Verdict},
     pki::Authority,
 };
 
@@ -88,7 +88,7 @@ impl ResolvesServerCert for Certificates {
 pub enum Port {
     /// For agents, who must show a certificate.
     Agents,
-    /// For everybody else, and for agents that enrol and renew, who may.
+    /// For everybody else, and for agents that enrol and renew, who may, as may readers.
     Https,
 }
 
@@ -117,10 +117,10 @@ pub(crate) fn server_config(
         roots.add(trusted.clone())?;
     }
     let inner = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
-    let verifier = AgentVerifier {
+    let verifier = Verifier {
         inner: inner.build()?,
         admission,
-        is_required: port == Port::Agents,
+        port,
     };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
@@ -136,17 +136,18 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
-/// Takes certificates that the authority signed for agents that are known and not revoked.
+/// Takes certificates that the authority signed for agents that are known and not revoked, and at the port of
+/// HTTPS for readers that are not revoked.
 #[derive(Debug)]
-struct AgentVerifier {
+struct Verifier {
     inner: Arc<dyn ClientCertVerifier>,
     admission: Arc<Admission>,
-    is_required: bool,
+    port: Port,
 }
 
-impl ClientCertVerifier for AgentVerifier {
+impl ClientCertVerifier for Verifier {
     fn client_auth_mandatory(&self) -> bool {
-        self.is_required
+        self.port == Port::Agents
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -162,12 +163,16 @@ impl ClientCertVerifier for AgentVerifier {
         let verified = self
             .inner
             .verify_client_cert(end_entity, intermediates, now)?;
+        let is_reader = |holder| matches!(holder, Holder::Reader(_));
         match self.admission.of_certificate(end_entity) {
-            (Some(_), Verdict::Admitted) => Ok(verified),
-            (Some(_), Verdict::Revoked | Verdict::Unknown) => {
+            Some((holder, _)) if is_reader(holder) && self.port == Port::Agents => Err(
+                Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure),
+            ),
+            Some((_, Verdict::Admitted)) => Ok(verified),
+            Some((_, Verdict::Revoked | Verdict::Unknown)) => {
                 Err(Error::InvalidCertificate(CertificateError::Revoked))
             }
-            (None, _) => Err(Error::InvalidCertificate(
+            None => Err(Error::InvalidCertificate(
                 CertificateError::ApplicationVerificationFailure,
             )),
         }

@@ -1,4 +1,4 @@
-//! One request to a collector, which is known by the authority that the token names.
+//! One request to a collector, which is known by its authority.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,9 +14,9 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
-use tracer_agent::pinned;
-use tracer_wire::enrolment::{Problem, ReaderToken};
+use tracer_wire::enrolment::{Problem, TokenSecret};
 
+use super::access::{Access, Shown};
 use crate::{text::printable, trouble::Trouble};
 
 /// How long the collector may take to be there.
@@ -27,7 +27,9 @@ const WHOLE: usize = 64 << 20;
 /// A connection that one request goes over.
 pub(super) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
-    token: ReaderToken,
+    collector: Box<str>,
+    token: Option<TokenSecret>,
+    shown: Shown,
 }
 
 /// An answer, as it arrives.
@@ -42,36 +44,45 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 impl Connection {
-    /// Connects to the collector of the token.
-    pub(super) async fn open(token: &ReaderToken) -> Result<Self> {
-        let address = &*token.0.collector;
-        timeout(PATIENCE, Self::connect(token))
+    /// Connects to the collector.
+    pub(super) async fn open(access: Access) -> Result<Self> {
+        let address = access.collector.clone();
+        let shown = access.shown();
+        timeout(PATIENCE, Self::connect(access))
             .await
             .unwrap_or_else(|_| bail!("it does not answer"))
             .map_err(|error| {
                 let what = format!("cannot reach the collector at {address}: {error:#}");
-                let remedy = "check that it runs, that this host reaches it, and that the token \
-                              is of this collector (--collector names another address)";
+                let remedy = format!(
+                    "check that it runs, that this host reaches it, and that the {shown} \
+                     is of this collector (--collector names another address)"
+                );
                 Trouble::new(what, remedy).into()
             })
     }
 
-    async fn connect(token: &ReaderToken) -> Result<Self> {
-        let address = &*token.0.collector;
-        let (host, _) = address
+    async fn connect(access: Access) -> Result<Self> {
+        let shown = access.shown();
+        let Access {
+            collector,
+            tls,
+            token,
+        } = access;
+        let (host, _) = collector
             .rsplit_once(':')
             .context("the address is not host:port")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).context("the host has no name")?;
-        let config = pinned::client_config(token.0.authority)?;
-        let stream = TcpStream::connect(address).await?;
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let stream = TcpStream::connect(&*collector).await?;
+        let tls = TlsConnector::from(Arc::new(tls)).connect(name, stream);
         let (sender, connection) = http1::handshake(TokioIo::new(tls.await?)).await?;
         // It ends with the request that goes over it; what breaks it breaks the answer too.
         tokio::spawn(connection);
         Ok(Self {
             sender,
-            token: token.clone(),
+            collector,
+            token,
+            shown,
         })
     }
 
@@ -80,14 +91,24 @@ impl Connection {
     /// # Errors
     /// If the collector refuses; the message is its own.
     pub(super) async fn get(mut self, path: &str) -> Result<Answer> {
-        let secret = self.token.0.secret.reveal();
-        let request = Request::get(path)
-            .header(header::HOST, &*self.token.0.collector)
-            .header(header::AUTHORIZATION, format!("Bearer {secret}"))
-            .body(Empty::new())
-            .context("make the request")?;
-        let response = self.sender.send_request(request).await;
-        let response = response.context("the collector ended the connection")?;
+        let mut request = Request::get(path).header(header::HOST, &*self.collector);
+        if let Some(secret) = &self.token {
+            let bearer = format!("Bearer {}", secret.reveal());
+            request = request.header(header::AUTHORIZATION, bearer);
+        }
+        let request = request.body(Empty::new()).context("make the request")?;
+        let response = match (self.sender.send_request(request).await, self.shown) {
+            (Ok(response), _) => response,
+            // In TLS 1.3 what the collector thinks of a certificate comes with the first answer.
+            (Err(error), Shown::Certificate) => {
+                let error = anyhow::Error::new(error);
+                let what = format!("the collector ended the connection: {error:#}");
+                return Err(Trouble::new(what, self.shown.remedy()).into());
+            }
+            (Err(error), Shown::Token) => {
+                return Err(error).context("the collector ended the connection");
+            }
+        };
         let status = response.status();
         if status == StatusCode::OK {
             return Ok(Answer(response.into_body()));
@@ -100,8 +121,7 @@ impl Connection {
         let why = problem.map_or_else(|| status.to_string(), |problem| problem.error);
         let what = format!("the collector refuses: {}", printable(&why));
         if status == StatusCode::UNAUTHORIZED {
-            let remedy = "make another token with `tracer-collector token new --reader NAME`";
-            return Err(Trouble::new(what, remedy).into());
+            return Err(Trouble::new(what, self.shown.remedy()).into());
         }
         bail!("{what}");
     }

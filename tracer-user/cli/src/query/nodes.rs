@@ -8,8 +8,9 @@ use serde_json::Value;
 use tracer_event::WallNanos;
 
 use super::{
+    access,
     connection::{self, Connection},
-    now, token,
+    now,
 };
 use crate::{
     arguments::typed::{ListFormat, Nodes},
@@ -39,9 +40,9 @@ struct Node {
 /// # Errors
 /// If the collector cannot be asked.
 pub(crate) fn run(arguments: &Nodes) -> Result<Outcome> {
-    let token = token::find(&arguments.collector)?;
+    let access = access::find(&arguments.collector)?;
     let body = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&token).await?;
+        let connection = Connection::open(access).await?;
         connection.get("/v1/nodes").await?.whole().await
     })?;
     let values: Vec<Value> =

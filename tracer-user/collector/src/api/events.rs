@@ -8,13 +8,12 @@ use hyper::{
     header::{self, HeaderValue},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tracer_wire::enrolment::TokenSecret;
 
 use super::{Outgoing, Refusal, blocking, lines::Lines, parameters::Parameters};
 use crate::{
     ingest::now,
     server::Collector,
-    store::{Cursor, Denied, RecordNumber, Selection, StoreError},
+    store::{Credential, Cursor, Denied, RecordNumber, Selection, StoreError},
 };
 
 /// Records that are looked up at once.
@@ -30,7 +29,7 @@ const ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) async fn events(
     collector: &Arc<Collector>,
-    secret: TokenSecret,
+    reader: Credential,
     query: &str,
 ) -> Result<Response<Outgoing>, Refusal> {
     let parameters = Parameters::parse(query)?;
@@ -48,7 +47,7 @@ pub(super) async fn events(
     let (to, made) = mpsc::channel(AHEAD);
     let telling = Telling {
         collector: Arc::clone(collector),
-        secret,
+        reader,
         lines: Some(Lines::new(&selection, parameters.limit)),
         selection,
         to,
@@ -66,7 +65,7 @@ pub(super) async fn events(
 /// A query that is being answered.
 struct Telling {
     collector: Arc<Collector>,
-    secret: TokenSecret,
+    reader: Credential,
     selection: Selection,
     /// None while a thread has it.
     lines: Option<Lines>,
@@ -93,7 +92,7 @@ impl Telling {
         };
         let error = match over {
             Over::Done => return,
-            Over::Denied => String::from("the token is no longer good"),
+            Over::Denied => String::from("the reader may read no longer"),
             Over::Failed(error) => {
                 log::error!("a query fails: {error}");
                 String::from("the store does not work; see the collector's log")
@@ -197,9 +196,9 @@ impl Telling {
 
     /// Whether the reader may still read: decided anew for each page.
     async fn may_read(&self) -> Result<(), Over> {
-        let secret = self.secret.clone();
+        let reader = self.reader.clone();
         let checked = blocking(&self.collector, move |collector| {
-            collector.registry.reader(&secret, now())
+            collector.registry.reader(&reader, now())
         });
         match checked.await {
             Ok(Ok(_)) => Ok(()),

@@ -25,7 +25,10 @@ fn the_description_is_of_the_routes_that_there_are() {
         let security = match route.access {
             Access::Anybody | Access::EnrolmentToken => vec![],
             Access::Agent => vec![String::from("agentCertificate")],
-            Access::Reader => vec![String::from("readerToken")],
+            Access::Reader => vec![
+                String::from("readerCertificate"),
+                String::from("readerToken"),
+            ],
         };
         let has_body = matches!(route.endpoint, Endpoint::Enrol | Endpoint::Renew);
         let (method, path) = (route.method.to_string(), route.path.to_owned());

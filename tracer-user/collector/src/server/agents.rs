@@ -14,7 +14,7 @@ use tracer_wire::{AgentId, Body, ChainError, Sequence, SessionId};
 
 use super::{Bucket, Collector, ROOM_UNIT};
 use crate::{
-    admission::Verdict,
+    admission::{Holder, Verdict},
     ingest::{Answer, Conversation, ConversationError, Job, Request, now},
     pki::good_until,
     store::Outcome,
@@ -55,9 +55,12 @@ pub(super) async fn serve(collector: Arc<Collector>, tls: TlsStream<TcpStream>, 
     let connection = tls.get_ref().1;
     let certificate = connection.peer_certificates().and_then(<[_]>::first);
     let admitted = certificate.and_then(|certificate| {
-        let (agent, verdict) = collector.admission.of_certificate(certificate);
-        let agent = agent.filter(|_| verdict == Verdict::Admitted)?;
-        Some((agent, good_until(certificate)))
+        match collector.admission.of_certificate(certificate)? {
+            (Holder::Agent(agent), Verdict::Admitted) => Some((agent, good_until(certificate))),
+            (Holder::Agent(_), Verdict::Revoked | Verdict::Unknown) | (Holder::Reader(_), _) => {
+                None
+            }
+        }
     });
     let has_protocol = connection.alpn_protocol() == Some(tracer_wire::enrolment::ALPN);
     let Some((agent, until)) = admitted.filter(|_| has_protocol) else {

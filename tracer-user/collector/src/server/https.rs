@@ -30,13 +30,13 @@ pub(super) async fn serve(collector: Arc<Collector>, tls: TlsStream<TcpStream>, 
     let service = service_fn(move |request: Request<Incoming>| {
         let collector = Arc::clone(&of_service);
         // Decided for each request: a connection may outlive what let it in.
-        let agent = certificate.as_ref().and_then(|certificate| {
-            let (agent, verdict) = collector.admission.of_certificate(certificate);
+        let holder = certificate.as_ref().and_then(|certificate| {
+            let (holder, verdict) = collector.admission.of_certificate(certificate)?;
             let is_good = crate::pki::good_until(certificate) > crate::ingest::now();
-            agent.filter(|_| verdict == Verdict::Admitted && is_good)
+            (verdict == Verdict::Admitted && is_good).then_some(holder)
         });
         async move {
-            let caller = Caller { agent, from };
+            let caller = Caller { holder, from };
             Ok::<_, Infallible>(api::answer(collector, caller, request).await)
         }
     });

@@ -2,6 +2,7 @@
 
 mod agents;
 mod https;
+mod readers;
 mod rotation;
 mod site;
 mod strangers;

@@ -45,6 +45,8 @@ pub struct Token {
     pub id: i64,
     /// What it is good for.
     pub purpose: TokenPurpose,
+    /// Of its secret, or of the certificate.
+    pub digest: [u8; 32],
     /// Whose it is. For enrolment, the name that the node must have; empty if it may have any.
     pub name: String,
     /// When it was made.
@@ -64,13 +66,29 @@ pub enum TokenPurpose {
     Enrol,
     /// Somebody queries.
     Read,
+    /// Somebody queries, and shows a certificate in place of a secret.
+    ReadCertified,
 }
+
+/// What somebody who queries shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The secret of a token.
+    Token(TokenSecret),
+    /// A certificate, in a handshake that showed its key too.
+    Certificate(Fingerprint),
+}
+
+/// SHA-256 of a certificate (DER).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fingerprint(pub [u8; 32]);
 
 impl TokenPurpose {
     const fn code(self) -> &'static str {
         match self {
             Self::Enrol => "enrol",
             Self::Read => "read",
+            Self::ReadCertified => "cert",
         }
     }
 }
@@ -85,16 +103,16 @@ impl fmt::Display for TokenPurpose {
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
     /// Nobody was given it, or it was revoked.
-    #[error("the token is not known here")]
+    #[error("it is not known here, or was revoked")]
     Unknown,
     /// Its time has passed.
-    #[error("the token has expired")]
+    #[error("it has expired")]
     Expired,
     /// Another agent has used it.
-    #[error("the token was used by another agent")]
+    #[error("it was used by another agent")]
     Used,
     /// It is for a node of another name.
-    #[error("the token is for a node named {0:?}")]
+    #[error("it is for a node named {0:?}")]
     OtherName(String),
     /// The agent was revoked: no token lets it in again.
     #[error("the agent is revoked; it needs a new key")]
@@ -136,16 +154,36 @@ impl Registry {
         expires: WallNanos,
         now: WallNanos,
     ) -> Result<i64, StoreError> {
+        self.add(purpose, name, secret.digest(), expires, now)
+    }
+
+    /// Notes a certificate that was made for somebody who queries.
+    ///
+    /// # Errors
+    /// If the store does not work.
+    pub fn add_certificate(
+        &self,
+        name: &str,
+        certificate: Fingerprint,
+        expires: WallNanos,
+        now: WallNanos,
+    ) -> Result<i64, StoreError> {
+        let purpose = TokenPurpose::ReadCertified;
+        self.add(purpose, name, certificate.0, expires, now)
+    }
+
+    fn add(
+        &self,
+        purpose: TokenPurpose,
+        name: &str,
+        digest: [u8; 32],
+        expires: WallNanos,
+        now: WallNanos,
+    ) -> Result<i64, StoreError> {
         let index = self.index();
         index.execute(
             "INSERT INTO tokens (digest, purpose, name, created, expires) VALUES (?, ?, ?, ?, ?)",
-            params![
-                secret.digest(),
-                purpose.code(),
-                name,
-                time(now),
-                time(expires)
-            ],
+            params![digest, purpose.code(), name, time(now), time(expires)],
         )?;
         Ok(index.last_insert_rowid())
     }
@@ -173,13 +211,16 @@ impl Registry {
         Ok(changed == 1)
     }
 
-    /// Who queries with this secret.
+    /// Who queries with this.
     ///
     /// # Errors
     /// If nobody may.
-    pub fn reader(&self, secret: &TokenSecret, now: WallNanos) -> Result<Token, Denied> {
-        let token = self.good_token(&self.index(), TokenPurpose::Read, secret, now)?;
-        Ok(token)
+    pub fn reader(&self, credential: &Credential, now: WallNanos) -> Result<Token, Denied> {
+        let (purpose, digest) = match credential {
+            Credential::Token(secret) => (TokenPurpose::Read, secret.digest()),
+            Credential::Certificate(certificate) => (TokenPurpose::ReadCertified, certificate.0),
+        };
+        self.good_token(&self.index(), purpose, digest, now)
     }
 
     /// Whether [`Self::enrol`] would take an agent in. It changes nothing.
@@ -309,7 +350,7 @@ impl Registry {
         name: &str,
         now: WallNanos,
     ) -> Result<Token, Denied> {
-        let token = self.good_token(index, TokenPurpose::Enrol, secret, now)?;
+        let token = self.good_token(index, TokenPurpose::Enrol, secret.digest(), now)?;
         if token.used_by.is_some_and(|other| other != agent) {
             return Err(Denied::Used);
         }
@@ -329,13 +370,13 @@ impl Registry {
         &self,
         index: &Connection,
         purpose: TokenPurpose,
-        secret: &TokenSecret,
+        digest: [u8; 32],
         now: WallNanos,
     ) -> Result<Token, Denied> {
         let sql = format!("{TOKENS} WHERE digest = ? AND purpose = ?");
         let found = index
             .prepare_cached(&sql)?
-            .query_row(params![secret.digest(), purpose.code()], token)
+            .query_row(params![digest, purpose.code()], token)
             .optional()?;
         let token = found
             .filter(|token| token.revoked.is_none())
@@ -347,17 +388,18 @@ impl Registry {
     }
 }
 
-const TOKENS: &str = "SELECT id, purpose, name, created, expires, revoked, used_by FROM tokens";
+const TOKENS: &str =
+    "SELECT id, purpose, name, created, expires, revoked, used_by, digest FROM tokens";
 
 fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
     let purpose: String = row.get(1)?;
     Ok(Token {
         id: row.get(0)?,
-        purpose: if purpose == TokenPurpose::Read.code() {
-            TokenPurpose::Read
-        } else {
-            TokenPurpose::Enrol
-        },
+        purpose: [TokenPurpose::Read, TokenPurpose::ReadCertified]
+            .into_iter()
+            .find(|known| known.code() == purpose)
+            .unwrap_or(TokenPurpose::Enrol),
+        digest: row.get(7)?,
         name: row.get(2)?,
         created: wall(row.get(3)?),
         expires: wall(row.get(4)?),

@@ -77,7 +77,11 @@ pub(crate) struct Collector {
     /// file ~/.config/tracer/reader.token
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) token: Option<PathBuf>,
-    /// The collector's address, if it is not the one in the token
+    /// A reader's certificate with its key, in place of a token: the file that `tracer-collector token new
+    /// --reader NAME --certificate FILE` made
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "token")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The collector's address, if it is not the one in the token or beside the certificate
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) collector: Option<String>,
 }

@@ -263,7 +263,7 @@ pub(super) fn authority(home: &Path) -> Authority {
     Authority::load(home, "test.internal".parse().unwrap()).unwrap()
 }
 
-async fn whole(response: Response<Incoming>) -> (StatusCode, String) {
+pub(super) async fn whole(response: Response<Incoming>) -> (StatusCode, String) {
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())

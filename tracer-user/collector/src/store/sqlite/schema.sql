@@ -13,9 +13,9 @@ CREATE TABLE agents (
 
 CREATE TABLE tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    -- Of the secret; the secret is nowhere.
+    -- Of the secret, which is nowhere; or of a reader's certificate.
     digest BLOB NOT NULL UNIQUE,
-    -- 'enrol' or 'read'.
+    -- 'enrol', 'read', or 'cert' for a reader's certificate.
     purpose TEXT NOT NULL,
     name TEXT NOT NULL,
     created INTEGER NOT NULL,
