@@ -3,13 +3,18 @@
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
 use tempfile::TempDir;
 use tracer_event::{
     Body, Known, Recorded,
@@ -63,12 +68,20 @@ impl Bench {
 
     /// A process that has the model loaded.
     fn loaded(&self) -> Result<Running> {
-        let load = format!("load={}", self.model().display());
+        let mut running = self.before_load(&self.model(), Place::Host)?;
+        running.go()?;
+        running.until_waiting()?;
+        Ok(running)
+    }
+
+    /// A process that waits before it loads a model.
+    fn before_load(&self, model: &Path, place: Place) -> Result<Running> {
+        let load = format!("load={}", model.display());
         let steps = [
-            &load, "context", "wait", "generate", "wait=end", "free", "unload",
+            "wait", &load, "context", "wait", "generate", "wait=end", "free", "unload",
         ];
         let command = Runtime::NodeLlamaCpp.command(&self.cache, TINY, &steps)?;
-        let mut running = Running::start(command, Place::Host)?;
+        let mut running = Running::start(command, place)?;
         running.until_waiting()?;
         Ok(running)
     }
@@ -165,6 +178,65 @@ fn a_mapped_file_that_somebody_can_write_is_never_verified() -> Result<()> {
         Known::Known(VerdictGuarantee::G0),
         "{verdict:?}"
     );
+    Ok(())
+}
+
+/// A6: a copy in memory, which whoever made it can still write to. Its bytes are those that are listed.
+#[test]
+fn a6_a_copy_in_memory_that_can_be_written_is_never_verified() -> Result<()> {
+    requires_root!();
+    let bench = Bench::new()?;
+    // Whoever is started from here has it under the same number.
+    let mut copy = File::from(memfd_create("copy", MemfdFlags::empty())?);
+    io::copy(&mut File::open(bench.model())?, &mut copy)?;
+    let inode = copy.metadata()?.ino();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd()));
+    let mut running = bench.before_load(&path, Place::Host)?;
+    running.go()?;
+    running.until_waiting()?;
+    let verdict = bench.verdict(&mut running, inode)?;
+    running.go()?;
+    running.finish()?;
+    assert_eq!(verdict.outcome, VerdictOutcome::Undetermined, "{verdict:?}");
+    assert_eq!(
+        verdict.guarantee,
+        Known::Known(VerdictGuarantee::G0),
+        "{verdict:?}"
+    );
+    Ok(())
+}
+
+/// A8: in a container with its own root another file has the path of a good one.
+#[test]
+fn a8_a_container_is_verified_by_what_it_has_at_a_path() -> Result<()> {
+    requires_root!();
+    // The container has a folder of this name too, which is another one.
+    let bench = Bench::in_folder(tempfile::tempdir_in("/tmp")?)?;
+    let good = fs::read(bench.model())?;
+    for (changed, outcome) in [
+        (0, VerdictOutcome::Verified),
+        (3, VerdictOutcome::NotVerified),
+    ] {
+        let mut running = bench.before_load(&bench.model(), Place::Container)?;
+        let root = PathBuf::from(format!("/proc/{}/root", running.pid()));
+        let inside = |path: &Path| -> Result<PathBuf> { Ok(root.join(path.strip_prefix("/")?)) };
+        let folder = inside(bench.folder.path())?;
+        fs::create_dir(&folder)?;
+        fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+        let mut bytes = good.clone();
+        let end = bytes.len() - 1000;
+        bytes[end..end + changed].fill(0x77);
+        let model = inside(&bench.model())?;
+        fs::write(&model, bytes)?;
+        fs::set_permissions(&model, Permissions::from_mode(0o644))?;
+        let inode = fs::metadata(&model)?.ino();
+        running.go()?;
+        running.until_waiting()?;
+        let verdict = bench.verdict(&mut running, inode)?;
+        running.go()?;
+        running.finish()?;
+        assert_eq!(verdict.outcome, outcome, "{verdict:?}");
+    }
     Ok(())
 }
 

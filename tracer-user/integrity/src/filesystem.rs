@@ -1,6 +1,8 @@
 //! What kind of file system a file lies on.
 
-use std::{fs::File, io};
+use std::{fs::File, io, os::unix::fs::MetadataExt as _};
+
+use rustix::fs::SealFlags;
 
 /// Whether what one process reads is what every other reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +11,12 @@ pub(crate) enum FileSystem {
     Local,
     /// An overlay of local ones.
     Overlay,
+    /// Memory without a name that can still be written to, such as `memfd_create` makes.
+    ///
+    /// The kernel hands such a file out open without counting whoever has it as a writer
+    /// (`alloc_file_pseudo` in fs/file_table.c), so that a lease is had beside them. A file of `tmpfs`
+    /// whose last name is gone looks the same.
+    Nameless,
     /// A network or user-space one, or one that is not known.
     Foreign(String),
 }
@@ -30,6 +38,8 @@ const LOCAL: [u64; 14] = [
     0x2fc1_2fc1, // ZFS
     0x3153_464a, // JFS
 ];
+/// Of these, the ones whose files the kernel may have made itself.
+const MEMORY: [u64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
 const OVERLAY: u64 = 0x794c_7630;
 /// Names for messages; not being listed is no harm.
 const FOREIGN: [(u64, &str); 10] = [
@@ -51,7 +61,9 @@ impl FileSystem {
         let magic = rustix::fs::fstatfs(file)?.f_type;
         // The kernel's field is signed on some architectures; the magics have 32 bits.
         let magic = (magic as u64) & 0xffff_ffff;
-        Ok(if LOCAL.contains(&magic) {
+        Ok(if MEMORY.contains(&magic) && is_nameless(file)? {
+            Self::Nameless
+        } else if LOCAL.contains(&magic) {
             Self::Local
         } else if magic == OVERLAY {
             Self::Overlay
@@ -60,4 +72,14 @@ impl FileSystem {
             Self::Foreign(known.map_or_else(|| format!("{magic:#x}"), |(_, name)| (*name).into()))
         })
     }
+}
+
+/// Whether a file in memory has no name and is not sealed against writing for good.
+fn is_nameless(file: &File) -> io::Result<bool> {
+    if file.metadata()?.nlink() > 0 {
+        return Ok(false);
+    }
+    // What knows no seals has none.
+    let seals = rustix::fs::fcntl_get_seals(file).unwrap_or(SealFlags::empty());
+    Ok(!seals.contains(SealFlags::WRITE))
 }

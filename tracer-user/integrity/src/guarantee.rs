@@ -73,6 +73,9 @@ pub enum Reason {
     #[error("its size or change time was another after it was hashed")]
     Changed,
     /// For `G0`.
+    #[error("it is memory without a name, which whoever made it may still be able to write to")]
+    Nameless,
+    /// For `G0`.
     #[error("its file system ({0}) cannot vouch that others read the same bytes")]
     Foreign(String),
     /// For `G0`.

@@ -28,6 +28,9 @@ pub(crate) fn words(reason: &Reason) -> &'static str {
         Reason::WriterSeen => "a writer was seen while it was hashed",
         Reason::EventsLost => "events about writers were lost while it was hashed",
         Reason::Changed => "it changed while it was hashed",
+        Reason::Nameless => {
+            "it is memory without a name, which whoever made it may still be able to write to"
+        }
         Reason::Foreign(_) => "its file system cannot vouch that others read the same bytes",
         Reason::Unknown(_) => "its lease could not be asked for",
     }

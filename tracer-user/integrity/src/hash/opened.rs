@@ -139,6 +139,9 @@ impl<'a> Guard<'a> {
         if let FileSystem::Foreign(name) = system {
             return Ok(Self::Nothing(Reason::Foreign(name)));
         }
+        if system == FileSystem::Nameless {
+            return Ok(Self::Nothing(Reason::Nameless));
+        }
         if let Some(digest) = model_file::verity_digest(file)? {
             return Ok(Self::Verity(digest));
         }

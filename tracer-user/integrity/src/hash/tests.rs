@@ -1,11 +1,13 @@
 use std::{
     fs::{self, OpenOptions},
     io::{Seek, SeekFrom, Write},
+    os::fd::AsRawFd,
     path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
@@ -187,4 +189,27 @@ fn what_cannot_be_hashed_has_its_own_error_and_stops_nothing_else() {
     assert!(matches!(fifo, Err(error @ HashError::Open(_)) if !error.is_missing()));
     assert!(matches!(missing, Err(error) if error.is_missing()));
     assert!(weights.is_ok());
+}
+
+/// The kernel grants a lease beside whoever made it and can write to it.
+#[test]
+fn memory_without_a_name_is_vouched_for_only_when_it_is_sealed() {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut memory = File::from(memfd_create("model", flags).unwrap());
+    memory.write_all(b"a model").unwrap();
+    let assurance = || {
+        let again = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        let target = Target {
+            contents: Contents::Open(File::open(again).unwrap()),
+            algorithm: Algorithm::Sha256,
+            shard_size: None,
+            size_hint: 0,
+        };
+        let hashed = run(&[target], &leases()).pop().unwrap().unwrap();
+        assert_eq!(hashed.pieces[0].digest.hex(), sha256(b"a model"));
+        (hashed.assurance.guarantee, hashed.assurance.reason)
+    };
+    assert_eq!(assurance(), (Guarantee::Unstable, Reason::Nameless));
+    fcntl_add_seals(&memory, SealFlags::WRITE).unwrap();
+    assert_eq!(assurance(), (Guarantee::Leased, Reason::Lease));
 }
