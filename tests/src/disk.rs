@@ -1,4 +1,4 @@
-//! A file system of a test's own, on a loop device.
+//! File systems of a test's own: on a loop device, or in memory.
 
 use std::{
     fs::{self, File},
@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 
 /// An ext4 file system in a file; taken off again when it is dropped.
@@ -94,5 +94,35 @@ impl Drop for Disk {
             // Also where something of the test holds it still.
             let _ = unmount(self.root(), UnmountFlags::DETACH);
         }
+    }
+}
+
+/// A file system without a device, such as `tmpfs`; taken off again when it is dropped.
+#[derive(Debug)]
+pub struct Mounted(TempDir);
+
+impl Mounted {
+    /// Mounts one of this kind on a folder of its own.
+    ///
+    /// # Errors
+    /// If it cannot be mounted.
+    pub fn new(kind: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        mount(kind, folder.path(), kind, MountFlags::empty(), None)
+            .with_context(|| format!("mounting {kind}"))?;
+        Ok(Self(folder))
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Also where something of the test holds it still.
+        let _ = unmount(self.0.path(), UnmountFlags::DETACH);
     }
 }

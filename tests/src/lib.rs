@@ -27,4 +27,5 @@ pub mod server;
 pub mod torch;
 pub mod traced;
 pub mod tracer;
+pub mod watching;
 pub mod workload;

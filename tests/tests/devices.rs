@@ -6,29 +6,21 @@ use std::{
     io::Read,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
+    process::{Command, Output},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use tracer_event::{
-    Body, Recorded,
-    file::{FileAccess, FileAct},
-};
+use tracer_event::{Body, Recorded, file::FileAct};
 use tracer_tests::{
     cache::Cache,
     disk::Disk,
     package::sha256_of,
-    requires_root,
-    tracer::{self, Line},
+    requires_root, tracer,
+    watching::{PATIENCE, Watching},
     workload::Target,
 };
-
-/// How long something may take on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stands in a model's first bytes, and nowhere else on its disk.
 const MARK: &[u8] = b"the first weights of a model that was signed";
@@ -82,6 +74,16 @@ impl Model {
         Verified::read(&output)
     }
 
+    /// Lets the kernel check it from now on, and says the digest that it checks against.
+    fn checked_by_the_kernel(&self) -> Result<String> {
+        let enabled = Target::Accesses
+            .command(&Cache::open()?, &["verity"])?
+            .arg(&self.file)
+            .output()?;
+        ensure!(enabled.status.success(), "{enabled:?}");
+        Ok(String::from_utf8(enabled.stdout)?.trim().to_owned())
+    }
+
     /// Reads it into the page cache, as who serves it does, and says the first byte.
     fn served(&self) -> Result<u8> {
         Ok(fs::read(&self.file)?[0])
@@ -133,13 +135,16 @@ fn c25_bytes_written_below_a_mounted_file_system_are_told_by_the_disk() -> Resul
     };
     let model = model(&disk)?;
     assert_eq!(model.served()?, MARK[0]);
-    let cache = Cache::open()?;
-    let watching = Watching::start(&model.folder)?;
+    let mut watching = Watching::start(None, &model.folder)?;
     write_below(&disk, b'!')?;
-    let reader = read(&cache, &model.file)?;
+    let reader = read(&model.file)?;
+    let first = watching.find("an access", PATIENCE, |line| match &line.body {
+        Body::FileAccess(_) => Some(line.place.pid),
+        _ => None,
+    })?;
     assert_eq!(
-        watching.who_has_access(None)?,
-        reader,
+        first.map(|pid| pid.0),
+        Some(reader),
         "the write was told, which is a blind spot"
     );
     drop(watching);
@@ -188,13 +193,7 @@ fn c29_a_file_that_the_kernel_checks_is_g3() -> Result<()> {
         return Ok(());
     };
     let model = model(&disk)?;
-    let cache = Cache::open()?;
-    let enabled = Target::Accesses
-        .command(&cache, &["verity"])?
-        .arg(&model.file)
-        .output()?;
-    ensure!(enabled.status.success(), "{enabled:?}");
-    let measured = String::from_utf8(enabled.stdout)?;
+    let measured = model.checked_by_the_kernel()?;
 
     let verified = model.verify(&[])?;
     verified.is(0, "match");
@@ -202,7 +201,7 @@ fn c29_a_file_that_the_kernel_checks_is_g3() -> Result<()> {
     let reason = verified.file["reason"]
         .as_str()
         .context("a reason is given")?;
-    assert_eq!(reason, format!("fs-verity digest {}", measured.trim()));
+    assert_eq!(reason, format!("fs-verity digest {measured}"));
 
     // What the kernel vouches for is that the bytes stay, not that they are the right ones.
     let another = "0".repeat(64);
@@ -219,12 +218,7 @@ fn c29_a_block_that_the_kernel_refuses_is_not_verified() -> Result<()> {
         return Ok(());
     };
     let model = model(&disk)?;
-    let cache = Cache::open()?;
-    let enabled = Target::Accesses
-        .command(&cache, &["verity"])?
-        .arg(&model.file)
-        .output()?;
-    ensure!(enabled.status.success(), "{enabled:?}");
+    model.checked_by_the_kernel()?;
     disk.unmount()?;
     write_below(&disk, b'!')?;
     disk.mount()?;
@@ -241,7 +235,6 @@ fn c28_a_number_that_is_used_again_is_another_file() -> Result<()> {
     let Some(disk) = Disk::new(16)? else {
         return Ok(());
     };
-    let cache = Cache::open()?;
     let folder = disk.root().join("watched");
     fs::create_dir(&folder)?;
     let make = |path: &Path| -> Result<u64> {
@@ -250,48 +243,43 @@ fn c28_a_number_that_is_used_again_is_another_file() -> Result<()> {
     };
     let first = folder.join("first");
     let number = make(&first)?;
-    let watching = Watching::start(&folder)?;
-    let reader = read(&cache, &first)?;
-    assert_eq!(watching.path_of_access(reader, number)?, first);
+    let mut watching = Watching::start(None, &folder)?;
+    let reader = read(&first)?;
+    assert_eq!(path_of_access(&mut watching, reader, number)?, first);
 
     // All of it is told at once, so that the end of the first file comes with the begin of the second.
     watching.signal(Signal::STOP)?;
     fs::remove_file(&first)?;
     let second = folder.join("second");
     assert_eq!(make(&second)?, number, "the number was not used again");
-    let reader = read(&cache, &second)?;
+    let reader = read(&second)?;
     watching.signal(Signal::CONT)?;
-    let told = watching.path_of_access(reader, number)?;
+    let told = path_of_access(&mut watching, reader, number)?;
     // Where no program sees the open, the tracer cannot know yet which of the two was read.
-    assert!(
-        told == second || (told == first && watching.tier == "tracepoint"),
-        "{told:?}"
-    );
+    let is_late = watching.watched.tier.as_str() == "tracepoint";
+    assert!(told == second || (told == first && is_late), "{told:?}");
     // It stays watched when the first one's end has long been told.
     let third = folder.join("third");
     make(&third)?;
-    let reader = read(&cache, &third)?;
+    let reader = read(&third)?;
     let other = fs::metadata(&third)?.ino();
-    assert_eq!(watching.path_of_access(reader, other)?, third);
-    let reader = read(&cache, &second)?;
-    assert_eq!(watching.path_of_access(reader, number)?, second);
+    assert_eq!(path_of_access(&mut watching, reader, other)?, third);
+    let reader = read(&second)?;
+    assert_eq!(path_of_access(&mut watching, reader, number)?, second);
 
     // Outside of the watched folder it is nobody's concern.
     fs::remove_file(&second)?;
-    watching.until("the end of the second file", |line| match &line.body {
-        Body::FileAccess(access) if access.act == FileAct::Deleted => {
-            let is_second =
-                |path: &Recorded| matches!(path, Recorded::Text(path) if Path::new(path) == second);
-            access.path.value().is_some_and(is_second).then_some(())
-        }
-        _ => None,
+    watching.until("the end of the second file", PATIENCE, |_, access| {
+        let is_second =
+            |path: &Recorded| matches!(path, Recorded::Text(path) if Path::new(path) == second);
+        access.act == FileAct::Deleted && access.path.value().is_some_and(is_second)
     })?;
     let outside = disk.root().join("outside");
     assert_eq!(make(&outside)?, number, "the number was not used again");
-    let stranger = read(&cache, &outside)?;
-    let reader = read(&cache, &third)?;
+    let stranger = read(&outside)?;
+    let reader = read(&third)?;
     assert_eq!(
-        watching.who_has_access(Some(&[stranger, reader]))?,
+        whose_access(&mut watching, &[stranger, reader])?,
         reader,
         "an access to a file that nobody watches was told"
     );
@@ -299,88 +287,33 @@ fn c28_a_number_that_is_used_again_is_another_file() -> Result<()> {
 }
 
 /// Reads a file in a process of its own, and says which that was.
-fn read(cache: &Cache, path: &Path) -> Result<u32> {
-    let mut command = Target::Accesses.command(cache, &["read"])?;
+fn read(path: &Path) -> Result<u32> {
+    let mut command = Target::Accesses.command(&Cache::open()?, &["read"])?;
     let mut child = command.arg(path).spawn()?;
     ensure!(child.wait()?.success(), "{} was not read", path.display());
     Ok(child.id())
 }
 
-/// A tracer that watches; killed when it is dropped.
-struct Watching {
-    child: Child,
-    tier: String,
-    incoming: mpsc::Receiver<Line>,
+/// Which of these processes is told first to have had an access.
+fn whose_access(watching: &mut Watching, of: &[u32]) -> Result<u32> {
+    watching.find("an access", PATIENCE, |line| match &line.body {
+        Body::FileAccess(_) => line
+            .place
+            .pid
+            .map(|pid| pid.0)
+            .filter(|pid| of.contains(pid)),
+        _ => None,
+    })
 }
 
-impl Watching {
-    fn start(folder: &Path) -> Result<Self> {
-        let mut child = Command::new(tracer::binary()?)
-            .args(["files", "-o", "ndjson", "--watch"])
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let incoming = tracer::lines(&mut child)?;
-        let mut watching = Self {
-            child,
-            tier: String::new(),
-            incoming,
-        };
-        watching.tier = watching.until("what is watched", |line| match &line.body {
-            Body::FilesWatched(watched) => Some(watched.tier.as_str().to_owned()),
-            _ => None,
-        })?;
-        Ok(watching)
-    }
-
-    fn until<T>(&self, what: &str, wanted: impl Fn(&Line) -> Option<T>) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.incoming.recv_timeout(left) else {
-                bail!("{what} was not told");
-            };
-            if let Some(found) = wanted(&line) {
-                return Ok(found);
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
-    }
-
-    /// Whose access is told next, of these if they are given.
-    fn who_has_access(&self, of: Option<&[u32]>) -> Result<u32> {
-        self.until("an access", |line| match &line.body {
-            Body::FileAccess(_) => line
-                .place
-                .pid
-                .map(|pid| pid.0)
-                .filter(|pid| of.is_none_or(|of| of.contains(pid))),
-            _ => None,
-        })
-    }
-
-    /// Where the file is that a process has had an access to, as the first one tells it.
-    fn path_of_access(&self, pid: u32, inode: u64) -> Result<PathBuf> {
-        let access: FileAccess<Recorded> = self.until("the access", |line| match &line.body {
-            Body::FileAccess(access) if line.place.pid.is_some_and(|seen| seen.0 == pid) => {
-                Some((**access).clone())
-            }
-            _ => None,
-        })?;
-        assert_eq!(access.inode.inode, inode, "{access:?}");
-        match access.path.value() {
-            Some(Recorded::Text(path)) => Ok(PathBuf::from(path)),
-            other => bail!("its path is not known: {other:?}"),
-        }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// Where the file is that a process has had an access to, as the first one tells it.
+fn path_of_access(watching: &mut Watching, pid: u32, inode: u64) -> Result<PathBuf> {
+    let access = watching.until("the access", PATIENCE, |line, _| {
+        line.place.pid.is_some_and(|seen| seen.0 == pid)
+    })?;
+    assert_eq!(access.inode.inode, inode, "{access:?}");
+    match access.path.value() {
+        Some(Recorded::Text(path)) => Ok(PathBuf::from(path)),
+        other => bail!("its path is not known: {other:?}"),
     }
 }

@@ -54,6 +54,9 @@ const MOUNTS: [(&str, &str, &str); 8] = [
     ("cgroup2", "/sys/fs/cgroup", "cgroup2"),
 ];
 
+/// How many huge pages there are, of 2 MiB each.
+const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
+
 fn main() -> ExitCode {
     if env::args().nth(1).as_deref() == Some("--check-guest") {
         return match check_guest() {
@@ -78,6 +81,7 @@ fn run() -> Result<()> {
     for (source, folder, kind) in MOUNTS {
         mount_at(source, folder, kind)?;
     }
+    fs::write(HUGE_PAGES, "4").with_context(|| format!("writing {HUGE_PAGES}"))?;
     fs::set_permissions("/tmp", Permissions::from_mode(0o1777)).context("opening /tmp to all")?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading osrelease")?;
     state(&format!("BANNER {}", release.trim()));
@@ -230,6 +234,8 @@ fn check_guest() -> Result<()> {
     let systems = fs::read_to_string("/proc/filesystems").context("reading /proc/filesystems")?;
     ensure!(systems.contains("\toverlay\n"), "there are no overlays");
     fs::metadata("/dev/loop-control").context("there are no loop devices")?;
+    let pages = fs::read_to_string(HUGE_PAGES).context("counting huge pages")?;
+    ensure!(pages.trim() == "4", "there are {} huge pages", pages.trim());
     let types = fs::read("/sys/kernel/btf/vmlinux").context("reading the kernel's BTF")?;
     ensure!(
         types.starts_with(&[0x9f, 0xeb]),

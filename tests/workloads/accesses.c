@@ -1,8 +1,9 @@
 /* usage: accesses WAY FILE [OTHER]
- *        accesses under PROGRAM ARGUMENTS...
+ *        accesses as-long-as PROGRAM ARGUMENTS...
+ *        accesses without FOLDER PROGRAM ARGUMENTS...
  *
  * Touches a file in one way, and ends: 0 done, 77 this kernel or file system has no such way, else it
- * went wrong. `under` runs a program until standard input ends, then interrupts it. */
+ * went wrong. `as-long-as` becomes a program, which is interrupted when standard input ends. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -243,6 +244,88 @@ static void rooted(const char *file)
 	read_and_close(open(strrchr(file, '/'), O_RDONLY));
 }
 
+/* In a container: mounts, processes and a root of its own, with the file's folder mounted at /models.
+ * Prints the number that the process has outside, which reads, or holds the file open until standard
+ * input ends. */
+static int contained(const char *file, const char *root, int holds)
+{
+	char *folder = strdup(file), path[4096];
+	*strrchr(folder, '/') = 0;
+	check(unshare(CLONE_NEWNS | CLONE_NEWPID), "unshare");
+	check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "make mounts private");
+	check(mkdir(root, 0755), "mkdir");
+	check(mount("root", root, "tmpfs", 0, NULL), "mount a root");
+	check(chdir(root), "chdir");
+	check(mkdir("models", 0755), "mkdir");
+	check(mkdir("old", 0755), "mkdir");
+	check(mount(folder, "models", NULL, MS_BIND, NULL), "bind");
+	int told[2];
+	check(pipe(told), "pipe");
+	pid_t child = check(fork(), "fork");
+	if (child != 0) {
+		int status;
+		printf("%d\n", child);
+		check(write(told[1], "", 1), "let it go on");
+		waitpid(child, &status, 0);
+		return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	}
+	check(read(told[0], bytes, 1), "wait until its number is told");
+	if (syscall(SYS_pivot_root, ".", "old") == 0) {
+		check(chdir("/"), "chdir");
+		check(umount2("/old", MNT_DETACH), "umount");
+	} else {
+		/* The first root of all, in memory, is never taken away, as container runtimes know. */
+		check(mount(".", "/", NULL, MS_MOVE, NULL), "move a mount");
+		check(chroot("."), "chroot");
+		check(chdir("/"), "chdir");
+	}
+	snprintf(path, sizeof path, "/models/%s", strrchr(file, '/') + 1);
+	int fd = opened(path, O_RDONLY);
+	if (holds) {
+		puts("holding");
+		check(read(0, bytes, 1), "read standard input");
+	}
+	read_and_close(fd);
+	return 0;
+}
+
+/* The bytes in a file that is memory alone: in ordinary pages, or in huge ones. */
+static void copied_to_memory(const char *file, unsigned flags)
+{
+	size_t length = 2 << 20;
+	int from = opened(file, O_RDONLY);
+	int to = check(syscall(SYS_memfd_create, "copy", flags), "memfd_create");
+	check(ftruncate(to, length), "ftruncate");
+	char *at = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, to, 0);
+	if (at == MAP_FAILED)
+		exit(errno == ENOMEM ? SKIPPED : 1);
+	check(read(from, at, sizeof bytes), "read");
+}
+
+/* A file without a name in the folder of another one, which then gets a name. */
+static void nameless(const char *file, const char *name)
+{
+	char *folder = strdup(file), path[64];
+	*strrchr(folder, '/') = 0;
+	int fd = opened(folder, O_TMPFILE | O_RDWR);
+	struct stat about;
+	check(write(fd, "bytes", 5), "write");
+	check(fstat(fd, &about), "fstat");
+	printf("%lu\n", (unsigned long)about.st_ino);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	check(linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW), "linkat");
+}
+
+/* Runs a program that finds an empty folder where something was. */
+static void without(const char *folder, char **program)
+{
+	check(unshare(CLONE_NEWNS), "unshare");
+	check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "make mounts private");
+	check(mount("nothing", folder, "tmpfs", 0, NULL), "mount nothing");
+	execv(program[0], program);
+	fail("exec");
+}
+
 static void compat(const char *file)
 {
 	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
@@ -275,19 +358,20 @@ static void verity(const char *file)
 	printf("\n");
 }
 
-static void under(char **program)
+/* Becomes a program, whose child interrupts it when standard input ends. */
+static void as_long_as_input(char **program)
 {
-	pid_t child = check(fork(), "fork");
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(0);
+	pid_t self = getpid(), child = check(fork(), "fork");
+	if (child != 0) {
+		dup2(opened("/dev/null", O_RDONLY), 0);
 		execv(program[0], program);
 		fail("exec");
 	}
+	close(1);
 	while (read(0, bytes, sizeof bytes) > 0)
 		;
-	kill(child, SIGINT);
-	waitpid(child, NULL, 0);
+	if (getppid() == self)
+		kill(self, SIGINT);
 }
 
 static void swap_link(const char *file, const char *link_path, const char *decoy)
@@ -306,8 +390,16 @@ int main(int count, char **words)
 	const char *way = words[1], *file = words[2], *other = count > 3 ? words[3] : NULL;
 	setvbuf(stdout, NULL, _IONBF, 0);
 #define IS(name) (strcmp(way, name) == 0)
-	if (IS("under"))
-		under(words + 2);
+	if (IS("as-long-as"))
+		as_long_as_input(words + 2);
+	else if (IS("without"))
+		without(file, words + 3);
+	else if (IS("contained") || IS("hold-contained"))
+		return contained(file, other, IS("hold-contained"));
+	else if (IS("memory") || IS("huge"))
+		copied_to_memory(file, IS("huge") ? MFD_HUGETLB : 0);
+	else if (IS("nameless"))
+		nameless(file, other);
 	else if (IS("read"))
 		read_and_close(open(file, O_RDONLY));
 	else if (IS("map-input")) {

@@ -186,6 +186,17 @@ pub(crate) const TESTS: &[Test] = &[
         arguments: &["--include-ignored", "--test-threads=1"],
         ..traced_workload("enforcement")
     },
+    // The last one: once function tracing was off, a kernel may refuse to attach programs to functions.
+    Test {
+        name: "a-kernel-that-lacks-something-is-told",
+        arguments: &[
+            "--include-ignored",
+            "--test-threads=1",
+            "--nocapture",
+            "d37_",
+        ],
+        ..file_cases()
+    },
 ];
 
 /// What 5.15 and older lack, the tracer does not do without.
@@ -213,7 +224,7 @@ const fn traced_workload(name: &'static str) -> Test {
     }
 }
 
-/// The cases of `tests/tests/files.rs`, which share one tracer a tier.
+/// The cases of `tests/tests/files/`, which share one tracer a tier.
 const fn file_cases() -> Test {
     Test {
         limit: Duration::from_secs(240),

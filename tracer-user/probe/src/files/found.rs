@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, fs, path::PathBuf};
 
-use super::{
-    observation::Act,
-    watch::{Watch, device_of_mount},
-};
+use super::{look::device_of_mount, observation::Act, watch::Watch};
 use crate::{
     process::{self, FileId},
     time::BootNanos,

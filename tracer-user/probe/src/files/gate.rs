@@ -7,7 +7,7 @@ use std::{fs::File, io, os::fd::AsFd, sync::Arc};
 
 use tracer_abi::file::MAX_EXEMPT;
 
-use super::{FileSensor, load::key, watch};
+use super::{FileSensor, load::key, look};
 use crate::{
     process::{FileId, ProcessId},
     sys::permission::{Permission, Question, Questions},
@@ -125,7 +125,7 @@ impl Drop for Held {
 /// # Errors
 /// If it cannot be asked.
 pub fn file_id(file: impl AsFd) -> io::Result<FileId> {
-    watch::id_of(file.as_fd())
+    look::id_of(file.as_fd())
 }
 
 impl FileSensor {

@@ -8,6 +8,7 @@ mod account;
 mod found;
 mod gate;
 mod load;
+mod look;
 mod notice;
 mod observation;
 pub mod pins;

@@ -81,6 +81,10 @@ pub enum BlindSpot {
     DirectIo,
     /// Names: create, rename, link, delete; attributes; truncation by path.
     Names,
+    /// The same, on file systems that fanotify cannot mark; in the last tier opens too.
+    UnmarkedSystems,
+    /// What is done to a file that has no name yet.
+    NamelessFiles,
     /// Descriptors that io_uring keeps without a number, opened before.
     RingDescriptors,
     /// Reads and writes below an overlay, by the layer's own inode.
@@ -124,6 +128,11 @@ impl BlindSpot {
             Self::Names => {
                 "names and attributes: create, rename, link, delete, chmod, truncation by path"
             }
+            Self::UnmarkedSystems => {
+                "names and attributes on file systems that fanotify cannot mark, such as hugetlbfs; where \
+                 no program sees opens, those neither, and the file is told as a loss"
+            }
+            Self::NamelessFiles => "what is done to a file without a name, before it gets one",
             Self::RingDescriptors => {
                 "descriptors that io_uring keeps without a number and were opened before; their use \
                  is told"
@@ -156,6 +165,8 @@ impl BlindSpot {
             Self::Preempted => "preempted",
             Self::DirectIo => "direct_io",
             Self::Names => "names",
+            Self::UnmarkedSystems => "unmarked_systems",
+            Self::NamelessFiles => "nameless_files",
             Self::RingDescriptors => "ring_descriptors",
             Self::OverlayLayers => "overlay_layers",
             Self::LaterMounts => "later_mounts",
@@ -193,6 +204,8 @@ impl Coverage {
         add(!hooks && !self.direct, BlindSpot::DirectIo);
         add(!hooks, BlindSpot::NewFolders);
         add(!self.fanotify, BlindSpot::Names);
+        add(true, BlindSpot::UnmarkedSystems);
+        add(!hooks, BlindSpot::NamelessFiles);
         add(true, BlindSpot::RingDescriptors);
         add(true, BlindSpot::OverlayLayers);
         add(true, BlindSpot::LaterMounts);

@@ -16,10 +16,13 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
+use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
 use tracer_abi::file::{MAX_FOLDERS, MAX_WATCHED};
 
-use super::load::{Tables, key};
+use super::{
+    load::{Tables, key},
+    look::{Found, look, look_at, look_in, open_folder},
+};
 use crate::{
     process::FileId,
     sys::{
@@ -80,15 +83,6 @@ pub(super) struct Watch {
 pub(super) struct Means<'a> {
     pub(super) tables: &'a Tables,
     pub(super) fanotify: Option<&'a Fanotify>,
-}
-
-/// Something found in a folder.
-struct Found {
-    id: FileId,
-    mount: u64,
-    kind: FileType,
-    size: u64,
-    links: u32,
 }
 
 impl Watch {
@@ -257,8 +251,7 @@ impl Watch {
     pub(super) fn refresh(&mut self, id: FileId) -> Option<(Watched, Watched)> {
         let file = self.files.get_mut(&id)?;
         let before = file.clone();
-        let name = fanotify::path(file.path.as_ref()?).ok()?;
-        let found = look(rustix::fs::CWD, &name)
+        let found = look_at(file.path.as_ref()?)
             .ok()
             .filter(|found| found.id == id)?;
         file.size = found.size;
@@ -482,62 +475,10 @@ impl Watch {
             }
             Err(error) => {
                 self.unmarked.insert(id.device, error.to_string());
+                // Where no program sees who opens it, nobody does.
+                self.full += u64::from(mask & libc::FAN_OPEN != 0);
                 None
             }
         }
     }
-}
-
-fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(openat(rustix::fs::CWD, path, flags, Mode::empty())?)
-}
-
-/// What is at a name, or behind a descriptor if that is empty, without following a link and without
-/// waiting for a file system to answer.
-fn look(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Found> {
-    look_in(folder, name, None)
-}
-
-/// As [`look`]; what lies on the same mount as `here` lies on its device.
-fn look_in(folder: BorrowedFd<'_>, name: &CStr, here: Option<&Found>) -> io::Result<Found> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC | AtFlags::EMPTY_PATH;
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    let found: Statx = statx(folder, name, flags, wanted)?;
-    let near = here.filter(|here| here.mount == found.stx_mnt_id);
-    Ok(Found {
-        id: FileId {
-            device: near.map_or_else(|| device(&found), |here| here.id.device),
-            inode: found.stx_ino,
-        },
-        mount: found.stx_mnt_id,
-        kind: FileType::from_raw_mode(found.stx_mode.into()),
-        size: found.stx_size,
-        links: found.stx_nlink,
-    })
-}
-
-/// The file behind a descriptor.
-pub(super) fn id_of(file: BorrowedFd<'_>) -> io::Result<FileId> {
-    Ok(look(file, c"")?.id)
-}
-
-/// The kernel's own device number of a file's file system. What `stat` says may be another one where
-/// a file system answers with numbers of its own, as overlays and btrfs do: the mount tells.
-fn device(found: &Statx) -> u32 {
-    let told = found.stx_dev_major << 20 | found.stx_dev_minor;
-    if found.stx_dev_major != 0 {
-        return told;
-    }
-    device_of_mount(std::process::id(), found.stx_mnt_id).unwrap_or(told)
-}
-
-/// The device of a mount that a process sees, from its `mountinfo`.
-pub(super) fn device_of_mount(pid: u32, id: u64) -> Option<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
-    let line = text
-        .lines()
-        .find(|line| line.split(' ').next().and_then(|word| word.parse().ok()) == Some(id))?;
-    let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
-    Some(major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?)
 }

@@ -69,7 +69,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The verifier refused a program.
-    #[error("the kernel refused the program {program}: {source}; the verifier said: {log}")]
+    #[error("the kernel refused the program {program}: {source}{}", said(.log))]
     Program {
         /// Its name.
         program: String,
@@ -102,6 +102,15 @@ pub enum LoadError {
         /// What happened.
         source: io::Error,
     },
+}
+
+/// What the verifier wrote; nothing where the kernel did not ask it.
+fn said(log: &str) -> String {
+    if log.is_empty() {
+        String::new()
+    } else {
+        format!("; the verifier said: {log}")
+    }
 }
 
 /// The maps that user space reads and writes.
