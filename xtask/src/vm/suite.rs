@@ -177,6 +177,12 @@ pub(crate) const TESTS: &[Test] = &[
         ..file_cases()
     },
     Test {
+        name: "what-an-open-costs-is-counted",
+        // The figures are printed.
+        arguments: &["--include-ignored", "--nocapture"],
+        ..traced_workload("open_cost")
+    },
+    Test {
         name: "what-lies-below-a-file-system-is-told",
         arguments: &["--include-ignored", "--test-threads=1"],
         ..traced_workload("devices")

@@ -53,12 +53,14 @@ pub(super) struct Loaded {
 
 /// A program and what holds it to its hook.
 pub(super) struct Attached {
+    /// The function or tracepoint of that hook.
+    pub(super) function: &'static str,
     pub(super) link: OwnedFd,
-    program: OwnedFd,
+    pub(super) program: OwnedFd,
 }
 
 /// The hooks of the first three tiers: program suffix, function, LSM hook.
-const HOOKS: [(&str, &str, &str); 4] = [
+pub(super) const HOOKS: [(&str, &str, &str); 4] = [
     ("file_open", "security_file_open", "bpf_lsm_file_open"),
     (
         "file_permission",
@@ -160,7 +162,7 @@ impl Loaded {
     pub(super) fn missed(&self) -> io::Result<u64> {
         self.attached
             .iter()
-            .map(|attached| bpf::misses(attached.program.as_fd()))
+            .map(|attached| Ok(bpf::counted(attached.program.as_fd())?.misses))
             .sum()
     }
 }
@@ -224,8 +226,10 @@ impl Trial<'_> {
         }
         for (suffix, function, hook) in HOOKS {
             let link = match tier {
-                Tier::Lsm => self.to_target(&format!("lsm_{suffix}"), hook, lsm()),
-                Tier::Fentry => self.to_target(&format!("fentry_{suffix}"), function, fentry()),
+                Tier::Lsm => self.to_target(&format!("lsm_{suffix}"), function, hook, lsm()),
+                Tier::Fentry => {
+                    self.to_target(&format!("fentry_{suffix}"), function, function, fentry())
+                }
                 Tier::Kprobe | Tier::Tracepoint => {
                     self.to_kprobe(&format!("kprobe_{suffix}"), function)
                 }
@@ -234,7 +238,7 @@ impl Trial<'_> {
         }
         if self.enforces {
             let (program, hook) = CUT;
-            let link = self.to_target(program, hook, lsm());
+            let link = self.to_target(program, hook, hook, lsm());
             links.push(link.map_err(|why| format!("{hook}: {why}"))?);
         }
         self.prove().map_err(|error| {
@@ -243,7 +247,13 @@ impl Trial<'_> {
         Ok((coverage, links))
     }
 
-    fn to_target(&self, program: &str, target: &str, form: Form) -> Result<Attached, String> {
+    fn to_target(
+        &self,
+        program: &str,
+        function: &'static str,
+        target: &str,
+        form: Form,
+    ) -> Result<Attached, String> {
         let target = self
             .types
             .function(target)
@@ -254,10 +264,14 @@ impl Trial<'_> {
             .map_err(|error| error.to_string())?;
         let link = bpf::attach_to_target(program.as_fd());
         let link = link.map_err(|error| format!("cannot attach: {error}"))?;
-        Ok(Attached { link, program })
+        Ok(Attached {
+            function,
+            link,
+            program,
+        })
     }
 
-    fn to_kprobe(&self, program: &str, function: &str) -> Result<Attached, String> {
+    fn to_kprobe(&self, program: &str, function: &'static str) -> Result<Attached, String> {
         let name = CString::new(function).map_err(|error| error.to_string())?;
         let event = perf::open_kprobe(&name).map_err(|error| format!("no kprobe: {error}"))?;
         let program = self
@@ -266,7 +280,11 @@ impl Trial<'_> {
             .map_err(|error| error.to_string())?;
         let link = bpf::link_perf_event(program.as_fd(), event.as_fd(), 0);
         let link = link.map_err(|error| format!("cannot attach: {error}"))?;
-        Ok(Attached { link, program })
+        Ok(Attached {
+            function,
+            link,
+            program,
+        })
     }
 
     /// Opens and reads a file of this process alone, and looks whether that was seen. A kernel
@@ -418,7 +436,11 @@ fn attach_tracepoint(
     let program = object.load_form(program, RAW_TRACEPOINT)?;
     let link = bpf::open_raw_tracepoint(program.as_fd(), tracepoint)
         .map_err(|source| LoadError::Tracepoint { tracepoint, source })?;
-    Ok(Attached { link, program })
+    Ok(Attached {
+        function: tracepoint,
+        link,
+        program,
+    })
 }
 
 /// A file as the programs name it.

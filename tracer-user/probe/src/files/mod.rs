@@ -5,6 +5,7 @@
 //! or refused, except by a sensor with a [`Gate`].
 
 mod account;
+mod cost;
 mod found;
 mod gate;
 mod load;
@@ -43,6 +44,7 @@ use crate::{
 
 pub(crate) use load::verify;
 
+pub use cost::{EmptyProgram, Runs};
 pub use gate::{Gate, Held, Taken, Waiting, file_id};
 pub use observation::{Act, Actor, FileAccess, FileEvent, FileLost, Lost, SeenBy};
 pub use tier::{BlindSpot, Coverage, Tier};

@@ -22,7 +22,7 @@ pub(crate) use self::{
     program::{
         ATTACH_FENTRY, ATTACH_LSM, ATTACH_UPROBE_MULTI, ATTACH_UPROBE_SESSION, Instruction,
         PROGRAM_KPROBE, PROGRAM_LSM, PROGRAM_RAW_TRACEPOINT, PROGRAM_TRACING, Program,
-        ProgramTypes, SLEEPABLE, load_program, load_types, misses, shorten_log,
+        ProgramTypes, SLEEPABLE, counted, load_program, load_types, shorten_log,
         verifier_statistics,
     },
 };

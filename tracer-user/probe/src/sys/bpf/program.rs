@@ -234,12 +234,20 @@ fn load_program_with_log(
     unsafe { bpf_fd(PROG_LOAD, &attributes) }
 }
 
-/// How often a program was left out because it ran on that CPU already: `recursion_misses` of
-/// `struct bpf_prog_info`.
+/// What the kernel counts of a program. Runs and time stand still unless `kernel.bpf_stats_enabled`
+/// is set.
+pub(crate) struct Counted {
+    pub(crate) nanoseconds: u64,
+    pub(crate) runs: u64,
+    /// How often it was left out because it ran on that CPU already.
+    pub(crate) misses: u64,
+}
+
+/// `run_time_ns`, `run_cnt` and `recursion_misses` of `struct bpf_prog_info`.
 ///
 /// # Minimum kernel version
 /// 5.12.
-pub(crate) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+pub(crate) fn counted(program: BorrowedFd<'_>) -> io::Result<Counted> {
     #[repr(C)]
     struct Attributes {
         fd: u32,
@@ -257,7 +265,12 @@ pub(crate) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: the attributes are those of BPF_OBJ_GET_INFO_BY_FD; the kernel writes at most
     // `length` bytes to `info`, which lives through the call and asks for nothing by its zeroes.
     unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
-    Ok(info[LENGTH / 8 - 1])
+    let [.., nanoseconds, runs, misses] = info;
+    Ok(Counted {
+        nanoseconds,
+        runs,
+        misses,
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,135 @@
+//! What the programs cost whoever opens a file, in the tiers with hooks, beside a program that does
+//! nothing at the same hook and sees the same opens. Runs in guests, whose kernels let programs into
+//! the hooks.
+//!
+//! The kernel counts the time (`kernel.bpf_stats_enabled`). In an emulated guest nanoseconds mean
+//! little and ratios something; what is asserted is that every open was counted, and the figures are
+//! printed:
+//!
+//! ```text
+//! cargo xtask vm --kernel all --test what-an-open-costs-is-counted
+//! ```
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use tracer_probe::files::{EmptyProgram, FileSensor, Runs, Tier};
+use tracer_tests::{disk::Mounted, requires_root};
+
+const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+const ROUNDS: usize = 7;
+const OPENS: u64 = 1000;
+
+#[test]
+#[ignore = "runs in guests"]
+fn an_open_costs_a_small_multiple_of_an_empty_program() -> Result<()> {
+    requires_root!();
+    let _counting = Counting::switch_on()?;
+    let files = Files::make()?;
+    for tier in [Tier::Lsm, Tier::Fentry, Tier::Kprobe] {
+        for (what, path) in &files.paths {
+            // Each has its own programs: what one leaves in the tables is not there for the next.
+            let mut sensor = FileSensor::start(Some(tier))?;
+            sensor.watch(&files.watched)?;
+            let empty = EmptyProgram::attach(tier)?;
+            let mut measured = Vec::new();
+            for _ in 0..ROUNDS {
+                measured.push(round(&sensor, &empty, path)?);
+            }
+            println!("{tier}, {what}: {}", shown(&mut measured));
+        }
+    }
+    Ok(())
+}
+
+/// Nanoseconds a run of both programs, over the same opens.
+fn round(sensor: &FileSensor, empty: &EmptyProgram, path: &Path) -> Result<(f64, f64)> {
+    let runs = || -> Result<(Runs, Runs)> {
+        let ours = sensor.runs_at_opens()?.context("the tier sees opens")?;
+        Ok((ours, empty.runs()?))
+    };
+    let (ours, nothing) = runs()?;
+    for _ in 0..OPENS {
+        File::open(path)?;
+    }
+    let (ours_after, nothing_after) = runs()?;
+    let each = |before: Runs, after: Runs| -> Result<f64> {
+        let count = after.count - before.count;
+        ensure!(count >= OPENS, "{count} of {OPENS} opens were counted");
+        let time = after.nanoseconds - before.nanoseconds;
+        ensure!(time > 0, "no time was counted");
+        Ok(time as f64 / count as f64)
+    };
+    Ok((each(ours, ours_after)?, each(nothing, nothing_after)?))
+}
+
+/// The median of the ratios, the least and the greatest, and the medians of the times.
+fn shown(measured: &mut [(f64, f64)]) -> String {
+    let median = |of: fn(&(f64, f64)) -> f64| {
+        let mut all: Vec<f64> = measured.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        (all[all.len() / 2], all[0], all[all.len() - 1])
+    };
+    let (ratio, least, greatest) = median(|(ours, nothing)| ours / nothing);
+    let (ours, ..) = median(|(ours, _)| *ours);
+    let (nothing, ..) = median(|(_, nothing)| *nothing);
+    format!(
+        "{ratio:.2} ({least:.2} to {greatest:.2}) times an empty program, {ours:.0} and {nothing:.0} ns"
+    )
+}
+
+/// What is opened, by where it lies.
+struct Files {
+    watched: PathBuf,
+    paths: Vec<(&'static str, PathBuf)>,
+    _watched_system: Mounted,
+    _other_system: Mounted,
+}
+
+impl Files {
+    fn make() -> Result<Self> {
+        let (system, other) = (Mounted::new("tmpfs")?, Mounted::new("tmpfs")?);
+        let watched = system.path().join("watched");
+        let below =
+            |depth: usize| (0..depth).fold(system.path().join("other"), |at, _| at.join("d"));
+        let mut paths = Vec::new();
+        for (what, folder) in [
+            ("another file system", other.path().to_owned()),
+            ("not watched, 2 folders deep", below(1)),
+            ("not watched, 8 folders deep", below(7)),
+            ("not watched, 32 folders deep", below(31)),
+            ("watched", watched.clone()),
+        ] {
+            fs::create_dir_all(&folder)?;
+            let path = folder.join("model.bin");
+            fs::write(&path, b"a model")?;
+            paths.push((what, path));
+        }
+        Ok(Self {
+            watched,
+            paths,
+            _watched_system: system,
+            _other_system: other,
+        })
+    }
+}
+
+/// The kernel counts the time in programs until this is dropped.
+struct Counting;
+
+impl Counting {
+    fn switch_on() -> Result<Self> {
+        fs::write(SWITCH, "1").context(SWITCH)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        // It costs a few nanoseconds a run if it stays on.
+        let _ = fs::write(SWITCH, "0");
+    }
+}
