@@ -70,6 +70,15 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     if quoted && is_compared && is_compared_secret(value, &name) {
         return Some(range);
     }
+    let is_entry = || strength == Strength::Password && link == Link::Tight && !quoted;
+    if is_entry()
+        && name.suffix.is_empty()
+        && is_entry_of_many(text, &word, &range)
+        && !looks::is_placeholder(value)
+        && !is_code(value, false)
+    {
+        return Some(range);
+    }
     if !accepts(value, strength, link, quoted, &name) {
         // What stands in for a value that comes from elsewhere.
         let is_call = matches!(link, Link::Tight | Link::Loose) && is_code(value, quoted);
@@ -179,6 +188,14 @@ fn compared(text: &[u8], word: usize) -> Option<Range<usize>> {
     let length = value.len() - start;
     let end = name.saturating_sub(128) + value.len();
     (length >= 4).then(|| end - length..end)
+}
+
+/// Whether the name and its value are one of several in a connection string: there a password is what it is
+/// set to, `secret` and `password` as well.
+fn is_entry_of_many(text: &[u8], word: &Range<usize>, value: &Range<usize>) -> bool {
+    let floor = word.start.saturating_sub(24);
+    let before = text[floor..word.start].trim_ascii_end();
+    before.ends_with(b";") && matches!(text.get(value.end), Some(b';' | b'"' | b'\'') | None)
 }
 
 /// What a program compares with a secret or a token: several words or a digit, as in

@@ -104,8 +104,8 @@ fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
 
 fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
     // `client_id`: what begins such a name says that it is an id as well.
-    let says_other =
-        names_something_else(name.suffix) || name.word.to_ascii_lowercase().ends_with(b"id");
+    let is_id = |word: &[u8]| word.len() > 2 && word[word.len() - 2..].eq_ignore_ascii_case(b"id");
+    let says_other = names_something_else(name.suffix) || is_id(name.word);
     let digits_only = value
         .iter()
         .all(|byte| class::is(*byte, DIGIT) || b".,- ".contains(byte));

@@ -194,7 +194,7 @@ fn is_value(value: &[u8]) -> bool {
         && !is_code(value, false)
 }
 
-fn is_user(value: &[u8]) -> bool {
+pub(crate) fn is_user(value: &[u8]) -> bool {
     let is_name = |byte: &u8| class::is(*byte, ALNUM) || b"_-.@\\^".contains(byte);
     value.len() >= 2 && value.iter().all(is_name)
 }
@@ -274,57 +274,6 @@ fn arguments(text: &[u8], end: usize, others: u8, wanted: usize) -> Vec<Range<us
         place += 1;
     }
     values
-}
-
-/// Who the user is beside a password in a connection string: `User Id=ann;Password=…;`.
-pub(crate) fn user_beside(text: &[u8], password: &Range<usize>) -> Option<Range<usize>> {
-    const NAMES: [&[u8]; 6] = [
-        b"user id",
-        b"user name",
-        b"username",
-        b"userid",
-        b"user",
-        b"uid",
-    ];
-    const BEFORE: usize = 192;
-    const AFTER: usize = 96;
-    let from = password.start.saturating_sub(BEFORE);
-    let to = text.len().min(password.end + AFTER);
-    let is_outside = |byte: &u8| matches!(byte, b'\n' | b'"' | b'\'' | b'`');
-    let from = text[from..password.start]
-        .iter()
-        .rposition(is_outside)
-        .map_or(from, |place| from + place + 1);
-    let to = text[password.end..to]
-        .iter()
-        .position(is_outside)
-        .map_or(to, |place| password.end + place);
-    let entries = &text[from..to];
-    if !entries.contains(&b';') {
-        return None;
-    }
-    let mut place = from;
-    for entry in entries.split(|byte| *byte == b';') {
-        let start = place;
-        place += entry.len() + 1;
-        let blanks = entry
-            .iter()
-            .take_while(|byte| class::is(**byte, SPACE))
-            .count();
-        let Some(sign) = entry.iter().position(|byte| *byte == b'=') else {
-            continue;
-        };
-        let name = entry[blanks.min(sign)..sign]
-            .trim_ascii_end()
-            .to_ascii_lowercase();
-        let value = entry[sign + 1..].trim_ascii();
-        let begin =
-            start + sign + 1 + entry[sign + 1..].len() - entry[sign + 1..].trim_ascii_start().len();
-        if NAMES.contains(&name.as_slice()) && is_user(value) {
-            return Some(begin..begin + value.len());
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -416,15 +365,5 @@ mod tests {
         let key = keyed_with(call.as_bytes(), 10);
         assert_eq!(key.map(|range| &call[range]), Some("h4shKey-99x"));
         assert_eq!(keyed_with(b"createHmac('sha256', key)", 10), None);
-    }
-
-    #[test]
-    fn a_connection_string_has_a_user() {
-        let text = "Server=h;User Id=ann;Password=secret1;Database=d;";
-        let start = text.find("secret1").expect("it is there");
-        let found = user_beside(text.as_bytes(), &(start..start + 7));
-        assert_eq!(found.map(|range| &text[range]), Some("ann"));
-        let text = "password = \"secret1\"; user = 1";
-        assert_eq!(user_beside(text.as_bytes(), &(12..19)), None);
     }
 }

@@ -130,7 +130,10 @@ impl Finder {
                     place += 1;
                 } else {
                     covered = found.end;
-                    place = found.end.saturating_sub(SHARED).max(place + 1);
+                    // Where no letter follows, no word goes on.
+                    let goes_on = (1..=26).contains(&class(found.end));
+                    let shared = if goes_on { SHARED } else { 0 };
+                    place = found.end.saturating_sub(shared).max(place + 1);
                 }
                 beginning = two(place);
             } else {
@@ -270,7 +273,10 @@ mod tests {
                 let (start, end, _) = longest[0];
                 if start >= next && end > covered {
                     expected.push(longest[0]);
-                    (next, covered) = (end.saturating_sub(SHARED).max(start + 1), end);
+                    let follows = text.as_bytes().get(end);
+                    let goes_on = follows.is_some_and(u8::is_ascii_alphabetic);
+                    let shared = if goes_on { SHARED } else { 0 };
+                    (next, covered) = (end.saturating_sub(shared).max(start + 1), end);
                 }
             }
             let list: Vec<&str> = words.iter().map(String::as_str).collect();

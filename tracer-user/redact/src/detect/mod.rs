@@ -44,6 +44,7 @@ mod shadow;
 mod short_code;
 mod tokens;
 mod url;
+mod user;
 mod vocabulary;
 mod walk;
 mod word;

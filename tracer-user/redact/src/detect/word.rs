@@ -12,7 +12,7 @@ use super::{
     login, place,
     short_code::{self, Form},
     tokens::{self, Lead, TOKENS},
-    url,
+    url, user,
     words::{Context, Hit, Role, Topic},
 };
 
@@ -183,7 +183,8 @@ fn assigned(
     };
     *covered = range.end.max(*covered);
     if strength == Strength::Password
-        && let Some(user) = command::user_beside(text, &range)
+        && let Some(user) =
+            user::beside_in_a_string(text, &range).or_else(|| user::near(text, &range))
     {
         hits.push(said(user, "user-beside-password", Kind::BasicAuth));
     }
@@ -207,6 +208,10 @@ fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, h
     if let Some(length) = secret_beside(token.name) {
         let found = |range| said(range, "secret-beside-key-id", Kind::CloudKey);
         hits.extend(bare::beside(text, &(start..end), length).map(found));
+    }
+    if token.name == "azure-shared-key" {
+        let account = user::beside_in_a_string(text, &(start..end));
+        hits.extend(account.map(|range| said(range, "user-beside-password", Kind::BasicAuth)));
     }
     // What leads up to a word belongs to it: `14 characters.atlasv1.…`.
     let start = if start == hit.start { lead } else { start };
