@@ -16,12 +16,14 @@ use crate::{
     },
 };
 
-/// How often a program ran, and for how long. Both stay where they are unless the kernel was told to
-/// count (`kernel.bpf_stats_enabled`).
+/// How often a program ran, and for how long. Runs and time stay where they are unless the kernel was told
+/// to count (`kernel.bpf_stats_enabled`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
     /// Runs since it was loaded.
     pub count: u64,
+    /// How often it was left out because it was running on that CPU already.
+    pub missed: u64,
     /// Nanoseconds in them, with what the counting itself takes.
     pub nanoseconds: u64,
 }
@@ -111,6 +113,7 @@ fn runs(attached: &Attached) -> io::Result<Runs> {
     let counted = bpf::counted(attached.program.as_fd())?;
     Ok(Runs {
         count: counted.runs,
+        missed: counted.misses,
         nanoseconds: counted.nanoseconds,
     })
 }
