@@ -12,6 +12,9 @@
 //!
 //! A test passes with exit status 0, is skipped with 77, and fails with anything else. Called with
 //! `--check-guest` this program is itself the first test.
+//!
+//! Where a test wants systemd as the first process, this one becomes it, after it has started itself
+//! once more for what is left to do.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -28,7 +31,8 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-/// Written by `cargo xtask vm`: name, seconds, program and arguments, separated by tabs.
+/// Written by `cargo xtask vm`: name, seconds, first process (`init` or `systemd`), program and arguments,
+/// separated by tabs.
 const PLAN: &str = "/etc/tracer-tests";
 /// Written there too: one `NAME=VALUE` a line.
 const ENVIRONMENT: &str = "/etc/tracer-environment";
@@ -36,6 +40,11 @@ const ENVIRONMENT: &str = "/etc/tracer-environment";
 const MODULES: &str = "/etc/tracer-modules";
 /// How long a killed test may take to go.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
+/// Runs the tests from the one that is named on, below another first process.
+const GO_ON: &str = "--go-on";
+const SYSTEMD: &str = "/lib/systemd/systemd";
+/// Without one systemd would take this for an installation's first boot, and enable every unit.
+const MACHINE: &str = "/etc/machine-id";
 /// The exit status by which a test says that it was skipped.
 const SKIPPED: i32 = 77;
 
@@ -67,7 +76,12 @@ fn main() -> ExitCode {
             }
         };
     }
-    if let Err(error) = run() {
+    let mut words = env::args().skip(1);
+    let done = match (words.next().as_deref(), words.next()) {
+        (Some(GO_ON), Some(name)) => run_tests(Some(&name)),
+        _ => set_up().and_then(|()| run_tests(None)),
+    };
+    if let Err(error) = done {
         println!("vm-init: {error:#}");
     }
     match reboot(RebootCommand::PowerOff) {
@@ -77,7 +91,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
+fn set_up() -> Result<()> {
     for (source, folder, kind) in MOUNTS {
         mount_at(source, folder, kind)?;
     }
@@ -85,18 +99,26 @@ fn run() -> Result<()> {
     fs::set_permissions("/tmp", Permissions::from_mode(0o1777)).context("opening /tmp to all")?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading osrelease")?;
     state(&format!("BANNER {}", release.trim()));
-    load_modules()?;
+    load_modules()
+}
+
+/// Runs the tests that the command line names, or those of them from `first` on.
+fn run_tests(first: Option<&str>) -> Result<()> {
     let parameters = fs::read_to_string("/proc/cmdline").context("reading the command line")?;
     let plan = fs::read_to_string(PLAN).with_context(|| format!("reading {PLAN}"))?;
     let wanted = parameters
         .split_whitespace()
         .find_map(|parameter| parameter.strip_prefix("tracer.tests="))
         .unwrap_or_default();
-    for name in wanted.split(',').filter(|name| !name.is_empty()) {
+    let wanted = wanted.split(',').filter(|name| !name.is_empty());
+    for name in wanted.skip_while(|name| first.is_some_and(|first| first != *name)) {
         let line = plan
             .lines()
             .find(|line| line.split('\t').next() == Some(name))
             .with_context(|| format!("{PLAN} does not say how to run {name}"))?;
+        if first.is_none() && line.split('\t').nth(2) == Some("systemd") {
+            return Err(become_systemd(name));
+        }
         state(&format!("START {name}"));
         let begun = Instant::now();
         let verdict = run_test(line).unwrap_or_else(|error| {
@@ -109,6 +131,25 @@ fn run() -> Result<()> {
     }
     state("DONE");
     Ok(())
+}
+
+/// Starts this program for the tests from `name` on, and makes systemd of the first process. Returns only
+/// if that fails.
+fn become_systemd(name: &str) -> anyhow::Error {
+    if let Err(error) = fs::write(MACHINE, "6b1f0e2a9c3d4e5f8a7b6c5d4e3f2a1b\n") {
+        return anyhow::Error::new(error).context("writing the machine's id");
+    }
+    // Nobody waits for it: systemd collects whatever ends.
+    if let Err(error) = Command::new("/init").args([GO_ON, name]).spawn() {
+        return anyhow::Error::new(error).context("starting what runs below systemd");
+    }
+    let log = ["--log-target=console", "--log-level=warning"];
+    let error = Command::new(SYSTEMD)
+        .args(["--unit=basic.target", "--show-status=no"])
+        .args(log)
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+        .exec();
+    anyhow::Error::new(error).context("becoming systemd")
 }
 
 /// Says something twice: the kernel prints where it likes, also into the middle of a line.
@@ -138,7 +179,7 @@ fn mount_at(source: &str, folder: &str, kind: &str) -> Result<()> {
 fn run_test(line: &str) -> Result<&'static str> {
     let mut words = line.split('\t').skip(1);
     let seconds = words.next().and_then(|text| text.parse().ok());
-    let (Some(seconds), Some(program)) = (seconds, words.next()) else {
+    let (Some(seconds), Some(_), Some(program)) = (seconds, words.next(), words.next()) else {
         bail!("`{line}` is not a line of a plan");
     };
     let environment =

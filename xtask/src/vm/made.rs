@@ -27,6 +27,35 @@ const TOOLS: [&str; 13] = [
     "unshare",
 ];
 
+/// systemd, and what tests ask it with.
+const SYSTEMD: [&str; 6] = [
+    "/lib/systemd/systemd",
+    "/lib/systemd/systemd-journald",
+    "/usr/bin/systemctl",
+    "/usr/bin/systemd-sysusers",
+    "/usr/bin/journalctl",
+    // Units reload with it.
+    "/bin/kill",
+];
+/// Debian's units that others are ordered by, and the journal.
+const UNITS: [&str; 15] = [
+    "basic.target",
+    "local-fs.target",
+    "multi-user.target",
+    "network-online.target",
+    "network.target",
+    "paths.target",
+    "shutdown.target",
+    "slices.target",
+    "sockets.target",
+    "swap.target",
+    "sysinit.target",
+    "systemd-journald.service",
+    "systemd-journald.socket",
+    "timers.target",
+    "umount.target",
+];
+
 /// Everything that was made on this machine for the guests.
 pub(super) struct Made {
     /// The guest's first process.
@@ -63,6 +92,7 @@ pub(super) fn make(workspace: &Workspace, tests: Vec<Test>, tracer: Option<&Path
                 Needed::Built(program) => files.push(programs[&program].clone()),
                 Needed::Source(path) => files.push(workspace.root.join(path)),
                 Needed::Python => files.extend(python()?),
+                Needed::Systemd => files.extend(systemd()?),
                 Needed::Workloads => {
                     if workloads.is_none() {
                         workloads = Some(make_workloads(&programs[&WORKLOAD])?);
@@ -94,7 +124,7 @@ fn needed_programs(tests: &[Test]) -> BTreeSet<Program> {
         programs.extend(test.files.iter().filter_map(|needed| match *needed {
             Needed::Built(program) => Some(program),
             Needed::Workloads => Some(WORKLOAD),
-            Needed::Source(_) | Needed::Python => None,
+            Needed::Source(_) | Needed::Python | Needed::Systemd => None,
         }));
     }
     programs
@@ -155,6 +185,24 @@ fn python() -> Result<[PathBuf; 2]> {
     let library = process::read(Command::new(program).args(["-c", ask]))
         .context("looking for Python's standard library")?;
     Ok([program.into(), library.trim().into()])
+}
+
+/// The files of this machine's systemd. Of what it loads only where there is need, it gets libbpf.
+fn systemd() -> Result<Vec<PathBuf>> {
+    let units = UNITS.map(|unit| Path::new("/lib/systemd/system").join(unit));
+    let files: Vec<_> = SYSTEMD
+        .iter()
+        .map(PathBuf::from)
+        .chain(units)
+        .chain(["/usr/lib/x86_64-linux-gnu/libbpf.so.1".into()])
+        .collect();
+    if let Some(missing) = files.iter().find(|path| !path.is_file()) {
+        bail!(
+            "{} is missing: this test takes systemd 252 or later from a Debian system with it, and libbpf1",
+            missing.display()
+        );
+    }
+    Ok(files)
 }
 
 fn find_tools() -> Result<Vec<PathBuf>> {

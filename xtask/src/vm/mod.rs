@@ -31,7 +31,7 @@ use self::kernel::{Kernel, Network, Store};
 use self::made::{Made, MadeTest};
 use self::report::SeriesReport;
 use self::series::Series;
-use self::suite::{TESTS, Test};
+use self::suite::{FirstProcess, TESTS, Test};
 use crate::workspace::Workspace;
 
 /// Guests that run at once: each has two processors of its own.
@@ -150,7 +150,10 @@ fn wanted_tests(names: &[String]) -> Result<Vec<Test>> {
     }
     Ok(TESTS
         .iter()
-        .filter(|test| names.is_empty() || names.iter().any(|name| name == test.name))
+        .filter(|test| match names {
+            [] => !test.is_long || std::env::var_os("TRACER_FULL").is_some(),
+            names => names.iter().any(|name| name == test.name),
+        })
         .copied()
         .collect())
 }
@@ -234,7 +237,11 @@ impl Room<'_> {
             }
             let limit = made.test.limit.as_secs().to_string();
             let program = made.program.display().to_string();
-            let words: Vec<_> = [made.test.name, &limit, &program]
+            let first = match made.test.first_process {
+                FirstProcess::Init => "init",
+                FirstProcess::Systemd => "systemd",
+            };
+            let words: Vec<_> = [made.test.name, &limit, first, &program]
                 .into_iter()
                 .chain(made.test.arguments.iter().copied())
                 .collect();

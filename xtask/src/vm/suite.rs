@@ -24,6 +24,17 @@ pub(crate) enum Needed {
     Python,
     /// What `workload guest` makes: real llama.cpp builds, a model, and small targets.
     Workloads,
+    /// This machine's systemd, with the units that any system has.
+    Systemd,
+}
+
+/// The guest's first process while a test runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum FirstProcess {
+    /// [`INIT`].
+    Init,
+    /// systemd, which [`INIT`] becomes: tests that want it come after all others.
+    Systemd,
 }
 
 /// How the test's program has to end.
@@ -41,6 +52,9 @@ pub(crate) struct Test {
     pub(crate) name: &'static str,
     /// The oldest and the newest series, both included; `None` is no limit.
     pub(crate) kernels: (Option<Series>, Option<Series>),
+    pub(crate) first_process: FirstProcess,
+    /// Runs where it is named, or with `TRACER_FULL`.
+    pub(crate) is_long: bool,
     pub(crate) program: Program,
     pub(crate) arguments: &'static [&'static str],
     pub(crate) files: &'static [Needed],
@@ -55,6 +69,7 @@ pub(crate) const INIT: Program = Program::Binary("vm-init");
 pub(crate) const WORKLOAD: Program = Program::Binary("workload");
 /// What is released.
 pub(crate) const TRACER: Program = Program::Binary("tracer");
+pub(crate) const COLLECTOR: Program = Program::Binary("tracer-collector");
 /// Always built. A selection without any integration test would leave out the features that only tests
 /// ask of what they share with programs, and compile all of that once more.
 pub(crate) const VERIFIER: Program = Program::Integration("verifier");
@@ -192,7 +207,7 @@ pub(crate) const TESTS: &[Test] = &[
         arguments: &["--include-ignored", "--test-threads=1"],
         ..traced_workload("enforcement")
     },
-    // The last one: once function tracing was off, a kernel may refuse to attach programs to functions.
+    // The last one but the units: once function tracing was off, a kernel may refuse to attach programs to functions.
     Test {
         name: "a-kernel-that-lacks-something-is-told",
         arguments: &[
@@ -202,6 +217,25 @@ pub(crate) const TESTS: &[Test] = &[
             "d37_",
         ],
         ..file_cases()
+    },
+    // It attaches to no kernel function.
+    Test {
+        name: "the-units-run-under-systemd",
+        kernels: (Some(Series(6, 12)), Some(Series(6, 12))),
+        first_process: FirstProcess::Systemd,
+        is_long: true,
+        arguments: &["--include-ignored", "--test-threads=1", "--nocapture"],
+        files: &[
+            Needed::Built(TRACER),
+            Needed::Built(COLLECTOR),
+            Needed::Workloads,
+            Needed::Source("tests/workloads"),
+            Needed::Source("packaging/systemd"),
+            Needed::Python,
+            Needed::Systemd,
+        ],
+        limit: Duration::from_secs(900),
+        ..traced_workload("units")
     },
 ];
 
@@ -213,6 +247,8 @@ const fn on_every_kernel(program: Program) -> Test {
     Test {
         name: "",
         kernels: (None, None),
+        first_process: FirstProcess::Init,
+        is_long: false,
         program,
         arguments: &[],
         files: &[],
@@ -260,6 +296,11 @@ mod tests {
                     .all(|other| other.name != test.name)
             );
         }
+    }
+
+    #[test]
+    fn the_first_process_changes_once() {
+        assert!(TESTS.is_sorted_by_key(|test| test.first_process == FirstProcess::Systemd));
     }
 
     #[test]
