@@ -207,14 +207,22 @@ pub(crate) const TESTS: &[Test] = &[
         arguments: &["--include-ignored", "--test-threads=1"],
         ..traced_workload("enforcement")
     },
-    // The last one but the units: once function tracing was off, a kernel may refuse to attach programs to functions.
     Test {
         name: "a-kernel-that-lacks-something-is-told",
+        arguments: &["--include-ignored", "--test-threads=1", "d37_a_"],
+        ..file_cases()
+    },
+    // The last one but the units: once function tracing was off, a kernel may refuse to attach programs
+    // to functions.
+    Test {
+        name: "tiers-without-their-means-are-passed-over",
+        // 7.3 does not let it be switched off.
+        kernels: (Some(Series(6, 1)), Some(Series(6, 12))),
         arguments: &[
             "--include-ignored",
             "--test-threads=1",
             "--nocapture",
-            "d37_",
+            "d37_tiers_",
         ],
         ..file_cases()
     },
