@@ -12,6 +12,7 @@ pub mod config;
 pub mod confine;
 #[cfg(test)]
 mod fixture;
+pub mod folder;
 pub mod journal;
 pub mod link;
 #[cfg(test)]

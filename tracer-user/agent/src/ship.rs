@@ -9,13 +9,9 @@ mod tell;
 mod uplink;
 
 use std::{
-    fs::{self, DirBuilder},
-    io,
+    fs, io,
     net::{SocketAddr, TcpListener},
-    os::unix::{
-        fs::{DirBuilderExt as _, PermissionsExt as _},
-        net::UnixListener,
-    },
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -33,6 +29,7 @@ use self::{
 };
 use crate::{
     confine::{self, Reach},
+    folder,
     signals::Signals,
     spool::Limits,
     status::ShipStatus,
@@ -253,7 +250,7 @@ fn port(address: &str) -> Option<u16> {
 /// A folder that is there, with these rights, of this user.
 fn folder_of(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
     let make = || -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(mode).create(path)?;
+        folder::make(path, mode)?;
         // Somebody else's folder stays as it is.
         let is_mine = || Ok::<_, io::Error>(fs::symlink_metadata(path)?.is_dir());
         if let Some((user, group)) = owner

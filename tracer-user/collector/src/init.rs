@@ -64,10 +64,16 @@ impl Plan {
 pub fn init(plan: &Plan, now: WallNanos) -> Result<Configuration> {
     let folder = &plan.folder;
     let display = folder.display();
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
+    // Above it, others may have folders of their own.
+    folder
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+        })
         .with_context(|| format!("creating {display}"))?;
     let mut entries = fs::read_dir(folder).with_context(|| format!("reading {display}"))?;
     ensure!(

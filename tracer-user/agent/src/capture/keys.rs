@@ -3,12 +3,14 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use tracer_wire::{Recipient, SigningKey};
 use zeroize::Zeroizing;
+
+use crate::folder;
 
 /// The file of the key, 64 hex digits.
 const KEY: &str = "record.key";
@@ -165,12 +167,8 @@ fn unhex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     Some(seed)
 }
 
-fn private_folder(folder: &Path) -> Result<(), KeyFileError> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder);
-    made.map_err(failed("making", folder))
+fn private_folder(path: &Path) -> Result<(), KeyFileError> {
+    folder::make(path, 0o700).map_err(failed("making", path))
 }
 
 fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyFileError> {

@@ -1,14 +1,14 @@
 //! `tracer agent enroll`: puts a token where ship finds it.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, fchown, lchown},
+    os::unix::fs::{OpenOptionsExt as _, fchown, lchown},
     path::Path,
 };
 
 use anyhow::{Context, Result};
-use tracer_agent::config::AgentConfig;
+use tracer_agent::{config::AgentConfig, folder};
 use tracer_wire::enrolment::EnrolmentToken;
 
 use crate::{outcome::Outcome, text::printable, trouble::Trouble};
@@ -55,10 +55,7 @@ fn write(path: &Path, token: &EnrolmentToken, user: u32, group: u32) -> io::Resu
     if let Some(folder) = path.parent()
         && !folder.exists()
     {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+        folder::make(folder, 0o700)?;
         lchown(folder, Some(user), Some(group))?;
     }
     // Ship's user owns the folder and could have put a link there: the draft is new or nothing.
