@@ -32,8 +32,6 @@ const TMPFS: i64 = 0x0102_1994;
 pub(crate) const OPENED: &[FileAct] = &[FileAct::Opened, FileAct::OpenedSomehow];
 pub(crate) const READ: &[FileAct] = &[FileAct::Read];
 pub(crate) const WRITTEN: &[FileAct] = &[FileAct::Written, FileAct::Truncated];
-pub(crate) const OPENED_TO_WRITE: &[FileAct] =
-    &[FileAct::OpenedForWriting, FileAct::ClosedForWriting];
 
 /// A case's own folder below the watched one, and one that is not watched.
 pub(crate) struct Bench<'a> {

@@ -104,7 +104,17 @@ impl FileSensor {
                 libc::FAN_RENAME => self.renamed(notice, now),
                 libc::FAN_DELETE => self.unlinked(notice, now),
                 // Listing a folder is no access to a file.
-                _ if on_folder || own => {}
+                _ if on_folder => {}
+                // This process writes to no watched file. It was asking `/proc` about one that ended
+                // meanwhile, and took that one's memory apart, and the mapping with it.
+                libc::FAN_CLOSE_WRITE if own => {
+                    let by_somebody = Notice {
+                        pid: 0,
+                        ..notice.clone()
+                    };
+                    self.used(&by_somebody, Act::ClosedForWriting, None, now);
+                }
+                _ if own => {}
                 libc::FAN_OPEN => self.used(notice, Act::OpenedSomehow, None, now),
                 libc::FAN_ACCESS => self.used(notice, Act::Read, Some(FileAct::Read), now),
                 libc::FAN_MODIFY => self.modified(notice, now),

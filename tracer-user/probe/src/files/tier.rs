@@ -85,6 +85,9 @@ pub enum BlindSpot {
     UnmarkedSystems,
     /// What is done to a file that has no name yet.
     NamelessFiles,
+    /// Who closed a file for writing, where a mapping goes with its process while somebody reads what
+    /// `/proc` says of it: the mapping is then that reader's to take apart.
+    LastClosers,
     /// Descriptors that io_uring keeps without a number, opened before.
     RingDescriptors,
     /// Reads and writes below an overlay, by the layer's own inode.
@@ -133,6 +136,10 @@ impl BlindSpot {
                  no program sees opens, those neither, and the file is told as a loss"
             }
             Self::NamelessFiles => "what is done to a file without a name, before it gets one",
+            Self::LastClosers => {
+                "whose close it was, where a process ends with a mapping for writing while another reads \
+                 its /proc files: it is told of that one, or of nobody if that is tracer"
+            }
             Self::RingDescriptors => {
                 "descriptors that io_uring keeps without a number and were opened before; their use \
                  is told"
@@ -167,6 +174,7 @@ impl BlindSpot {
             Self::Names => "names",
             Self::UnmarkedSystems => "unmarked_systems",
             Self::NamelessFiles => "nameless_files",
+            Self::LastClosers => "last_closers",
             Self::RingDescriptors => "ring_descriptors",
             Self::OverlayLayers => "overlay_layers",
             Self::LaterMounts => "later_mounts",
@@ -206,6 +214,7 @@ impl Coverage {
         add(!self.fanotify, BlindSpot::Names);
         add(true, BlindSpot::UnmarkedSystems);
         add(!hooks, BlindSpot::NamelessFiles);
+        add(true, BlindSpot::LastClosers);
         add(true, BlindSpot::RingDescriptors);
         add(true, BlindSpot::OverlayLayers);
         add(true, BlindSpot::LaterMounts);
