@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use tracer_event::LossReason;
+use tracer_probe::features::{Features, Support};
 
 use crate::{
     cache::Cache,
@@ -107,6 +109,26 @@ impl Traced {
         running.go()?;
         running.finish()?;
         Ok((functions, trace))
+    }
+}
+
+/// Runs a case, and once more where its tracer told that a read of memory failed and the kernel lets no
+/// probe wait for a page: it may have moved one just then, and that this is told is all that can be done.
+///
+/// # Errors
+/// Those of the case.
+pub fn read_whole<T>(case: impl Fn() -> Result<T>, trace: impl Fn(&T) -> &Trace) -> Result<T> {
+    let done = case()?;
+    let failed = trace(&done).summary()?.losses.get(&LossReason::ReadFault);
+    let Some(failed) = failed.filter(|count| **count > 0) else {
+        return Ok(done);
+    };
+    match Features::detect().sleepable {
+        Support::Missing(_) => {
+            eprintln!("again: {failed} reads failed, as was told");
+            case()
+        }
+        _ => Ok(done),
     }
 }
 

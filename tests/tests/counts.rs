@@ -1,8 +1,10 @@
 //! What the tracer reports of real llama.cpp processes is exactly what they did: decode calls, results,
 //! token ids, positions and sampled tokens, for both decode calls. Needs root and BPF.
 
+use std::fs;
+
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, mknodat, open};
+use rustix::fs::{CWD, FileType, Mode, chmod, mknodat};
 use tracer_event::{
     Body, Known,
     inference::EndReason,
@@ -16,7 +18,7 @@ use tracer_tests::{
     patience::until,
     report::{Account, Event, Line},
     requires_root,
-    traced::{Ended, Traced, waiting},
+    traced::{Ended, Traced, read_whole, waiting},
     tracer::Tracing,
     workload::{Place, Running, Runtime},
 };
@@ -40,12 +42,13 @@ fn one_process_is_counted_exactly() -> Result<()> {
             "free",
             "unload",
         ];
+        let case = || Traced::llama(&cache, runtime, Place::Host, &steps)?.finish();
         let Ended {
             pid,
             account,
             lines,
             trace,
-        } = Traced::llama(&cache, runtime, Place::Host, &steps)?.finish()?;
+        } = read_whole(case, |ended| &ended.trace)?;
         trace.assert_nothing_lost()?;
         assert_exact(&account, &trace, pid)?;
         ensure_version(&trace, pid, &lines)?;
@@ -93,15 +96,18 @@ fn a_process_killed_while_it_generates_differs_by_the_call_in_flight_at_most() -
         let steps = [
             "--n", "400", "--repeat", "1000", "load", "context", "wait", "generate",
         ];
-        let Traced {
-            mut running,
-            tracing,
-        } = Traced::llama(&cache, runtime, Place::OwnNamespaces, &steps)?;
-        running.go()?;
-        running.until(|event| matches!(event, Event::DecodeBegin { call: 60, .. }))?;
-        let pid = running.pid();
-        let account = Account::of(&running.kill()?)?;
-        let trace = tracing.interrupt()?;
+        let case = || {
+            let Traced {
+                mut running,
+                tracing,
+            } = Traced::llama(&cache, runtime, Place::OwnNamespaces, &steps)?;
+            running.go()?;
+            running.until(|event| matches!(event, Event::DecodeBegin { call: 60, .. }))?;
+            let pid = running.pid();
+            let account = Account::of(&running.kill()?)?;
+            Ok((pid, account, tracing.interrupt()?))
+        };
+        let (pid, account, trace) = read_whole(case, |(_, _, trace)| trace)?;
         trace.assert_nothing_lost()?;
         assert_exact_but_the_last_call(&account, &trace, pid)?;
     }
@@ -304,15 +310,12 @@ fn a_process_that_is_killed_while_it_loads_is_told_with_the_path() -> Result<()>
         } = Traced::llama(&cache, runtime, Place::Host, &["wait", &step])?;
         running.go()?;
         let pid = running.pid();
-        // Refused until somebody has it open for reading.
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
-        let mut held = None;
-        until("the model's file is opened", || {
-            held = open(&path, flags, Mode::empty()).ok();
-            Ok(held.is_some())
+        // There it stays, since nobody opens the other end.
+        let stack = format!("/proc/{pid}/stack");
+        until("the model's file is being opened", || {
+            Ok(fs::read_to_string(&stack)?.contains("fifo_open"))
         })?;
         running.kill()?;
-        drop(held);
         let trace = tracing.interrupt()?;
         let failed = trace.of(pid).find_map(|line| match &line.body {
             Body::ModelLoadFailed(snapshot) => Some(snapshot),

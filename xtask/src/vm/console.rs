@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::guest::STUCK_LIMIT;
+
 /// Begins every line that is meant for this program and not for a reader.
 const MARK: &str = "TRACER-VM ";
 
@@ -54,9 +56,34 @@ pub(crate) fn parse(line: &str) -> Option<Statement> {
     }
 }
 
+/// Whether the kernel's watchdog says of a processor that it has been stuck for [`STUCK_LIMIT`]. Emulated
+/// ones were seen to run for ever into a breakpoint that the kernel had put there while it patched a
+/// function, and had taken away again (Linux 6.1, QEMU 7.2).
+pub(crate) fn is_stuck(line: &str) -> bool {
+    let stuck = line
+        .split_once("BUG: soft lockup - CPU#")
+        .and_then(|(_, rest)| rest.split_once(" stuck for "))
+        .and_then(|(_, rest)| rest.split_once('s'));
+    stuck
+        .and_then(|(seconds, _)| seconds.parse().ok())
+        .is_some_and(|seconds| Duration::from_secs(seconds) >= STUCK_LIMIT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_is_stuck_after_a_while() {
+        let says = |seconds: u32| {
+            format!(
+                "[  196.98] watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [files:598]"
+            )
+        };
+        assert!(!is_stuck(&says(52)));
+        assert!(is_stuck(&says(78)));
+        assert!(!is_stuck("the processor is stuck for 100s"));
+    }
 
     #[test]
     fn a_result_is_read_behind_a_kernel_message_and_with_a_carriage_return() {

@@ -22,6 +22,8 @@ const PAUSE_LIMIT: Duration = Duration::from_secs(60);
 /// What a guest has beyond a test's own limit to end it and to say so. One that says nothing for longer
 /// has stood still.
 const ENDING_LIMIT: Duration = Duration::from_secs(40);
+/// For how long a processor may run in the kernel without a pause, by the kernel's own watchdog.
+pub(super) const STUCK_LIMIT: Duration = Duration::from_secs(75);
 /// For what a guest that stood still prints when it is interrupted.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
 /// After the last test.
@@ -190,7 +192,13 @@ impl Guest<'_> {
                         .and_then(|()| kept.write_all(b"\n"))
                         .context("keeping the console")?;
                     let known = log.outcomes.len();
-                    limit = match log.read(&String::from_utf8_lossy(&line)) {
+                    let line = String::from_utf8_lossy(&line);
+                    if stood_still.is_none() && console::is_stuck(&line) {
+                        stood_still = Some(BrokenOff::StoodStill(STUCK_LIMIT));
+                        let _ = qemu.interrupt();
+                        deadline = Instant::now() + LAST_WORDS_LIMIT;
+                    }
+                    limit = match log.read(&line) {
                         Some(Statement::Banner(_)) => PAUSE_LIMIT,
                         Some(Statement::Start(name)) => self.limit_of(&name) + ENDING_LIMIT,
                         Some(Statement::Result { .. }) => PAUSE_LIMIT,
@@ -200,6 +208,9 @@ impl Guest<'_> {
                         }
                         None => continue,
                     };
+                    if stood_still.is_some() {
+                        continue;
+                    }
                     deadline = Instant::now() + limit;
                     let release = log.release.as_deref().unwrap_or_default();
                     for outcome in &mut log.outcomes[known..] {
