@@ -7,7 +7,8 @@ mod deny;
 mod wait;
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     io::{self, ErrorKind},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -76,6 +77,16 @@ impl Models {
         let path = self.beside.path().join("list");
         let text = fs::read_to_string(&path)?;
         Ok(fs::write(path, format!("{text}{digest}  listed.bin\n"))?)
+    }
+
+    /// A large file of zeros that is listed too.
+    fn listed_large(&self) -> Result<PathBuf> {
+        let large = self.folder.path().join("large.bin");
+        File::create(&large)?.set_len(LARGE)?;
+        let mut zeros = Sha256::new();
+        io::copy(&mut File::open(&large)?, &mut zeros)?;
+        self.list(&hex(&zeros.finalize()))?;
+        Ok(large)
     }
 
     fn policy(&self, rules: &str) -> Result<PathBuf> {

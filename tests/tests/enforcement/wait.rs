@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io::Read,
     os::unix::fs::PermissionsExt,
     process::Command,
     sync::{atomic::Ordering, mpsc},
@@ -12,13 +12,12 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
-use sha2::{Digest, Sha256};
 use tracer_tests::{
     fuse::{self, Fuse},
     requires_root, tracer,
 };
 
-use crate::{Enforcing, LARGE, Models, PATIENCE, WAIT, cut, hex, is_refused, sha256, soon};
+use crate::{Enforcing, Models, PATIENCE, WAIT, cut, is_refused, sha256, soon};
 
 #[test]
 fn who_waits_gets_a_verified_file_and_no_other() -> Result<()> {
@@ -47,11 +46,7 @@ fn who_waits_gets_a_verified_file_and_no_other() -> Result<()> {
 fn who_opens_what_is_being_hashed_already_gets_it() -> Result<()> {
     requires_root!();
     let models = Models::new()?;
-    let large = models.folder.path().join("large.bin");
-    File::create(&large)?.set_len(LARGE)?;
-    let mut zeros = Sha256::new();
-    io::copy(&mut File::open(&large)?, &mut zeros)?;
-    models.list(&hex(&zeros.finalize()))?;
+    let large = models.listed_large()?;
     let enforcing = models.enforce(WAIT)?;
     // The first waits; the others come while, and after, what the first asked for is being done.
     for _ in 0..100 {
@@ -66,11 +61,7 @@ fn who_opens_what_is_being_hashed_already_gets_it() -> Result<()> {
 fn who_opens_what_changed_while_it_was_hashed_for_another_gets_it() -> Result<()> {
     requires_root!();
     let models = Models::new()?;
-    let large = models.folder.path().join("large.bin");
-    File::create(&large)?.set_len(LARGE)?;
-    let mut zeros = Sha256::new();
-    io::copy(&mut File::open(&large)?, &mut zeros)?;
-    models.list(&hex(&zeros.finalize()))?;
+    let large = models.listed_large()?;
     let enforcing = models.enforce(WAIT)?;
     let change = |mode| fs::set_permissions(&large, fs::Permissions::from_mode(mode));
     for _ in 0..50 {

@@ -93,69 +93,38 @@ impl Guest<'_> {
             .with_context(|| format!("keeping the console in {}", self.console.display()))?;
         let mut run = Run::default();
         let mut stood_still = false;
+        let (mut log, mut broken_off) = (Log::default(), None);
         for attempt in 1..=BOOTS {
-            let mut log = Log::default();
-            let mut left = self.tests.clone();
-            left.retain(|test| !run.outcomes.iter().any(|known| known.name == test.name));
-            let broken_off = self.boot(&left, &mut log, &tell)?;
+            log = Log::default();
+            broken_off = self.boot(&without_outcome(&self.tests, &run), &mut log, &tell)?;
             run.outcomes.append(&mut log.outcomes);
-            if log.release.is_none() {
+            let Some(release) = log.release.take() else {
                 println!(
                     "vm: {}: boot {attempt} of {BOOTS} never printed its banner",
                     self.series
                 );
                 continue;
+            };
+            run.release = Some(release);
+            let Some(BrokenOff::StoodStill(limit)) = broken_off.filter(|_| !stood_still) else {
+                break;
+            };
+            stood_still = true;
+            println!(
+                "vm: {}: the guest stood still for {} s in boot {attempt} of {BOOTS}; it printed\n{}",
+                self.series,
+                limit.as_secs(),
+                report::indent(&log.output)
+            );
+        }
+        if run.release.is_some() {
+            let rest = unfinished(&without_outcome(&self.tests, &run), log.output, broken_off);
+            for outcome in &rest {
+                tell(run.release.as_deref().unwrap_or_default(), outcome);
             }
-            run.release = log.release.take();
-            match broken_off {
-                Some(BrokenOff::StoodStill(limit)) if !stood_still => {
-                    stood_still = true;
-                    println!(
-                        "vm: {}: the guest stood still for {} s, and is booted again; it printed\n{}",
-                        self.series,
-                        limit.as_secs(),
-                        report::indent(&log.output)
-                    );
-                }
-                _ => {
-                    self.fail_the_rest(&mut run, log, broken_off, &tell);
-                    break;
-                }
-            }
+            run.outcomes.extend(rest);
         }
         Ok(run)
-    }
-
-    /// A guest that broke off took the running test and all later ones with it.
-    fn fail_the_rest(
-        &self,
-        run: &mut Run,
-        mut log: Log,
-        broken_off: Option<BrokenOff>,
-        tell: &impl Fn(&str, &Outcome),
-    ) {
-        let reason = match broken_off {
-            Some(BrokenOff::StoodStill(limit)) => {
-                format!("the guest stood still for {} s", limit.as_secs())
-            }
-            Some(BrokenOff::Ended) => "the guest ended early".to_owned(),
-            None => "the guest never ran it".to_owned(),
-        };
-        for test in &self.tests {
-            if run.outcomes.iter().any(|known| known.name == test.name) {
-                continue;
-            }
-            // What was printed last is the running test's, which is the first without an outcome.
-            let printed = std::mem::take(&mut log.output);
-            let outcome = Outcome {
-                name: test.name.to_owned(),
-                verdict: Verdict::Fail,
-                took: Duration::ZERO,
-                output: format!("{printed}no result: {reason}\n"),
-            };
-            tell(run.release.as_deref().unwrap_or_default(), &outcome);
-            run.outcomes.push(outcome);
-        }
     }
 
     fn boot(
@@ -193,7 +162,11 @@ impl Guest<'_> {
                         .context("keeping the console")?;
                     let known = log.outcomes.len();
                     let line = String::from_utf8_lossy(&line);
-                    if stood_still.is_none() && console::is_stuck(&line) {
+                    if stood_still.is_some() {
+                        log.print(&line);
+                        continue;
+                    }
+                    if console::is_stuck(&line) {
                         stood_still = Some(BrokenOff::StoodStill(STUCK_LIMIT));
                         let _ = qemu.interrupt();
                         deadline = Instant::now() + LAST_WORDS_LIMIT;
@@ -208,9 +181,6 @@ impl Guest<'_> {
                         }
                         None => continue,
                     };
-                    if stood_still.is_some() {
-                        continue;
-                    }
                     deadline = Instant::now() + limit;
                     let release = log.release.as_deref().unwrap_or_default();
                     for outcome in &mut log.outcomes[known..] {
@@ -317,6 +287,36 @@ impl Guest<'_> {
     }
 }
 
+/// The tests that have not ended yet.
+fn without_outcome(tests: &[Test], run: &Run) -> Vec<Test> {
+    let has_ended = |test: &Test| run.outcomes.iter().any(|known| known.name == test.name);
+    tests
+        .iter()
+        .copied()
+        .filter(|test| !has_ended(test))
+        .collect()
+}
+
+/// The failures of tests that no guest ended: the first of them printed what was printed last.
+fn unfinished(tests: &[Test], printed: String, broken_off: Option<BrokenOff>) -> Vec<Outcome> {
+    let reason = match broken_off {
+        Some(BrokenOff::StoodStill(limit)) => {
+            format!("the guest stood still for {} s", limit.as_secs())
+        }
+        Some(BrokenOff::Ended) => "the guest ended early".to_owned(),
+        None => "the guest never ran it".to_owned(),
+    };
+    let printed = std::iter::once(printed).chain(std::iter::repeat(String::new()));
+    std::iter::zip(tests, printed)
+        .map(|(test, printed)| Outcome {
+            name: test.name.to_owned(),
+            verdict: Verdict::Fail,
+            took: Duration::ZERO,
+            output: format!("{printed}no result: {reason}\n"),
+        })
+        .collect()
+}
+
 /// A guest that is switched off when it goes out of sight.
 struct Running(Child);
 
@@ -370,17 +370,20 @@ impl Log {
                 }
             }
             Some(Statement::Done) => {}
-            None => {
-                self.output.push_str(line.trim_end_matches('\r'));
-                self.output.push('\n');
-            }
+            None => self.print(line),
         }
         statement
+    }
+
+    fn print(&mut self, line: &str) {
+        self.output.push_str(line.trim_end_matches('\r'));
+        self.output.push('\n');
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::suite::TESTS;
     use super::*;
 
     #[test]
@@ -407,6 +410,35 @@ mod tests {
             (Verdict::Fail, "expected 1, found 2\n")
         );
         assert_eq!((two.verdict, two.output.as_str()), (Verdict::Pass, ""));
+    }
+
+    #[test]
+    fn every_test_without_a_result_has_failed_and_the_running_one_shows_what_it_printed() {
+        let outcome = Outcome {
+            name: TESTS[0].name.to_owned(),
+            verdict: Verdict::Pass,
+            took: Duration::ZERO,
+            output: String::new(),
+        };
+        let run = Run {
+            release: Some("6.1.0".to_owned()),
+            outcomes: vec![outcome],
+        };
+        let left = without_outcome(&TESTS[..3], &run);
+        let still = BrokenOff::StoodStill(Duration::from_secs(75));
+        let failed = unfinished(&left, "where it is\n".to_owned(), Some(still));
+        let [running, later] = failed.as_slice() else {
+            panic!("two tests were left: {failed:?}");
+        };
+        assert_eq!(
+            (running.name.as_str(), running.verdict),
+            (TESTS[1].name, Verdict::Fail)
+        );
+        assert_eq!(
+            running.output,
+            "where it is\nno result: the guest stood still for 75 s\n"
+        );
+        assert_eq!(later.output, "no result: the guest stood still for 75 s\n");
     }
 
     #[test]
