@@ -1,6 +1,7 @@
 //! What the programs cost whoever opens a file, in the tiers with hooks, beside a program that does
-//! nothing at the same hook and sees the same opens. Runs in guests, whose kernels let programs into
-//! the hooks.
+//! nothing at the same hook and sees the same opens; and that what makes it cheap, to remember which
+//! folders lie below no watched one, is forgotten in time. Runs in guests, whose kernels let programs
+//! into the hooks.
 //!
 //! The kernel counts the time (`kernel.bpf_stats_enabled`). In an emulated guest nanoseconds mean
 //! little and ratios something; what is asserted is that every open was counted, and the figures are
@@ -16,8 +17,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tracer_probe::files::{EmptyProgram, FileSensor, Runs, Tier};
-use tracer_tests::{disk::Mounted, requires_root};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tracer_probe::{
+    files::{Act, EmptyProgram, FileEvent, FileSensor, Runs, SeenBy, Tier},
+    process::FileId,
+};
+use tracer_tests::{cache::Cache, disk::Mounted, requires_root, workload::Target};
 
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 const ROUNDS: usize = 7;
@@ -43,6 +48,92 @@ fn an_open_costs_a_small_multiple_of_an_empty_program() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Nobody has heard of the move when the file is opened: only the programs can know.
+#[test]
+#[ignore = "runs in guests"]
+fn a_folder_that_was_passed_over_is_looked_at_again_once_it_may_matter() -> Result<()> {
+    requires_root!();
+    let cache = Cache::open()?;
+    for tier in [Tier::Lsm, Tier::Fentry, Tier::Kprobe] {
+        let system = Mounted::new("tmpfs")?;
+        let at = |name: &str| system.path().join(name);
+        fs::create_dir(at("watched"))?;
+        for folder in ["moves", "exchanged", "stays"] {
+            fs::create_dir_all(at(folder).join("below"))?;
+            fs::write(at(folder).join("below/model.bin"), b"a model")?;
+        }
+        fs::create_dir(at("watched/exchanged"))?;
+        let mut sensor = FileSensor::start(Some(tier))?;
+        sensor.watch(&at("watched"))?;
+        let read = |name: &str| read_by_another(&cache, &at(name));
+        let mut moved = Vec::new();
+        for name in [
+            "moves/below/model.bin",
+            "exchanged/below/model.bin",
+            "stays/below/model.bin",
+        ] {
+            moved.push(read(name)?);
+            read(name)?;
+        }
+        moved.pop();
+        let told = opens(&mut sensor)?;
+        ensure!(
+            told.is_empty(),
+            "{tier}: {told:?} lie below no watched folder"
+        );
+
+        fs::rename(at("moves"), at("watched/moves"))?;
+        renameat_with(
+            CWD,
+            at("exchanged"),
+            CWD,
+            at("watched/exchanged"),
+            RenameFlags::EXCHANGE,
+        )?;
+        read("watched/moves/below/model.bin")?;
+        read("watched/exchanged/below/model.bin")?;
+        read("stays/below/model.bin")?;
+        let told = opens(&mut sensor)?;
+        ensure!(
+            told == moved,
+            "{tier}: {told:?} instead of both moved files, {moved:?}"
+        );
+
+        sensor.watch(&at("stays"))?;
+        fs::write(at("stays/below/another.bin"), b"another")?;
+        let another = read("stays/below/another.bin")?;
+        let told = opens(&mut sensor)?;
+        ensure!(
+            told == [another],
+            "{tier}: {told:?} instead of {another:?}, which is watched since"
+        );
+    }
+    Ok(())
+}
+
+/// Has another process open and read a file: what this one does is not told.
+fn read_by_another(cache: &Cache, path: &Path) -> Result<FileId> {
+    let name = path.to_str().context("a test's path is plain")?;
+    let status = Target::Accesses.command(cache, &["read", name])?.status()?;
+    ensure!(status.success(), "reading {name}: {status}");
+    Ok(FileId::of(&fs::metadata(path)?))
+}
+
+/// The files that were opened to be read, as the programs tell, each once.
+fn opens(sensor: &mut FileSensor) -> Result<Vec<FileId>> {
+    let mut files = Vec::new();
+    for event in sensor.sync()? {
+        if let FileEvent::Access(access) = event
+            && access.act == Act::Opened
+            && access.seen_by != SeenBy::Fanotify
+            && !files.contains(&access.file)
+        {
+            files.push(access.file);
+        }
+    }
+    Ok(files)
 }
 
 /// Nanoseconds a run of both programs, over the same opens.

@@ -17,6 +17,10 @@ pub const MAX_FOLDERS: u32 = 4096;
 pub const MAX_ACCESSES: u32 = 16_384;
 /// Processes that ended lately, of which user space may still ask.
 pub const MAX_EXITED: u32 = 4096;
+/// Marks of what is watched, [`FileKey::mark`]; a power of two.
+pub const MAX_MARKS: u32 = 32_768;
+/// Folders of which is remembered that they lie below no watched one; a power of two.
+pub const MAX_CLEARED: u32 = 4096;
 /// Folders that are looked at above a file that is not watched yet.
 pub const MAX_FOLDER_DEPTH: u32 = 64;
 /// Bytes of a file's own name, `NAME_MAX` of `linux/limits.h` and the NUL behind it.
@@ -35,6 +39,34 @@ pub struct FileKey {
     pub device: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+impl FileKey {
+    /// Where it is marked that the inode is watched; others may have the same mark. That of a device has
+    /// no inode.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mark(&self) -> u32 {
+        mixed(self.inode, self.device as u64) as u32 % MAX_MARKS
+    }
+
+    /// Where it is marked that something on this inode's device is watched.
+    #[inline(always)]
+    #[must_use]
+    pub const fn device_mark(&self) -> u32 {
+        Self { inode: 0, ..*self }.mark()
+    }
+}
+
+/// One round of the finalizer of MurmurHash3 (`fmix64`) over another word: every bit of it moves half of
+/// the others.
+#[inline(always)]
+#[must_use]
+pub const fn mixed(hash: u64, word: u64) -> u64 {
+    let mut hash = (hash ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ hash >> 33
 }
 
 /// Something that a process did to a watched inode; the index of its counter.
@@ -179,7 +211,7 @@ impl FileLoss {
 }
 
 /// Every [`KernelField`] of the file programs' object.
-pub const FILE_FIELDS: [KernelField; 24] = [
+pub const FILE_FIELDS: [KernelField; 26] = [
     field("O_TASK_GROUP_LEADER", "task_struct", "group_leader"),
     field("O_TASK_REAL_PARENT", "task_struct", "real_parent"),
     field("O_TASK_TGID", "task_struct", "tgid"),
@@ -196,8 +228,10 @@ pub const FILE_FIELDS: [KernelField; 24] = [
     field("O_DENTRY_INODE", "dentry", "d_inode"),
     field("O_DENTRY_NAME", "dentry", "d_name"),
     field("O_QSTR_NAME", "qstr", "name"),
+    field("O_QSTR_HASH", "qstr", "hash"),
     field("O_INODE_NUMBER", "inode", "i_ino"),
     field("O_INODE_MODE", "inode", "i_mode"),
+    field("O_INODE_GENERATION", "inode", "i_generation"),
     field("O_INODE_SUPER_BLOCK", "inode", "i_sb"),
     field("O_SUPER_BLOCK_DEVICE", "super_block", "s_dev"),
     field("O_MAPPING_HOST", "address_space", "host"),

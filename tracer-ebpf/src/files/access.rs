@@ -16,7 +16,10 @@ use tracer_abi::{
 
 use crate::{
     actor, atomic,
-    kernel::{O_DENTRY_INODE, O_DENTRY_NAME, O_DENTRY_PARENT, O_QSTR_NAME, Object, boot_time},
+    kernel::{
+        O_DENTRY_INODE, O_DENTRY_NAME, O_DENTRY_PARENT, O_QSTR_NAME, Object as _, Untyped,
+        boot_time,
+    },
     watched,
 };
 
@@ -38,13 +41,13 @@ pub(crate) struct Detail {
     /// Pages that were read or touched, the last one excluded; `NO_PAGES` where the hook cannot tell.
     pub(crate) pages: (u64, u64),
     /// The dentry that the file was reached through.
-    pub(crate) dentry: Object,
+    pub(crate) dentry: Untyped,
 }
 
 impl Detail {
     pub(crate) const NONE: Self = Self {
         pages: (u64::MAX, 0),
-        dentry: Object::NONE,
+        dentry: Untyped::NONE,
     };
 }
 
@@ -101,7 +104,7 @@ pub(crate) fn note(file: &FileKey, act: FileAct, detail: Detail) {
 }
 
 #[inline(always)]
-fn tell(key: AccessKey, act: FileAct, now: u64, dentry: Object) {
+fn tell(key: AccessKey, act: FileAct, now: u64, dentry: Untyped) {
     let Some(mut entry) = FILE_RING.reserve(0) else {
         return lose(FileLoss::RingFull);
     };

@@ -14,7 +14,7 @@ use tracer_abi::file::{FileActor, MAX_EXITED};
 use crate::kernel::{
     O_FILE_INODE, O_INODE_NUMBER, O_INODE_SUPER_BLOCK, O_MM_EXE_FILE, O_SIGNAL_LIVE,
     O_SUPER_BLOCK_DEVICE, O_TASK_GROUP_LEADER, O_TASK_MM, O_TASK_REAL_PARENT, O_TASK_SIGNAL,
-    O_TASK_START_BOOTTIME, O_TASK_TGID, Object,
+    O_TASK_START_BOOTTIME, O_TASK_TGID, Object as _, Untyped,
 };
 
 /// Processes that ended: fanotify names a process by its pid alone, which nobody answers to any more
@@ -31,7 +31,7 @@ pub(crate) fn pid() -> u32 {
 /// When the running process started, in nanoseconds since boot.
 #[inline(always)]
 pub(crate) fn started() -> u64 {
-    Object::current()
+    Untyped::current()
         .follow(&O_TASK_GROUP_LEADER)
         .read(&O_TASK_START_BOOTTIME)
 }
@@ -39,7 +39,7 @@ pub(crate) fn started() -> u64 {
 /// The running process.
 #[inline(always)]
 pub(crate) fn current(started: u64) -> FileActor {
-    let task = Object::current();
+    let task = Untyped::current();
     let exe = task
         .follow(&O_TASK_MM)
         .follow(&O_MM_EXE_FILE)
@@ -60,7 +60,7 @@ pub(crate) fn current(started: u64) -> FileActor {
 /// Whether all threads of the running process are ending (`do_exit` in kernel/exit.c).
 #[inline(always)]
 fn is_process_ending() -> bool {
-    let live: u32 = Object::current()
+    let live: u32 = Untyped::current()
         .follow(&O_TASK_SIGNAL)
         .read(&O_SIGNAL_LIVE);
     live == 0
@@ -100,7 +100,7 @@ pub(crate) fn file_exit_mmap(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let mm: u64 = ctx.arg(0);
-    let exe = Object(mm as *const _)
+    let exe = Untyped(mm as *const _)
         .follow(&O_MM_EXE_FILE)
         .follow(&O_FILE_INODE);
     let actor = FileActor {

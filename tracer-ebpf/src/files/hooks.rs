@@ -15,7 +15,10 @@ use tracer_abi::file::{FileAct, FileKey};
 use crate::{
     access::{self, Detail},
     enforce,
-    kernel::{O_DENTRY_INODE, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_PATH_DENTRY, Object},
+    kernel::{
+        O_DENTRY_INODE, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_PATH_DENTRY, Object, Typed,
+        Untyped,
+    },
     watched,
 };
 
@@ -31,25 +34,25 @@ const MAP_SHARED_VALIDATE: u64 = 3;
 
 #[lsm(hook = "file_open")]
 pub(crate) fn lsm_file_open(ctx: LsmContext) -> i32 {
-    let answer = opened(Object(ctx.arg(0)));
+    let answer = opened(typed(ctx.arg(0)));
     refused_before(ctx.arg(1)).unwrap_or(answer)
 }
 
 #[lsm(hook = "file_permission")]
 pub(crate) fn lsm_file_permission(ctx: LsmContext) -> i32 {
-    used(Object(ctx.arg(0)), ctx.arg(1));
+    used(typed(ctx.arg(0)), ctx.arg(1));
     ctx.arg(2)
 }
 
 #[lsm(hook = "mmap_file")]
 pub(crate) fn lsm_mmap_file(ctx: LsmContext) -> i32 {
-    let answer = mapped(Object(ctx.arg(0)), ctx.arg(3));
+    let answer = mapped(typed(ctx.arg(0)), ctx.arg(3));
     refused_before(ctx.arg(4)).unwrap_or(answer)
 }
 
 #[lsm(hook = "file_receive")]
 pub(crate) fn lsm_file_receive(ctx: LsmContext) -> i32 {
-    received(Object(ctx.arg(0)));
+    received(typed(ctx.arg(0)));
     ctx.arg(1)
 }
 
@@ -57,8 +60,9 @@ pub(crate) fn lsm_file_receive(ctx: LsmContext) -> i32 {
 /// enforced; elsewhere fanotify tells it.
 #[lsm(hook = "path_truncate")]
 pub(crate) fn lsm_path_truncate(ctx: LsmContext) -> i32 {
-    let path: *const c_void = ctx.arg(0);
-    let inode = Object(path).follow(&O_PATH_DENTRY).follow(&O_DENTRY_INODE);
+    let inode = typed(ctx.arg(0))
+        .follow(&O_PATH_DENTRY)
+        .follow(&O_DENTRY_INODE);
     let key = watched::key(inode);
     let mut answer = 0;
     if watched::contains(&key) {
@@ -69,24 +73,24 @@ pub(crate) fn lsm_path_truncate(ctx: LsmContext) -> i32 {
 
 #[fentry(function = "security_file_open")]
 pub(crate) fn fentry_file_open(ctx: FEntryContext) -> i32 {
-    opened(Object(ctx.arg(0)));
+    opened(typed(ctx.arg(0)));
     0
 }
 
 #[fentry(function = "security_file_permission")]
 pub(crate) fn fentry_file_permission(ctx: FEntryContext) -> i32 {
-    used(Object(ctx.arg(0)), ctx.arg(1))
+    used(typed(ctx.arg(0)), ctx.arg(1))
 }
 
 #[fentry(function = "security_mmap_file")]
 pub(crate) fn fentry_mmap_file(ctx: FEntryContext) -> i32 {
-    mapped(Object(ctx.arg(0)), ctx.arg(2));
+    mapped(typed(ctx.arg(0)), ctx.arg(2));
     0
 }
 
 #[fentry(function = "security_file_receive")]
 pub(crate) fn fentry_file_receive(ctx: FEntryContext) -> i32 {
-    received(Object(ctx.arg(0)))
+    received(typed(ctx.arg(0)))
 }
 
 #[kprobe]
@@ -111,10 +115,16 @@ pub(crate) fn kprobe_file_receive(ctx: ProbeContext) -> i32 {
     received(argument(&ctx))
 }
 
+/// An argument that the verifier knows by its type.
+#[inline(always)]
+fn typed(argument: *const c_void) -> Typed {
+    Typed::at(argument)
+}
+
 /// The first argument.
 #[inline(always)]
-fn argument(ctx: &ProbeContext) -> Object {
-    ctx.arg::<*const c_void>(0).map_or(Object::NONE, Object)
+fn argument(ctx: &ProbeContext) -> Untyped {
+    ctx.arg::<*const c_void>(0).map_or(Untyped::NONE, Untyped)
 }
 
 /// What whoever was asked before has refused.
@@ -134,7 +144,7 @@ fn decide(key: &FileKey, to_write: bool) -> i32 {
 }
 
 #[inline(always)]
-fn opened(file: Object) -> i32 {
+fn opened(file: impl Object) -> i32 {
     let inode = file.follow(&O_FILE_INODE);
     let key = watched::key(inode);
     let dentry = file.field(&O_FILE_PATH).follow(&O_PATH_DENTRY);
@@ -145,7 +155,7 @@ fn opened(file: Object) -> i32 {
             FileAct::Open
         };
         let detail = Detail {
-            dentry,
+            dentry: Untyped(dentry.address()),
             ..Detail::NONE
         };
         let answer = decide(&key, may_write(file));
@@ -158,7 +168,7 @@ fn opened(file: Object) -> i32 {
 }
 
 #[inline(always)]
-fn used(file: Object, mask: u32) -> i32 {
+fn used(file: impl Object, mask: u32) -> i32 {
     let key = watched::key(file.follow(&O_FILE_INODE));
     if watched::contains(&key) {
         if mask & MAY_WRITE != 0 {
@@ -175,7 +185,7 @@ fn used(file: Object, mask: u32) -> i32 {
 /// asked; older ones believe that it never happens and leave the question out, so that what is read of
 /// it has to be looked at too.
 #[inline(always)]
-fn mapped(file: Object, flags: u64) -> i32 {
+fn mapped(file: impl Object, flags: u64) -> i32 {
     if file.is_none() {
         return 0;
     }
@@ -202,7 +212,7 @@ fn mapped(file: Object, flags: u64) -> i32 {
 }
 
 #[inline(always)]
-fn received(file: Object) -> i32 {
+fn received(file: impl Object) -> i32 {
     let key = watched::key(file.follow(&O_FILE_INODE));
     if watched::contains(&key) {
         access::note(&key, FileAct::Receive, Detail::NONE);
@@ -211,6 +221,6 @@ fn received(file: Object) -> i32 {
 }
 
 #[inline(always)]
-fn may_write(file: Object) -> bool {
+fn may_write(file: impl Object) -> bool {
     file.read::<u32>(&O_FILE_MODE) & MODE_WRITE != 0
 }

@@ -1,8 +1,8 @@
 //! Where fields of kernel structs lie, and how they are read.
 //!
 //! No offset is written down here: the globals are those of [`tracer_abi::file::FILE_FIELDS`],
-//! resolved by name from the kernel's BTF. Everything is read by copying, which fails instead of
-//! faulting: one body then serves programs that get typed arguments and programs that get registers.
+//! resolved by name from the kernel's BTF. One body serves programs that get typed arguments and
+//! programs that get registers: it is generic over how a field is read.
 
 use core::ffi::c_void;
 
@@ -37,8 +37,10 @@ globals! {
     O_DENTRY_INODE
     O_DENTRY_NAME
     O_QSTR_NAME
+    O_QSTR_HASH
     O_INODE_NUMBER
     O_INODE_MODE
+    O_INODE_GENERATION
     O_INODE_SUPER_BLOCK
     O_SUPER_BLOCK_DEVICE
     O_MAPPING_HOST
@@ -55,10 +57,68 @@ pub(crate) fn boot_time() -> u64 {
 }
 
 /// A kernel object by its address.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Object(pub(crate) *const c_void);
+pub(crate) trait Object: Copy + PartialEq {
+    /// The object at an address.
+    fn at(address: *const c_void) -> Self;
 
-impl Object {
+    /// Where it is.
+    fn address(self) -> *const c_void;
+
+    /// Reads a field that is a number; 0 where the address is wrong.
+    fn read<T: Copy + Default>(self, offset: &Global<u32>) -> T;
+
+    /// The object that a field points to.
+    fn follow(self, offset: &Global<u32>) -> Self;
+
+    /// The field itself, where it is a struct.
+    #[inline(always)]
+    fn field(self, offset: &Global<u32>) -> Self {
+        Self::at(self.address().wrapping_byte_add(offset.load() as usize))
+    }
+
+    /// Whether there is none.
+    #[inline(always)]
+    fn is_none(self) -> bool {
+        self.address().is_null()
+    }
+}
+
+/// An object that the verifier knows by its BTF type, as the arguments of LSM and fentry programs and
+/// what these point to: a field is loaded, and the kernel handles a fault in that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Typed(*const c_void);
+
+impl Object for Typed {
+    #[inline(always)]
+    fn at(address: *const c_void) -> Self {
+        Self(address)
+    }
+
+    #[inline(always)]
+    fn address(self) -> *const c_void {
+        self.0
+    }
+
+    #[inline(always)]
+    fn read<T: Copy + Default>(self, offset: &Global<u32>) -> T {
+        // SAFETY: the verifier checks type, offset and size of the load against BTF, and where the
+        // address is wrong the load yields 0.
+        unsafe { self.field(offset).0.cast::<T>().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn follow(self, offset: &Global<u32>) -> Self {
+        // SAFETY: as for `read`; what is loaded stays a pointer for the verifier.
+        Self(unsafe { self.field(offset).0.cast::<*const c_void>().read_volatile() })
+    }
+}
+
+/// An object of which a program has the bare address: a field is copied, which fails instead of
+/// faulting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Untyped(pub(crate) *const c_void);
+
+impl Untyped {
     /// No object: what is read of it is zero.
     pub(crate) const NONE: Self = Self(core::ptr::null());
 
@@ -68,29 +128,27 @@ impl Object {
         // SAFETY: the helper takes no argument.
         Self(unsafe { bpf_get_current_task() } as *const c_void)
     }
+}
 
-    /// Whether there is none.
+impl Object for Untyped {
     #[inline(always)]
-    pub(crate) fn is_none(self) -> bool {
-        self.0.is_null()
+    fn at(address: *const c_void) -> Self {
+        Self(address)
     }
 
-    /// Reads a field that is a number; 0 where the address is wrong.
     #[inline(always)]
-    pub(crate) fn read<T: Copy + Default>(self, offset: &Global<u32>) -> T {
+    fn address(self) -> *const c_void {
+        self.0
+    }
+
+    #[inline(always)]
+    fn read<T: Copy + Default>(self, offset: &Global<u32>) -> T {
         // SAFETY: the helper checks the address and fails instead of faulting.
         unsafe { bpf_probe_read_kernel(self.field(offset).0.cast::<T>()) }.unwrap_or_default()
     }
 
-    /// The object that a field points to.
     #[inline(always)]
-    pub(crate) fn follow(self, offset: &Global<u32>) -> Self {
+    fn follow(self, offset: &Global<u32>) -> Self {
         Self(self.read::<u64>(offset) as *const c_void)
-    }
-
-    /// The field itself, where it is a struct.
-    #[inline(always)]
-    pub(crate) fn field(self, offset: &Global<u32>) -> Self {
-        Self(self.0.wrapping_byte_add(offset.load() as usize))
     }
 }

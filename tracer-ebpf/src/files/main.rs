@@ -2,8 +2,9 @@
 //!
 //! An object of its own: who traces calls pays nothing for it, and a kernel that lacks a hook loads
 //! the rest. `hooks` holds the same bodies three times, for LSM, fentry and kprobe; `tracepoints` is
-//! for kernels that have none of these. What they share: `watched` (which inodes matter), `access`
-//! (the counters, and the way out), `enforce` (who is let through), `actor` (who it was) and `kernel` (where fields lie).
+//! for kernels that have none of these. What they share: `watched` (which inodes matter) and
+//! `cleared` (which folders do not), `access` (the counters, and the way out), `enforce` (who is let
+//! through), `actor` (who it was) and `kernel` (where fields lie).
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
@@ -14,6 +15,8 @@ mod actor;
 #[path = "../atomic.rs"]
 #[expect(dead_code, reason = "the call programs use the rest")]
 mod atomic;
+#[cfg(target_arch = "bpf")]
+mod cleared;
 #[cfg(target_arch = "bpf")]
 mod enforce;
 #[cfg(target_arch = "bpf")]

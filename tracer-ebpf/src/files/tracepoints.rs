@@ -6,7 +6,10 @@ use tracer_abi::file::{FileAct, FileKey};
 
 use crate::{
     access::{self, Detail},
-    kernel::{O_FILE_INODE, O_ITER_COUNT, O_ITER_SOURCE, O_KIOCB_FILE, O_MAPPING_HOST, Object},
+    kernel::{
+        O_FILE_INODE, O_ITER_COUNT, O_ITER_SOURCE, O_KIOCB_FILE, O_MAPPING_HOST, Object as _,
+        Untyped,
+    },
     watched,
 };
 
@@ -41,7 +44,7 @@ pub(crate) fn file_fault(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "iomap_dio_rw_begin")]
 pub(crate) fn file_direct(ctx: RawTracePointContext) -> i32 {
     let (iocb, iter): (u64, u64) = (ctx.arg(0), ctx.arg(1));
-    let iter = Object(iter as *const _);
+    let iter = Untyped(iter as *const _);
     // A request of no bytes touches none.
     if iter.read::<u64>(&O_ITER_COUNT) == 0 {
         return 0;
@@ -52,7 +55,7 @@ pub(crate) fn file_direct(ctx: RawTracePointContext) -> i32 {
     } else {
         FileAct::Read
     };
-    let file = Object(iocb as *const _).follow(&O_KIOCB_FILE);
+    let file = Untyped(iocb as *const _).follow(&O_KIOCB_FILE);
     of_inode(file.follow(&O_FILE_INODE), act, Detail::NONE.pages)
 }
 
@@ -65,7 +68,7 @@ pub(crate) fn file_dirty(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     of_inode(
-        Object(inode as *const _),
+        Untyped(inode as *const _),
         FileAct::Write,
         Detail::NONE.pages,
     )
@@ -74,12 +77,12 @@ pub(crate) fn file_dirty(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn of_mapping(ctx: &RawTracePointContext, act: FileAct, pages: (u64, u64)) -> i32 {
     let mapping: u64 = ctx.arg(0);
-    let inode = Object(mapping as *const _).follow(&O_MAPPING_HOST);
+    let inode = Untyped(mapping as *const _).follow(&O_MAPPING_HOST);
     of_inode(inode, act, pages)
 }
 
 #[inline(always)]
-fn of_inode(inode: Object, act: FileAct, pages: (u64, u64)) -> i32 {
+fn of_inode(inode: Untyped, act: FileAct, pages: (u64, u64)) -> i32 {
     let key: FileKey = watched::key(inode);
     if watched::contains(&key) {
         let detail = Detail {

@@ -5,10 +5,12 @@ use aya_ebpf::{
     btf_maps::{Array, HashMap},
     macros::btf_map,
 };
-use tracer_abi::file::{FileKey, FileLoss, MAX_FOLDER_DEPTH, MAX_FOLDERS, MAX_WATCHED};
+use tracer_abi::file::{FileKey, FileLoss, MAX_FOLDER_DEPTH, MAX_FOLDERS, MAX_MARKS, MAX_WATCHED};
 
 use crate::{
-    access, enforce,
+    access,
+    cleared::Cleared,
+    enforce,
     kernel::{
         O_DENTRY_INODE, O_DENTRY_PARENT, O_INODE_MODE, O_INODE_NUMBER, O_INODE_SUPER_BLOCK,
         O_SUPER_BLOCK_DEVICE, Object,
@@ -23,46 +25,68 @@ static WATCHED: HashMap<FileKey, u32, { MAX_WATCHED as usize }, { BPF_F_NO_PREAL
 #[btf_map]
 static FOLDERS: HashMap<FileKey, u32, { MAX_FOLDERS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
-/// Devices that such folders lie on: files elsewhere are passed over at once.
+/// Whether an inode may be in `WATCHED` ([`FileKey::mark`]), or anything of a device may be watched:
+/// nearly everything else on a host is passed over by a look at one word. Marks stay.
 #[btf_map]
-static DEVICES: HashMap<u32, u32, 256> = HashMap::new();
-/// 1 while `FOLDERS` holds anything.
+static MARKS: Array<u64, { MAX_MARKS as usize }> = Array::new();
+/// How often `FOLDERS` got another folder; user space counts after it has put that in.
 #[btf_map]
-static HAS_FOLDERS: Array<u32, 1> = Array::new();
+static FOLDERS_VERSION: Array<u32, 1> = Array::new();
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
 
 /// The key of an inode.
 #[inline(always)]
-pub(crate) fn key(inode: Object) -> FileKey {
+pub(crate) fn key(inode: impl Object) -> FileKey {
     FileKey {
         inode: inode.read(&O_INODE_NUMBER),
-        device: inode
-            .follow(&O_INODE_SUPER_BLOCK)
-            .read(&O_SUPER_BLOCK_DEVICE),
+        device: device(inode),
         reserved: 0,
     }
+}
+
+#[inline(always)]
+fn device(inode: impl Object) -> u32 {
+    inode
+        .follow(&O_INODE_SUPER_BLOCK)
+        .read(&O_SUPER_BLOCK_DEVICE)
 }
 
 /// Whether an inode is watched.
 #[inline(always)]
 pub(crate) fn contains(key: &FileKey) -> bool {
-    WATCHED.get_ptr(key).is_some()
+    is_marked(key.mark()) && WATCHED.get_ptr(key).is_some()
+}
+
+#[inline(always)]
+fn is_marked(mark: u32) -> bool {
+    // SAFETY: the lookup returned map memory, of which an aligned word is read.
+    MARKS
+        .get_ptr(mark)
+        .is_some_and(|mark| unsafe { mark.read_volatile() } != 0)
 }
 
 /// Whether a file that is being opened is watched, or has to be from now on.
 #[inline(always)]
-pub(crate) fn is_or_becomes(key: &FileKey, inode: Object, dentry: Object) -> bool {
+pub(crate) fn is_or_becomes<O: Object>(key: &FileKey, inode: O, dentry: O) -> bool {
+    if !is_marked(key.device_mark()) {
+        return false;
+    }
     if contains(key) {
         return true;
     }
     // SAFETY: only user space writes this map.
-    if HAS_FOLDERS.get(0).is_none_or(|&any| any == 0) || DEVICES.get_ptr(key.device).is_none() {
+    let version = FOLDERS_VERSION.get(0).copied().unwrap_or_default();
+    if version == 0
+        || !is_below_a_folder(dentry, version)
+        || inode.read::<u16>(&O_INODE_MODE) & S_IFMT != S_IFREG
+    {
         return false;
     }
-    if inode.read::<u16>(&O_INODE_MODE) & S_IFMT != S_IFREG || !is_below_a_folder(dentry) {
-        return false;
+    if let Some(mark) = MARKS.get_ptr_mut(key.mark()) {
+        // SAFETY: the lookup returned map memory, of which an aligned word is written.
+        unsafe { mark.write_volatile(1) };
     }
     if WATCHED.insert(key, 1, 0).is_err() {
         access::lose(FileLoss::WatchedFull);
@@ -72,17 +96,28 @@ pub(crate) fn is_or_becomes(key: &FileKey, inode: Object, dentry: Object) -> boo
 
 /// Whether a folder above `dentry`, on its own file system, is one of ours.
 #[inline(always)]
-fn is_below_a_folder(dentry: Object) -> bool {
+fn is_below_a_folder<O: Object>(dentry: O, version: u32) -> bool {
+    let first = dentry.follow(&O_DENTRY_PARENT);
+    // Not that of the inode: an overlay's file may be opened under the overlay's name.
+    let device = device(first.follow(&O_DENTRY_INODE));
+    // Before the way up: what moves from here on makes the answer void.
+    let cleared = Cleared::of(first, device, version);
+    if cleared.is_known() {
+        return false;
+    }
     let mut at = dentry;
     for _ in 0..MAX_FOLDER_DEPTH {
         let parent = at.follow(&O_DENTRY_PARENT);
         if parent == at || parent.is_none() {
+            cleared.remember();
             return false;
         }
-        if FOLDERS
-            .get_ptr(key(parent.follow(&O_DENTRY_INODE)))
-            .is_some()
-        {
+        let folder = FileKey {
+            inode: parent.follow(&O_DENTRY_INODE).read(&O_INODE_NUMBER),
+            device,
+            reserved: 0,
+        };
+        if FOLDERS.get_ptr(&folder).is_some() {
             return true;
         }
         at = parent;

@@ -9,9 +9,10 @@ use super::{
 };
 use crate::{
     btf::KernelTypes,
+    features::assembly,
     load::LoadError,
     sys::{
-        bpf::{self, Instruction, Program},
+        bpf::{self, Program},
         perf,
     },
 };
@@ -73,7 +74,7 @@ impl EmptyProgram {
             flags: 0,
             target,
             license: c"Dual MIT/GPL",
-            instructions: &RETURN_ZERO,
+            instructions: assembly::EMPTY,
             types: None,
         })
         .map_err(|(source, log)| LoadError::Program {
@@ -117,19 +118,3 @@ fn runs(attached: &Attached) -> io::Result<Runs> {
         nanoseconds: counted.nanoseconds,
     })
 }
-
-/// `r0 = 0; exit`.
-const RETURN_ZERO: [Instruction; 2] = [
-    Instruction {
-        code: 0xb7,
-        registers: 0,
-        offset: 0,
-        immediate: 0,
-    },
-    Instruction {
-        code: 0x95,
-        registers: 0,
-        offset: 0,
-        immediate: 0,
-    },
-];

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     btf::KernelTypes,
-    features::Host,
+    features::{Host, assembly},
     load::{FILES_OBJECT, Form, LoadError, Maps, Purpose, Relocated, Verified, maps_error},
     process::FileId,
     ring::RingBuffer,
@@ -30,9 +30,9 @@ use crate::{
 /// The maps that user space reads and writes.
 pub(super) struct Tables {
     pub(super) watched: Table<FileKey, u32>,
+    marks: Table<u32, u64>,
     pub(super) folders: Table<FileKey, u32>,
-    pub(super) devices: Table<u32, u32>,
-    pub(super) has_folders: Table<u32, u32>,
+    pub(super) folders_version: Table<u32, u32>,
     pub(super) accesses: Table<AccessKey, FileAccess>,
     pub(super) exited: Table<u32, FileActor>,
     pub(super) vouched: Table<FileKey, u64>,
@@ -178,9 +178,9 @@ impl Tables {
         }
         Ok(Self {
             watched: table!("WATCHED"),
+            marks: table!("MARKS"),
             folders: table!("FOLDERS"),
-            devices: table!("DEVICES"),
-            has_folders: table!("HAS_FOLDERS"),
+            folders_version: table!("FOLDERS_VERSION"),
             accesses: table!("ACCESSES"),
             exited: table!("EXITED"),
             vouched: table!("VOUCHED"),
@@ -188,6 +188,20 @@ impl Tables {
             exempt: table!("EXEMPT"),
             losses: table!("FILE_LOSSES"),
         })
+    }
+}
+
+impl Tables {
+    /// Has the programs tell of an inode.
+    pub(super) fn watch(&self, file: FileKey) -> io::Result<()> {
+        self.mark_device(file)?;
+        self.marks.put(file.mark(), &1)?;
+        self.watched.put(file, &1)
+    }
+
+    /// Has the programs look at what is opened on a folder's device.
+    pub(super) fn mark_device(&self, folder: FileKey) -> io::Result<()> {
+        self.marks.put(folder.device_mark(), &1)
     }
 }
 
@@ -300,7 +314,7 @@ impl Trial<'_> {
         let memory = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
         memory.set_len(1)?;
         let key = key(FileId::of(&memory.metadata()?));
-        self.tables.watched.put(key, &1)?;
+        self.tables.watch(key)?;
         let tried =
             File::open(format!("/proc/self/fd/{}", memory.as_raw_fd())).and_then(|mut again| {
                 again.rewind()?;
@@ -351,12 +365,29 @@ fn open(enforces: bool) -> Result<(KernelTypes, Relocated, Maps), LoadError> {
     }
     let enforces_word = u32::from(enforces);
     loader.override_global("ENFORCES", &enforces_word, true);
+    let renames = where_renames_are_counted().unwrap_or_default();
+    loader.override_global("RENAMES", &renames, true);
     let loaded = loader
         .load(FILES_OBJECT)
         .map_err(|error| maps_error(&error))?;
     let maps = Maps::of(&loaded)?;
     let object = Relocated::new(FILES_OBJECT, &maps)?;
     Ok((types, object, maps))
+}
+
+/// The address of `rename_lock` of fs/dcache.c, whose sequence the kernel counts up with each move of a
+/// name; 0 or an error where this kernel does not tell: it has no symbols of data
+/// (`CONFIG_KALLSYMS_ALL`) or hides addresses (`kernel.kptr_restrict`, without CAP_SYSLOG).
+///
+/// # Minimum kernel version
+/// 5.16.
+fn where_renames_are_counted() -> io::Result<u64> {
+    let finds = assembly::finds(c"rename_lock");
+    let program = assembly::load(bpf::PROGRAM_SYSCALL, 0, bpf::SLEEPABLE, &finds)
+        .map_err(|(error, _)| error)?;
+    let mut address = 0;
+    bpf::run(program.as_fd(), &mut address)?;
+    Ok(address)
 }
 
 /// Loads each program as it would be attached, and says what that took the verifier; what this host

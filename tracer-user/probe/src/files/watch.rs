@@ -62,6 +62,8 @@ impl Watched {
 pub(super) struct Watch {
     files: HashMap<FileId, Watched>,
     folders: HashMap<FileId, PathBuf>,
+    /// How often the programs got another folder.
+    folders_version: u32,
     folder_handles: HashMap<FileId, Handle>,
     by_handle: HashMap<Handle, FileId>,
     /// Handles of inodes that are gone: notices about them may still come.
@@ -124,7 +126,7 @@ impl Watch {
         id: FileId,
         path: Option<PathBuf>,
     ) -> io::Result<()> {
-        tables.watched.put(key(id), &1)?;
+        tables.watch(key(id))?;
         self.files.entry(id).or_insert(Watched {
             path,
             size: 0,
@@ -402,8 +404,10 @@ impl Watch {
         self.folders.insert(here.id, path.to_owned());
         if is_root {
             means.tables.folders.put(key(here.id), &1)?;
-            means.tables.devices.put(here.id.device, &1)?;
-            means.tables.has_folders.put(0, &1)?;
+            means.tables.mark_device(key(here.id))?;
+            // Last: what was found out about other folders until now is void from here on.
+            self.folders_version += 1;
+            means.tables.folders_version.put(0, &self.folders_version)?;
         }
         let handle = self.mark(means, folder, c".", here.id, self.masks.0);
         self.folder_handles
@@ -422,7 +426,7 @@ impl Watch {
         if self.files.len() >= MAX_WATCHED as usize && !self.files.contains_key(&found.id) {
             return Err(io::Error::other("more files than can be watched"));
         }
-        means.tables.watched.put(key(found.id), &1)?;
+        means.tables.watch(key(found.id))?;
         let handle = self.mark(means, folder, name, found.id, self.masks.1);
         // A number goes to another file once its own is gone, and that may not have been told yet.
         if let (Some(known), Some(handle)) = (self.files.get(&found.id), &handle)

@@ -21,8 +21,8 @@ pub(crate) use self::{
     },
     program::{
         ATTACH_FENTRY, ATTACH_LSM, ATTACH_UPROBE_MULTI, ATTACH_UPROBE_SESSION, Instruction,
-        PROGRAM_KPROBE, PROGRAM_LSM, PROGRAM_RAW_TRACEPOINT, PROGRAM_TRACING, Program,
-        ProgramTypes, SLEEPABLE, counted, load_program, load_types, shorten_log,
+        PROGRAM_KPROBE, PROGRAM_LSM, PROGRAM_RAW_TRACEPOINT, PROGRAM_SYSCALL, PROGRAM_TRACING,
+        Program, ProgramTypes, SLEEPABLE, counted, load_program, load_types, run, shorten_log,
         verifier_statistics,
     },
 };
