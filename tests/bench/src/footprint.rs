@@ -58,6 +58,7 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
     let mut runtime = Running::start(command, Place::Host)?;
     runtime.until_waiting()?;
     let (mut with, mut without, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    let started = process::started()?;
     for _ in 0..extent.repetitions {
         let tracer = Tracer::beside(runtime.pid())?;
         thread::sleep(SETTLES);
@@ -66,8 +67,13 @@ pub fn measure(extent: Extent) -> Result<Vec<Row>> {
         without.push(mebibytes(all - rings));
         idle.push(tracer.process().busy_percent(extent.idle)?);
     }
-    let note = "`tracer trace` with llama.cpp and ggml attached, nothing called";
-    let row = |name: &str, unit, values, bar| Row::judge(GROUP, name, unit, values, bar, note);
+    let started = process::started()? - started;
+    let note = format!(
+        "`tracer trace` with llama.cpp and ggml attached, nothing called; {started} processes and threads \
+         started meanwhile"
+    );
+    let row =
+        |name: &str, unit, values, bar| Row::judge(GROUP, name, unit, values, bar, note.as_str());
     let mut rows = vec![
         row("resident, rings included", "MiB", with, Bar::None)?,
         row(
@@ -92,20 +98,25 @@ fn agent(extent: Extent) -> Result<Vec<Row>> {
         capture.any(|capture| capture.attached > 0)
     })?;
     thread::sleep(SETTLES);
-    let note = "`tracer agent` with llama.cpp and ggml attached, nothing called, connected";
     let mut rows = Vec::new();
     for (part, name) in [(Part::Capture, "capture"), (Part::Ship, "ship")] {
         let process = Process(fleet.pid(part)?);
         let (mut with, mut without, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+        let started = process::started()?;
         for _ in 0..extent.repetitions {
             idle.push(process.busy_percent(extent.idle)?);
             let Resident { all, rings } = process.resident()?;
             with.push(mebibytes(all));
             without.push(mebibytes(all - rings));
         }
+        let started = process::started()? - started;
+        let note = format!(
+            "`tracer agent` with llama.cpp and ggml attached, nothing called, connected; {started} processes \
+             and threads started meanwhile"
+        );
         let mut row = |what: &str, unit, values, bar| -> Result<()> {
             let name = format!("{name}: {what}");
-            rows.push(Row::judge(GROUP, name, unit, values, bar, note)?);
+            rows.push(Row::judge(GROUP, name, unit, values, bar, note.as_str())?);
             Ok(())
         };
         if part == Part::Capture {

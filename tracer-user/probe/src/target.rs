@@ -1,6 +1,10 @@
 //! Who is traced: the selection, written into the kernel half's gate.
 
-use std::{collections::HashSet, fs, io, path::Path};
+use std::{
+    collections::{HashSet, VecDeque},
+    fs, io,
+    path::Path,
+};
 
 use tracer_abi::{
     CaptureLevel, Control, ExeKey, MAX_CGROUP_DEPTH, Target, TargetFlags, TargetMode,
@@ -60,12 +64,23 @@ pub enum TargetError {
     Map(#[source] io::Error),
 }
 
+/// Processes of which it is remembered that it was asked: more than start before a fork is told.
+const MOST_ASKED: usize = 256;
+
 /// The selection in force.
 pub(crate) enum Targets {
     Everyone,
-    Listed(HashSet<u32>),
+    Listed(Listed),
     Exe(FileId),
     Cgroup(TracedCgroup),
+}
+
+/// Processes by number, and those that they start.
+pub(crate) struct Listed {
+    pids: HashSet<u32>,
+    /// Others of which it was asked lately: of one that a listed process has just started, that is told
+    /// on another way, perhaps later.
+    asked: VecDeque<u32>,
 }
 
 /// A cgroup, by its path: the kernel half knows it by an id that changes when it is made anew, as
@@ -98,10 +113,11 @@ impl Targets {
                 for &pid in pids {
                     list(tables, ProcessId::of(pid)?, grant)?;
                 }
-                (
-                    Self::Listed(pids.iter().copied().collect()),
-                    TargetMode::Listed,
-                )
+                let listed = Listed {
+                    pids: pids.iter().copied().collect(),
+                    asked: VecDeque::new(),
+                };
+                (Self::Listed(listed), TargetMode::Listed)
             }
             Selection::Exe(path) => {
                 let file = list_exe(tables, path, grant)?;
@@ -140,7 +156,7 @@ impl Targets {
     pub(crate) fn includes(&self, process: &Process) -> bool {
         match self {
             Self::Everyone => process.id.pid != std::process::id(),
-            Self::Listed(pids) => pids.contains(&process.id.pid),
+            Self::Listed(listed) => listed.pids.contains(&process.id.pid),
             Self::Exe(exe) => process.exe_file == Some(*exe),
             Self::Cgroup(cgroup) => cgroup.holds(process),
         }
@@ -161,29 +177,49 @@ impl Targets {
         }
     }
 
-    /// A process that the kernel half made a target because its parent is one.
-    pub(crate) fn inherit(&mut self, pid: u32) {
-        if let Self::Listed(pids) = self {
-            pids.insert(pid);
+    /// Whether what a process maps can matter, as far as its number tells.
+    pub(crate) fn may_include(&mut self, pid: u32) -> bool {
+        let Self::Listed(listed) = self else {
+            return true;
+        };
+        if listed.pids.contains(&pid) {
+            return true;
         }
+        if listed.asked.len() >= MOST_ASKED {
+            listed.asked.pop_front();
+        }
+        listed.asked.push_back(pid);
+        false
+    }
+
+    /// A process that the kernel half made a target because its parent is one. Says whether
+    /// [`may_include`](Self::may_include) has denied it.
+    pub(crate) fn inherit(&mut self, pid: u32) -> bool {
+        let Self::Listed(listed) = self else {
+            return false;
+        };
+        listed.pids.insert(pid);
+        let known = listed.asked.len();
+        listed.asked.retain(|&asked| asked != pid);
+        listed.asked.len() < known
     }
 
     /// A process that has ended.
     pub(crate) fn forget(&mut self, pid: u32) {
-        if let Self::Listed(pids) = self {
-            pids.remove(&pid);
+        if let Self::Listed(listed) = self {
+            listed.pids.remove(&pid);
         }
     }
 
     /// Whether nobody who is traced is left, and nobody can join.
     pub(crate) fn is_exhausted(&self) -> bool {
-        matches!(self, Self::Listed(pids) if pids.is_empty())
+        matches!(self, Self::Listed(listed) if listed.pids.is_empty())
     }
 
     /// The only process that is traced, if there is only one.
     pub(crate) fn only(&self) -> Option<u32> {
         match self {
-            Self::Listed(pids) if pids.len() == 1 => pids.iter().next().copied(),
+            Self::Listed(listed) if listed.pids.len() == 1 => listed.pids.iter().next().copied(),
             Self::Listed(_) | Self::Everyone | Self::Exe(_) | Self::Cgroup(_) => None,
         }
     }
@@ -191,7 +227,7 @@ impl Targets {
     /// Processes that need to be looked at: all, or those listed.
     pub(crate) fn candidates(&self) -> io::Result<Vec<u32>> {
         match self {
-            Self::Listed(pids) => Ok(pids.iter().copied().collect()),
+            Self::Listed(listed) => Ok(listed.pids.iter().copied().collect()),
             Self::Everyone | Self::Exe(_) | Self::Cgroup(_) => process::all(),
         }
     }

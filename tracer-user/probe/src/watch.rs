@@ -16,8 +16,8 @@ pub(crate) struct Watch(Vec<Sideband>);
 /// What happened since the last look.
 #[derive(Default)]
 pub(crate) struct Mapped {
-    /// Processes and the files they mapped executable.
-    pub(crate) files: Vec<(u32, FileId)>,
+    /// Processes, the files they mapped executable, and the generations of these inodes.
+    pub(crate) files: Vec<(u32, FileId, u64)>,
     /// Some were not told: look at every process.
     pub(crate) lost: bool,
 }
@@ -46,7 +46,11 @@ impl Watch {
         let mut mapped = Mapped::default();
         for event in events {
             match event {
-                SidebandEvent::Mapped { pid, file } => mapped.files.push((pid, file)),
+                SidebandEvent::Mapped {
+                    pid,
+                    file,
+                    generation,
+                } => mapped.files.push((pid, file, generation)),
                 SidebandEvent::Lost(_) => mapped.lost = true,
             }
         }

@@ -15,6 +15,17 @@ use anyhow::{Context, Result, bail, ensure};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process(pub(crate) u32);
 
+/// Processes and threads that have started on this machine since it did, from /proc/stat: each of them may
+/// give a tracer something to do.
+pub(crate) fn started() -> Result<u64> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("processes "));
+    let count = line.and_then(|count| count.trim().parse().ok());
+    count.context("/proc/stat does not say how many processes have started")
+}
+
 /// Bytes.
 pub(crate) struct Resident {
     /// Everything.

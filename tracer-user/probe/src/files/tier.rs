@@ -88,6 +88,8 @@ pub enum BlindSpot {
     /// Who closed a file for writing, where a mapping goes with its process while somebody reads what
     /// `/proc` says of it: the mapping is then that reader's to take apart.
     LastClosers,
+    /// Which of two files it was, before it is known that the first one is gone whose number the second has.
+    ReusedNumbers,
     /// Descriptors that io_uring keeps without a number, opened before.
     RingDescriptors,
     /// Reads and writes below an overlay, by the layer's own inode.
@@ -140,6 +142,11 @@ impl BlindSpot {
                 "whose close it was, where a process ends with a mapping for writing while another reads \
                  its /proc files: it is told of that one, or of nobody if that is tracer"
             }
+            Self::ReusedNumbers => {
+                "which file it was, until the tracer has heard that the one is deleted whose inode number \
+                 another has got: accesses to a file outside of the watched folders, and where no program \
+                 sees opens to one inside, are told of the deleted one"
+            }
             Self::RingDescriptors => {
                 "descriptors that io_uring keeps without a number and were opened before; their use \
                  is told"
@@ -175,6 +182,7 @@ impl BlindSpot {
             Self::UnmarkedSystems => "unmarked_systems",
             Self::NamelessFiles => "nameless_files",
             Self::LastClosers => "last_closers",
+            Self::ReusedNumbers => "reused_numbers",
             Self::RingDescriptors => "ring_descriptors",
             Self::OverlayLayers => "overlay_layers",
             Self::LaterMounts => "later_mounts",
@@ -215,6 +223,7 @@ impl Coverage {
         add(true, BlindSpot::UnmarkedSystems);
         add(!hooks, BlindSpot::NamelessFiles);
         add(true, BlindSpot::LastClosers);
+        add(true, BlindSpot::ReusedNumbers);
         add(true, BlindSpot::RingDescriptors);
         add(true, BlindSpot::OverlayLayers);
         add(true, BlindSpot::LaterMounts);

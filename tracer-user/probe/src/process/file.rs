@@ -12,8 +12,11 @@ use std::{
 
 use super::{Mapping, ProcessError, inside::open_inside};
 
-/// `OVERLAYFS_SUPER_MAGIC`.
+/// `OVERLAYFS_SUPER_MAGIC` of include/uapi/linux/magic.h, and those of ext2 to ext4, XFS and tmpfs.
 const OVERLAYFS: libc::c_long = 0x794c_7630;
+const EXT: libc::c_long = 0xef53;
+const XFS: libc::c_long = 0x5846_5342;
+const TMPFS: libc::c_long = 0x0102_1994;
 
 /// A file by what the kernel knows it by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +82,8 @@ pub struct MappedFile {
     file: File,
     metadata: Metadata,
     path: PathBuf,
-    overlay: bool,
+    /// `f_type` of statfs(2).
+    system: libc::c_long,
 }
 
 impl MappedFile {
@@ -120,7 +124,7 @@ impl MappedFile {
     }
 
     fn new(file: File, metadata: Metadata, path: &Path) -> Result<Self, ProcessError> {
-        let overlay = is_on_overlay(&file).map_err(|source| ProcessError::Unreadable {
+        let system = file_system(&file).map_err(|source| ProcessError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
@@ -128,7 +132,7 @@ impl MappedFile {
             file,
             metadata,
             path: path.to_owned(),
-            overlay,
+            system,
         })
     }
 
@@ -164,7 +168,14 @@ impl MappedFile {
 
     /// Whether the file lies in an overlay.
     pub(crate) fn is_on_overlay(&self) -> bool {
-        self.overlay
+        self.system == OVERLAYFS
+    }
+
+    /// Whether `mapped`, what the kernel calls the file where it is mapped, together with the inode's
+    /// generation is no other file's. That is so where a new inode gets a generation of its own and `stat`
+    /// says the same; on btrfs the kernel's name is that of a file in each subvolume.
+    pub(crate) fn has_its_own_number(&self, mapped: FileId) -> bool {
+        matches!(self.system, EXT | XFS | TMPFS) && self.id() == mapped
     }
 }
 
@@ -181,12 +192,13 @@ fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-fn is_on_overlay(file: &File) -> io::Result<bool> {
+/// What kind of file system a file lies on, by its magic number.
+fn file_system(file: &File) -> io::Result<libc::c_long> {
     // SAFETY: statfs is plain old data, for which all zeroes is a value.
     let mut answer: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open, and `answer` lives through the call.
     if unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut answer) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(answer.f_type == OVERLAYFS)
+    Ok(answer.f_type)
 }

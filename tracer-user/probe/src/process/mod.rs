@@ -107,7 +107,8 @@ pub fn all() -> io::Result<Vec<u32>> {
 /// Reads at most `limit` bytes of a file of `/proc/PID`.
 fn read_bounded(path: &Path, pid: u32, limit: u64) -> Result<Vec<u8>, ProcessError> {
     use io::Read;
-    let mut bytes = Vec::new();
+    // Nearly all are shorter, and a read costs more than the memory.
+    let mut bytes = Vec::with_capacity(4096.min(usize::try_from(limit).unwrap_or(4096)));
     fs::File::open(path)
         .and_then(|file| file.take(limit).read_to_end(&mut bytes))
         .map_err(|source| ProcessError::reading(path, pid, source))?;

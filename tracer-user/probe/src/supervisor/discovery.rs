@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, sync::Arc, time::Instant};
 
 use super::{
-    Supervisor,
+    RESCAN_EVERY, Supervisor,
     library::{State, Workshop},
 };
 use crate::{
@@ -46,8 +46,9 @@ impl Supervisor {
     /// Looks at every process that could be traced, and for those that are gone.
     pub(super) fn scan(&mut self) {
         self.follow_cgroup();
+        let begin = Instant::now();
         for pid in self.targets.candidates().unwrap_or_default() {
-            self.look_at(pid, Noticed::Afterwards);
+            self.look_at(pid, Noticed::Afterwards, begin);
         }
         let told: HashSet<ProcessId> = self.known.runtimes().map(|(process, _)| process).collect();
         for process in told.into_iter().filter(|process| !process.is_alive()) {
@@ -72,25 +73,34 @@ impl Supervisor {
         if !mapped.files.is_empty() {
             self.follow_cgroup();
         }
+        let begin = Instant::now();
         let mut unknown = HashSet::new();
-        for (pid, file) in mapped.files {
+        for &(pid, file, generation) in &mapped.files {
             match self.known.mapped_as(file) {
                 Some(library) => self.meet(pid, file, library),
+                // What was changed in place meanwhile is found by the next look at every process.
+                None if self.passed.within(RESCAN_EVERY, file, generation) => {}
                 None => {
                     unknown.insert(pid);
                 }
             }
         }
         for pid in unknown {
-            self.look_at(pid, Noticed::AsItHappened);
+            if self.targets.may_include(pid) {
+                self.look_at(pid, Noticed::AsItHappened, begin);
+            }
+        }
+        for (_, file, generation) in mapped.files {
+            self.passed.was_of(file, generation, begin);
         }
         if mapped.lost {
             self.scan();
         }
     }
 
-    /// Looks at everything that a process maps. That it ends meanwhile is nothing unusual.
-    pub(super) fn look_at(&mut self, pid: u32, noticed: Noticed) {
+    /// Looks at everything that a process maps, but for what was found to be nothing since `begin`. That
+    /// it ends meanwhile is nothing unusual.
+    pub(super) fn look_at(&mut self, pid: u32, noticed: Noticed, begin: Instant) {
         if pid == std::process::id() {
             return;
         }
@@ -102,6 +112,7 @@ impl Supervisor {
         for mapping in mappings.iter().filter(|mapping| seen.insert(mapping.file)) {
             let (library, is_new) = match self.known.mapped_as(mapping.file) {
                 Some(library) => (Some(library), false),
+                None if self.passed.since(mapping.file, begin) => continue,
                 None => self.look_into(pid, mapping),
             };
             if let Some(library) = library {

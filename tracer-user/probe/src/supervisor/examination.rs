@@ -80,9 +80,15 @@ impl Supervisor {
         let Some(file) = file else {
             return (None, false);
         };
+        let is_one_number = file.has_its_own_number(mapping.file);
         let (library, is_new) = match self.known.verdict(&file) {
             Verdict::Library(library) => (Some(library), false),
-            Verdict::Nothing => (None, false),
+            Verdict::Nothing => {
+                if is_one_number {
+                    self.passed.add(mapping.file);
+                }
+                (None, false)
+            }
             Verdict::Unknown => (self.consider(file, Some((pid, mapping.file))), true),
         };
         if let Some(library) = library {
@@ -205,7 +211,7 @@ impl Supervisor {
 
     fn look_again(&mut self, pid: Option<u32>) {
         if let Some(pid) = pid {
-            self.look_at(pid, Noticed::Afterwards);
+            self.look_at(pid, Noticed::Afterwards, Instant::now());
         }
     }
 

@@ -1,8 +1,10 @@
 //! What the kernel half's critical ring tells: lifecycle, and records that a flood must not displace.
 
+use std::time::Instant;
+
 use tracer_abi::{Exec, Exit, Fork, RecordError, RecordHeader, RecordKind};
 
-use super::{Supervisor, library::Workshop};
+use super::{Supervisor, discovery::Noticed, library::Workshop};
 use crate::{
     observation::{Observation, RecordBatch},
     process::FileId,
@@ -46,8 +48,11 @@ impl Supervisor {
             Observation::ProcessFork {
                 pid, traced: true, ..
             } => {
-                self.targets.inherit(*pid);
+                let was_denied = self.targets.inherit(*pid);
                 self.widen();
+                if was_denied {
+                    self.look_at(*pid, Noticed::AsItHappened, Instant::now());
+                }
             }
             _ => {}
         }

@@ -12,6 +12,7 @@ mod idle;
 mod known;
 pub(crate) mod library;
 mod lifecycle;
+mod passed;
 pub(crate) mod plan;
 mod reader;
 mod sites;
@@ -32,6 +33,7 @@ use self::{
     examination::Slow,
     known::Known,
     library::{Closing, Library},
+    passed::Passed,
     reader::Reader,
     sites::SiteTable,
 };
@@ -81,6 +83,7 @@ pub struct Supervisor {
     /// Libraries that were found before any process mapped them.
     early: HashSet<LibraryId>,
     known: Known,
+    passed: Passed,
     reader: Reader,
     /// Files whose reading takes long.
     slow: Vec<Slow>,
@@ -152,6 +155,7 @@ impl Supervisor {
             next_library: 0,
             early: HashSet::new(),
             known: Known::default(),
+            passed: Passed::default(),
             reader: Reader::default(),
             slow: Vec::new(),
             given_up: HashSet::new(),

@@ -36,8 +36,12 @@ const DATA_PAGES: usize = 64;
 /// What the kernel reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SidebandEvent {
-    /// A process mapped a file executable.
-    Mapped { pid: u32, file: FileId },
+    /// A process mapped a file executable: which, and the generation of its inode.
+    Mapped {
+        pid: u32,
+        file: FileId,
+        generation: u64,
+    },
     /// Events were lost.
     Lost(u64),
 }
@@ -212,6 +216,7 @@ fn parse(record: &[u8]) -> Option<SidebandEvent> {
             Some(SidebandEvent::Mapped {
                 pid,
                 file: FileId { device, inode },
+                generation: long(56)?,
             })
         }
         _ => None,
@@ -237,6 +242,7 @@ mod tests {
         record[40] = 8;
         record[44] = 1;
         record[48] = 99;
+        record[56] = 5;
         record.extend_from_slice(b"/lib/x.so\0\0\0\0\0\0\0");
         assert_eq!(
             parse(&record),
@@ -246,6 +252,7 @@ mod tests {
                     device: 8 << 20 | 1,
                     inode: 99
                 },
+                generation: 5,
             })
         );
     }
