@@ -236,18 +236,28 @@ static void in_namespace(const char *file, const char *at, const char *type)
 	read_and_close(open(path, O_RDONLY));
 }
 
-static void rooted(const char *file)
+/* Until something comes on standard input, or it ends. */
+static void hold(void)
+{
+	puts("holding");
+	check(read(0, bytes, 1), "read standard input");
+}
+
+static void rooted(const char *file, int holds)
 {
 	char *folder = strdup(file);
 	*strrchr(folder, '/') = 0;
 	check(chroot(folder), "chroot");
-	read_and_close(open(strrchr(file, '/'), O_RDONLY));
+	int fd = opened(strrchr(file, '/'), O_RDONLY);
+	if (holds)
+		hold();
+	read_and_close(fd);
 }
 
 /* In a container: mounts, processes and a root of its own, with the file's folder mounted at /models.
- * Prints the number that the process has outside, which reads, or holds the file open until standard
- * input ends. */
-static int contained(const char *file, const char *root, int holds)
+ * Prints the number that the process has outside, which holds the file open and reads it then. If it
+ * `moves`, it opens and holds it once more where the folder is moved to, at /moved. */
+static int contained(const char *file, const char *root, int moves)
 {
 	char *folder = strdup(file), path[4096];
 	*strrchr(folder, '/') = 0;
@@ -281,9 +291,14 @@ static int contained(const char *file, const char *root, int holds)
 	}
 	snprintf(path, sizeof path, "/models/%s", strrchr(file, '/') + 1);
 	int fd = opened(path, O_RDONLY);
-	if (holds) {
-		puts("holding");
-		check(read(0, bytes, 1), "read standard input");
+	hold();
+	if (moves) {
+		close(fd);
+		check(mkdir("/moved", 0755), "mkdir");
+		check(mount("/models", "/moved", NULL, MS_MOVE, NULL), "move a mount");
+		snprintf(path, sizeof path, "/moved/%s", strrchr(file, '/') + 1);
+		fd = opened(path, O_RDONLY);
+		hold();
 	}
 	read_and_close(fd);
 	return 0;
@@ -394,8 +409,8 @@ int main(int count, char **words)
 		as_long_as_input(words + 2);
 	else if (IS("without"))
 		without(file, words + 3);
-	else if (IS("contained") || IS("hold-contained"))
-		return contained(file, other, IS("hold-contained"));
+	else if (IS("hold-contained") || IS("hold-moved"))
+		return contained(file, other, IS("hold-moved"));
 	else if (IS("memory") || IS("huge"))
 		copied_to_memory(file, IS("huge") ? MFD_HUGETLB : 0);
 	else if (IS("nameless"))
@@ -413,8 +428,7 @@ int main(int count, char **words)
 			mapped(fd, PROT_READ, MAP_SHARED);
 			close(fd);
 		}
-		puts("holding");
-		return read(0, bytes, 1) < 0;
+		hold();
 	} else if (IS("link")) {
 		check(link(file, other), "link");
 		read_and_close(open(other, O_RDONLY));
@@ -441,8 +455,8 @@ int main(int count, char **words)
 		*strrchr(folder, '/') = 0;
 		int at = opened(folder, O_PATH);
 		read_and_close(syscall(SYS_openat2, at, strrchr(file, '/') + 1, &how, sizeof how));
-	} else if (IS("chroot"))
-		rooted(file);
+	} else if (IS("chroot") || IS("hold-chroot"))
+		rooted(file, IS("hold-chroot"));
 	else if (IS("copy")) {
 		int to = opened(other, O_RDWR | O_CREAT);
 		check(copy_file_range(opened(file, O_RDONLY), NULL, to, NULL, 4096, 0), "copy_file_range");

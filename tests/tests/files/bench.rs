@@ -3,15 +3,15 @@
 use std::{
     collections::HashMap,
     fs,
-    io::Read,
+    io::{BufRead, BufReader, Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, ChildStdout, Stdio},
     sync::{LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tracer_event::{
     Recorded,
@@ -115,6 +115,75 @@ impl Bench<'_> {
                 && acts.contains(&access.act)
         });
         told.is_ok()
+    }
+}
+
+/// A process that has opened a file in one way and holds it until it is told to go on.
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Holder {
+    /// Starts one, and waits until it holds the file. `None` where there is no such way here.
+    pub(crate) fn start(
+        cache: &Cache,
+        way: &str,
+        file: &Path,
+        other: Option<&Path>,
+    ) -> Result<Option<Self>> {
+        let mut command = Target::Accesses.command(cache, &[way])?;
+        command.arg(file).args(other);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let said = child.stdout.take().context("it has standard output")?;
+        let mut holder = Self {
+            pid: child.id(),
+            child,
+            said: BufReader::new(said),
+        };
+        let mut word = holder.word()?;
+        // A container says which process it is outside.
+        if let Ok(pid) = word.parse() {
+            holder.pid = pid;
+            word = holder.word()?;
+        }
+        if word == "holding" {
+            return Ok(Some(holder));
+        }
+        match holder.child.wait()?.code() {
+            Some(SKIPPED) => {
+                eprintln!("not staged: this host has no way `{way}`");
+                Ok(None)
+            }
+            _ => bail!("`{way}` said {word:?}"),
+        }
+    }
+
+    /// Lets it go on until it holds the file again.
+    pub(crate) fn go_on(&mut self) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().context("it was not let go yet")?;
+        stdin.write_all(b"\n")?;
+        let word = self.word()?;
+        ensure!(word == "holding", "it said {word:?}");
+        Ok(())
+    }
+
+    /// Lets it go on until it ends.
+    pub(crate) fn let_go(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let status = self.child.wait()?;
+        ensure!(status.success(), "it went wrong: {status}");
+        Ok(())
+    }
+
+    fn word(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.said.read_line(&mut line)?;
+        Ok(line.trim().to_owned())
     }
 }
 

@@ -48,6 +48,8 @@ cases! {
         names::a7_descriptors_and_mappings_opened_again_through_proc_are_opens,
         names::a8_relative_and_rooted_opens_are_opens,
         names::a8_a_container_is_told_as_it_is_outside,
+        names::a8_where_a_container_has_a_file_follows_its_mounts,
+        names::a8_a_root_is_told_with_the_path_below_it,
         names::a9_a_name_that_looks_the_same_is_another_inode,
         names::a10_a_copy_reads_the_original,
         names::a11_a_reused_descriptor_number_is_not_mistaken,

@@ -8,6 +8,8 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -21,7 +23,7 @@ use tracer_tests::{
     workload::Target,
 };
 
-use crate::bench::{Bench, OPENED, READ, WRITTEN};
+use crate::bench::{Bench, Holder, OPENED, READ, WRITTEN};
 
 pub(crate) fn a1_another_name_is_the_same_inode(bench: &mut Bench<'_>) -> Result<()> {
     let alias = bench.file.with_file_name("alias");
@@ -150,25 +152,64 @@ pub(crate) fn a8_relative_and_rooted_opens_are_opens(bench: &mut Bench<'_>) -> R
     bench.opens_and_reads("chroot", None)
 }
 
-/// Mounts, processes and a root of its own: who it is and what it reads is told as it is outside.
+/// Mounts, processes and a root of its own: who it is and what it reads is told as it is outside, and
+/// beside that where the file is inside.
 pub(crate) fn a8_a_container_is_told_as_it_is_outside(bench: &mut Bench<'_>) -> Result<()> {
     let root = bench.elsewhere("root");
-    let Some((_, said)) = bench.go("contained", Some(&root))? else {
-        return Ok(());
-    };
-    let pid = said
-        .trim()
-        .parse()
-        .context("it prints its number outside")?;
+    let held = Holder::start(&bench.cache, "hold-contained", &bench.file, Some(&root))?;
+    let Some(holder) = held else { return Ok(()) };
+    let pid = holder.pid;
+    let mut told = bench.told(pid, &[OPENED])?;
+    assert_eq!(told[0].path_inside, Some(text("/models/model.bin")));
+    holder.let_go()?;
+    // By now it has ended, so that where it read may not be known.
+    told.extend(bench.told(pid, &[READ])?);
     let program = Target::Accesses.command(&bench.cache, &[])?;
     let executable = fs::metadata(program.get_program())?.ino();
-    for access in bench.told(pid, &[OPENED, READ])? {
+    for access in told {
         let path = access.path.value().context("its path is known")?;
-        assert_eq!(*path, Recorded::Text(bench.file.display().to_string()));
+        assert_eq!(*path, text(bench.file.display()));
         let seen = access.executable_inode.value().context("it is known")?;
         assert_eq!(seen.inode, executable);
     }
     Ok(())
+}
+
+pub(crate) fn a8_where_a_container_has_a_file_follows_its_mounts(
+    bench: &mut Bench<'_>,
+) -> Result<()> {
+    let root = bench.elsewhere("root");
+    let held = Holder::start(&bench.cache, "hold-moved", &bench.file, Some(&root))?;
+    let Some(mut holder) = held else {
+        return Ok(());
+    };
+    let (pid, inode) = (holder.pid, bench.inode);
+    let opened = |bench: &mut Bench<'_>, inside: &str| {
+        bench.watching.until(inside, PATIENCE, |line, access| {
+            line.place.pid.is_some_and(|seen| seen.0 == pid)
+                && access.inode.inode == inode
+                && OPENED.contains(&access.act)
+                && access.path_inside == Some(text(inside))
+        })
+    };
+    opened(bench, "/models/model.bin")?;
+    // Longer than the mounts that were read then are believed.
+    thread::sleep(Duration::from_millis(200));
+    holder.go_on()?;
+    opened(bench, "/moved/model.bin")?;
+    holder.let_go()
+}
+
+pub(crate) fn a8_a_root_is_told_with_the_path_below_it(bench: &mut Bench<'_>) -> Result<()> {
+    let held = Holder::start(&bench.cache, "hold-chroot", &bench.file, None)?;
+    let Some(holder) = held else { return Ok(()) };
+    let told = bench.told(holder.pid, &[OPENED])?;
+    assert_eq!(told[0].path_inside, Some(text("/model.bin")));
+    holder.let_go()
+}
+
+fn text(text: impl ToString) -> Recorded {
+    Recorded::Text(text.to_string())
 }
 
 /// Folders one in the other, by names so long that no call takes the path of what is in the last one.

@@ -1,21 +1,15 @@
 //! B: every way to open a file and to read it.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    os::unix::fs::MetadataExt,
-    process::Stdio,
-};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use tracer_event::file::FileAct;
+use tracer_event::{Recorded, file::FileAct};
 use tracer_tests::{
     cache::Cache,
     watching::{PATIENCE, Watching},
-    workload::Target,
 };
 
-use crate::bench::{Bench, OPENED, READ};
+use crate::bench::{Bench, Holder, OPENED, READ};
 
 pub(crate) fn b12_an_open_by_handle_is_an_open(bench: &mut Bench<'_>) -> Result<()> {
     bench.opens_and_reads("handle", None)
@@ -84,44 +78,30 @@ pub(crate) fn b16_who_has_the_file_already_is_found(tier: &str) -> Result<()> {
     let file = root.path().join("model.bin");
     fs::write(&file, vec![1; 8192])?;
     let elsewhere = tempfile::tempdir()?;
+    let other = elsewhere.path().join("root");
+    let inside = Path::new("/models/model.bin");
     let mut holders = Vec::new();
-    for (way, act) in [
-        ("hold", FileAct::FoundOpen),
-        ("hold-writable", FileAct::FoundOpenForWriting),
-        ("hold-mapped", FileAct::FoundMapped),
-        ("hold-contained", FileAct::FoundOpen),
+    for (way, act, path) in [
+        ("hold", FileAct::FoundOpen, &*file),
+        ("hold-writable", FileAct::FoundOpenForWriting, &file),
+        ("hold-mapped", FileAct::FoundMapped, &file),
+        ("hold-contained", FileAct::FoundOpen, inside),
     ] {
-        let mut child = Target::Accesses
-            .command(&cache, &[way])?
-            .arg(&file)
-            .arg(elsewhere.path().join("root"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut said = BufReader::new(child.stdout.take().context("it has standard output")?);
-        let mut line = String::new();
-        said.read_line(&mut line)?;
-        let mut holder = child.id();
-        if let Ok(inside) = line.trim().parse() {
-            holder = inside;
-            line.clear();
-            said.read_line(&mut line)?;
-        }
-        ensure!(line == "holding\n", "{way} said {line:?}");
-        holders.push((child, holder, act));
+        let holder = Holder::start(&cache, way, &file, Some(&other))?;
+        let path = Recorded::Text(path.display().to_string());
+        let holder = holder.with_context(|| format!("this host has no way `{way}`"))?;
+        holders.push((holder, act, path));
     }
     let mut watching = Watching::start(Some(tier), root.path())?;
     let inode = fs::metadata(&file)?.ino();
-    for (_, holder, act) in &holders {
-        watching.until(&format!("{act:?}"), PATIENCE, |line, access| {
-            line.place.pid.is_some_and(|seen| seen.0 == *holder)
+    for (holder, act, path) in holders {
+        let access = watching.until(&format!("{act:?}"), PATIENCE, |line, access| {
+            line.place.pid.is_some_and(|seen| seen.0 == holder.pid)
                 && access.inode.inode == inode
-                && access.act == *act
+                && access.act == act
         })?;
-    }
-    for (mut child, ..) in holders {
-        drop(child.stdin.take());
-        child.wait()?;
+        assert_eq!(access.path_inside, Some(path));
+        holder.let_go()?;
     }
     Ok(())
 }

@@ -24,6 +24,10 @@ pub struct FileAccess<C> {
     pub inode: Inode,
     /// Its path on the host, as far as that is known.
     pub path: Known<C>,
+    /// The same place as the process sees it that did it: among its own mounts, below its own root. One of
+    /// them if there are several; left out if the process had ended, sees it nowhere, or that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_inside: Option<C>,
     /// Of a rename: the path before. Of a new link: its path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_path: Option<C>,
@@ -55,6 +59,7 @@ impl<C> FileAccess<C> {
             since,
             inode,
             path,
+            path_inside,
             other_path,
             first_byte,
             end_byte,
@@ -71,6 +76,7 @@ impl<C> FileAccess<C> {
             since,
             inode,
             path: path.map(|content| change(Field::Path, content)),
+            path_inside: path_inside.map(|content| change(Field::Path, content)),
             other_path: other_path.map(|content| change(Field::Path, content)),
             first_byte,
             end_byte,

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, fs, path::PathBuf};
 
-use super::{look::device_of_mount, observation::Act, watch::Watch};
+use super::{observation::Act, watch::Watch};
 use crate::{
-    process::{self, FileId},
+    process::{self, FileId, device_of_mount},
     time::BootNanos,
 };
 

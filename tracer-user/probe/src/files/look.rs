@@ -3,14 +3,17 @@
 
 use std::{
     ffi::CStr,
-    fs, io,
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 
-use crate::{process::FileId, sys::fanotify};
+use crate::{
+    process::{FileId, device_of_mount},
+    sys::fanotify,
+};
 
 /// Bytes of a path that a call takes, without the zero behind them (`PATH_MAX` of
 /// include/uapi/linux/limits.h). Folders that were made one in the other have longer ones.
@@ -111,16 +114,6 @@ fn device(found: &Statx) -> u32 {
         return told;
     }
     device_of_mount(std::process::id(), found.stx_mnt_id).unwrap_or(told)
-}
-
-/// The device of a mount that a process sees, from its `mountinfo`.
-pub(super) fn device_of_mount(pid: u32, id: u64) -> Option<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
-    let line = text
-        .lines()
-        .find(|line| line.split(' ').next().and_then(|word| word.parse().ok()) == Some(id))?;
-    let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
-    Some(major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?)
 }
 
 #[cfg(test)]

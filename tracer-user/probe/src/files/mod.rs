@@ -14,6 +14,7 @@ mod notice;
 mod observation;
 pub mod pins;
 mod tier;
+mod views;
 mod watch;
 mod who;
 
@@ -32,6 +33,7 @@ use tracer_abi::file::{AccessKey, FileAct, FileKey, FileTold};
 use self::{
     account::{Account, Done},
     load::Loaded,
+    views::Views,
     watch::{Means, Watch},
     who::Who,
 };
@@ -62,6 +64,7 @@ pub struct FileSensor {
     watch: Watch,
     account: Account,
     who: Who,
+    views: Views,
     looked: Instant,
     /// What was seen and not handed out yet.
     ready: Vec<FileEvent>,
@@ -135,6 +138,7 @@ impl FileSensor {
             watch: Watch::new(folders, files, asks),
             account: Account::default(),
             who: Who::default(),
+            views: Views::default(),
             looked: Instant::now(),
             ready: Vec::new(),
         })
@@ -211,21 +215,13 @@ impl FileSensor {
     /// Tells that a process was refused a file at a gate.
     pub fn tell_refused(&mut self, pid: u32, file: FileId, reason: &'static str) {
         let actor = self.who.named(pid, &self.loaded.tables.exited);
-        let path = self.watch.file(file).and_then(|file| file.path.clone());
+        let path = self.path_of(file);
         let time = BootNanos::now();
-        self.ready.push(FileEvent::Access(Box::new(FileAccess {
-            time,
-            since: time,
+        self.tell(FileAccess {
             actor,
-            file,
-            path,
-            other: None,
-            act: Act::Refused,
-            count: 1,
-            extent: None,
             reason: Some(reason),
-            seen_by: SeenBy::Fanotify,
-        })));
+            ..FileAccess::once(time, file, path, Act::Refused, SeenBy::Fanotify)
+        });
     }
 
     /// Tells who has a watched file open or mapped already.
@@ -238,20 +234,11 @@ impl FileSensor {
         } in found::look(&self.watch)
         {
             let actor = self.who.named(pid, &self.loaded.tables.exited);
-            let path = self.watch.file(file).and_then(|file| file.path.clone());
-            self.ready.push(FileEvent::Access(Box::new(FileAccess {
-                time,
-                since: time,
+            let path = self.path_of(file);
+            self.tell(FileAccess {
                 actor,
-                file,
-                path,
-                other: None,
-                act,
-                count: 1,
-                extent: None,
-                reason: None,
-                seen_by: SeenBy::Scan,
-            })));
+                ..FileAccess::once(time, file, path, act, SeenBy::Scan)
+            });
         }
     }
 
@@ -313,8 +300,7 @@ impl FileSensor {
             self.account.look_at_all(accesses, &mut done)?;
         }
         for done in done {
-            let event = self.counted(done);
-            self.ready.extend(event);
+            self.tell_counted(done);
         }
         self.take_notices()?;
         if all {
@@ -325,30 +311,36 @@ impl FileSensor {
         Ok(events)
     }
 
-    fn counted(&mut self, done: Done) -> Option<FileEvent> {
+    fn tell_counted(&mut self, done: Done) {
         if done.pid == std::process::id() {
-            return None;
+            return;
         }
         let page = memory::page_size() as u64;
         let bytes =
             |(first, behind): (u64, u64)| first.saturating_mul(page)..behind.saturating_mul(page);
-        let path = self
-            .watch
-            .file(done.file)
-            .and_then(|file| file.path.clone());
-        Some(FileEvent::Access(Box::new(FileAccess {
-            time: done.until,
+        let path = self.path_of(done.file);
+        let seen_by = SeenBy::Programs(self.loaded.coverage.tier);
+        let actor = self.who.seen(done.pid, &done.actor);
+        self.tell(FileAccess {
             since: done.since,
-            actor: Some(self.who.seen(done.pid, &done.actor)),
-            file: done.file,
-            path,
-            other: None,
-            act: account::act(done.act),
+            actor: Some(actor),
             count: done.count,
             extent: done.pages.map(bytes),
-            reason: None,
-            seen_by: SeenBy::Programs(self.loaded.coverage.tier),
-        })))
+            ..FileAccess::once(done.until, done.file, path, account::act(done.act), seen_by)
+        });
+    }
+
+    /// Where a watched file is, as far as that is known.
+    fn path_of(&self, file: FileId) -> Option<PathBuf> {
+        self.watch.file(file)?.path.clone()
+    }
+
+    /// Hands an access out, as soon as possible after it: who did it may end.
+    fn tell(&mut self, mut access: FileAccess) {
+        if let (Some(actor), Some(path)) = (&access.actor, &access.path) {
+            access.inside = self.views.path(actor, path);
+        }
+        self.ready.push(FileEvent::Access(Box::new(access)));
     }
 
     fn tell_losses(&mut self) -> io::Result<()> {

@@ -137,8 +137,8 @@ impl FileSensor {
         is_there.then_some(file)
     }
 
-    fn tell(&mut self, notice: &Notice, file: FileId, act: Act, time: BootNanos) {
-        let path = self.watch.file(file).and_then(|file| file.path.clone());
+    fn tell_of(&mut self, notice: &Notice, file: FileId, act: Act, time: BootNanos) {
+        let path = self.path_of(file);
         self.tell_at(notice, file, path, act, time);
     }
 
@@ -150,28 +150,13 @@ impl FileSensor {
         act: Act,
         time: BootNanos,
     ) {
-        self.tell_with(
-            notice,
-            FileAccess {
-                time,
-                since: time,
-                actor: None,
-                file,
-                path,
-                other: None,
-                act,
-                count: 1,
-                extent: None,
-                reason: None,
-                seen_by: SeenBy::Fanotify,
-            },
-        );
+        let access = FileAccess::once(time, file, path, act, SeenBy::Fanotify);
+        self.tell_by(notice, access);
     }
 
-    fn tell_with(&mut self, notice: &Notice, access: FileAccess) {
+    fn tell_by(&mut self, notice: &Notice, access: FileAccess) {
         let actor = self.who.named(notice.pid, &self.loaded.tables.exited);
-        let access = FileAccess { actor, ..access };
-        self.ready.push(FileEvent::Access(Box::new(access)));
+        self.tell(FileAccess { actor, ..access });
     }
 
     /// Something is in a folder that was not: made, linked or moved there.
@@ -200,42 +185,25 @@ impl FileSensor {
             _ if links > 1 => Act::Linked,
             _ => Act::Created,
         };
-        let known_path = self.watch.file(file).and_then(|file| file.path.clone());
+        let known_path = self.path_of(file);
         let other = (known_path.as_ref() != Some(&path)).then_some(path);
-        self.tell_with(
-            notice,
-            FileAccess {
-                time: now,
-                since: now,
-                actor: None,
-                file,
-                path: known_path,
-                other,
-                act,
-                count: 1,
-                extent: None,
-                reason: None,
-                seen_by: SeenBy::Fanotify,
-            },
-        );
+        let access = FileAccess {
+            other,
+            ..FileAccess::once(now, file, known_path, act, SeenBy::Fanotify)
+        };
+        self.tell_by(notice, access);
     }
 
     /// A file that came with its folder; who made it is not known.
     fn found_new(&mut self, file: FileId, time: BootNanos) {
-        let path = self.watch.file(file).and_then(|file| file.path.clone());
-        self.ready.push(FileEvent::Access(Box::new(FileAccess {
+        let path = self.path_of(file);
+        self.tell(FileAccess::once(
             time,
-            since: time,
-            actor: None,
             file,
             path,
-            other: None,
-            act: Act::Created,
-            count: 1,
-            extent: None,
-            reason: None,
-            seen_by: SeenBy::Scan,
-        })));
+            Act::Created,
+            SeenBy::Scan,
+        ));
     }
 
     fn renamed(&mut self, notice: &Notice, now: BootNanos) {
@@ -253,20 +221,11 @@ impl FileSensor {
             return;
         }
         let access = FileAccess {
-            time: now,
-            since: now,
-            actor: None,
-            file,
-            // Out of the watched folders: the inode is watched on, and where it is is not known.
-            path: new,
             other: old,
-            act: Act::Renamed,
-            count: 1,
-            extent: None,
-            reason: None,
-            seen_by: SeenBy::Fanotify,
+            // Out of the watched folders: the inode is watched on, and where it is is not known.
+            ..FileAccess::once(now, file, new, Act::Renamed, SeenBy::Fanotify)
         };
-        self.tell_with(notice, access);
+        self.tell_by(notice, access);
     }
 
     fn unlinked(&mut self, notice: &Notice, now: BootNanos) {
@@ -277,22 +236,7 @@ impl FileSensor {
             return;
         }
         let path = notice.entry.as_ref().and_then(|at| self.watch.path_of(at));
-        self.tell_with(
-            notice,
-            FileAccess {
-                time: now,
-                since: now,
-                actor: None,
-                file,
-                path,
-                other: None,
-                act: Act::Unlinked,
-                count: 1,
-                extent: None,
-                reason: None,
-                seen_by: SeenBy::Fanotify,
-            },
-        );
+        self.tell_at(notice, file, path, Act::Unlinked, now);
     }
 
     /// An open, read or close; unless the programs have told it.
@@ -303,7 +247,7 @@ impl FileSensor {
         if counted.is_some_and(|counted| self.has_told(notice.pid, file, counted)) {
             return;
         }
-        self.tell(notice, file, act, now);
+        self.tell_of(notice, file, act, now);
     }
 
     fn modified(&mut self, notice: &Notice, now: BootNanos) {
@@ -313,10 +257,10 @@ impl FileSensor {
         if let Some((before, after)) = self.watch.refresh(file)
             && after.size < before.size
         {
-            return self.tell(notice, file, Act::Truncated, now);
+            return self.tell_of(notice, file, Act::Truncated, now);
         }
         if !self.has_told(notice.pid, file, FileAct::Write) {
-            self.tell(notice, file, Act::Written, now);
+            self.tell_of(notice, file, Act::Written, now);
         }
     }
 
@@ -333,6 +277,6 @@ impl FileSensor {
             None if self.watch.lost_its_path(file) => return,
             None => Act::AttributesChanged,
         };
-        self.tell(notice, file, act, now);
+        self.tell_of(notice, file, act, now);
     }
 }

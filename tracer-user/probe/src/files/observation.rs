@@ -38,6 +38,9 @@ pub struct FileAccess {
     pub file: FileId,
     /// Where it is, as far as that is known.
     pub path: Option<PathBuf>,
+    /// The same place as the process's main thread sees it, among its mounts and below its root; one of
+    /// them if there are several. None if the process has ended, sees it nowhere, or that is not known.
+    pub inside: Option<PathBuf>,
     /// Of a rename: where it was. Of a new link: its path.
     pub other: Option<PathBuf>,
     /// What.
@@ -50,6 +53,32 @@ pub struct FileAccess {
     pub reason: Option<&'static str>,
     /// What saw it.
     pub seen_by: SeenBy,
+}
+
+impl FileAccess {
+    /// Something that was done once, by nobody who is known.
+    pub(super) fn once(
+        time: BootNanos,
+        file: FileId,
+        path: Option<PathBuf>,
+        act: Act,
+        seen_by: SeenBy,
+    ) -> Self {
+        Self {
+            time,
+            since: time,
+            actor: None,
+            file,
+            path,
+            inside: None,
+            other: None,
+            act,
+            count: 1,
+            extent: None,
+            reason: None,
+            seen_by,
+        }
+    }
 }
 
 /// What was done.

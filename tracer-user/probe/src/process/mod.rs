@@ -7,6 +7,7 @@ mod debug_file;
 mod file;
 mod inside;
 mod maps;
+mod mounts;
 mod status;
 
 use std::{
@@ -22,6 +23,7 @@ pub use status::{Process, has_shadow_stack};
 pub(crate) use debug_file::debug_files;
 pub(crate) use file::InodeKey;
 pub(crate) use maps::{FileOffset, own_file_offset};
+pub(crate) use mounts::{Mounts, Standpoint, device_of_mount};
 pub(crate) use status::{cgroup_id, cpu_time, is_32_bit};
 
 /// A process that no other one can be mistaken for: pids are reused, start times are not.

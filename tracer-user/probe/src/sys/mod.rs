@@ -2,6 +2,7 @@
 
 pub(crate) mod apart;
 pub(crate) mod bpf;
+pub(crate) mod changes;
 pub(crate) mod cpus;
 pub(crate) mod epoll;
 pub(crate) mod fanotify;

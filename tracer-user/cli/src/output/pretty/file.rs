@@ -59,15 +59,29 @@ pub(super) fn line<C: Shown>(access: &FileAccess<C>, event: &Event<C>, palette: 
     if let Some(reason) = &access.reason {
         file.push_str(&format!(": {reason}"));
     }
-    if let Some(container) = &event.place.container {
-        let id = container.to_string();
-        file.push_str(&format!(" [container {}]", id.get(..12).unwrap_or(&id)));
-    }
+    file.push_str(&inside(access, event));
     format!(
         "{time}  {pid:>7}  {uid:>6}  {program:<22}  {}  {file} ({})\n",
         palette.paint(tone, &format!("{what:<18}")),
         access.seen_by,
     )
+}
+
+/// In which container, and where the file is there, if that is elsewhere than out here.
+fn inside<C: Shown>(access: &FileAccess<C>, event: &Event<C>) -> String {
+    let outside = access.path.value().map(Shown::shown);
+    let path = access.path_inside.as_ref().map(Shown::shown);
+    let path = path.filter(|path| Some(path) != outside.as_ref());
+    let container = event.place.container.as_ref().map(|id| {
+        let id = id.to_string();
+        format!("container {}", id.get(..12).unwrap_or(&id))
+    });
+    match (container, path) {
+        (Some(container), Some(path)) => format!(" [{container}: {path}]"),
+        (Some(container), None) => format!(" [{container}]"),
+        (None, Some(path)) => format!(" [inside: {path}]"),
+        (None, None) => String::new(),
+    }
 }
 
 /// What is watched.
