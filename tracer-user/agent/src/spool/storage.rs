@@ -104,6 +104,14 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A process that this one starts meanwhile has a copy of the descriptor until it runs its program,
+        // and a lock lasts as long as any copy. If it cannot be let go of, closing the last one does it.
+        let _ = self.folder.unlock();
+    }
+}
+
 impl Storage for Folder {
     type File = File;
 
@@ -164,5 +172,20 @@ impl Append for File {
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_folder_is_free_though_a_process_that_starts_has_a_copy_of_its_lock() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::open(parent.path()).unwrap();
+        let copy = folder.folder.try_clone().unwrap();
+        drop(folder);
+        assert!(Folder::open(parent.path()).is_ok());
+        drop(copy);
     }
 }

@@ -9,7 +9,7 @@ mod retention;
 mod select;
 
 use std::{
-    fs::{DirBuilder, File},
+    fs::{DirBuilder, File, TryLockError},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -40,7 +40,7 @@ pub struct SqliteStore {
     /// Connections that read and are not in use.
     readers: Mutex<Vec<Connection>>,
     /// Held as long as the store is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl SqliteStore {
@@ -52,10 +52,7 @@ impl SqliteStore {
         let mut builder = DirBuilder::new();
         let created = builder.recursive(true).mode(0o700).create(folder);
         created.map_err(disk("create", folder))?;
-        let path = folder.join("lock");
-        let lock = File::create(&path).map_err(disk("create", &path))?;
-        lock.try_lock()
-            .map_err(|_| StoreError::InUse(folder.to_owned()))?;
+        let lock = Lock::take(folder)?;
         let index = open_index(folder)?;
         let segments = Segments::open(folder.join("segments"))?;
         let writer = Writer::open(index, &segments, segment)?;
@@ -97,6 +94,29 @@ impl SqliteStore {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.push(connection);
         result
+    }
+}
+
+/// The folder is one store's. Let go of by name: a process that this one starts meanwhile has a copy of
+/// the descriptor until it runs its program, and a lock lasts as long as any copy.
+struct Lock(File);
+
+impl Lock {
+    fn take(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join("lock");
+        let file = File::create(&path).map_err(disk("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(source)) => Err(disk("lock", &path)(source)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If it cannot be let go of here, closing the last descriptor does it.
+        let _ = self.0.unlock();
     }
 }
 
@@ -272,4 +292,19 @@ fn position(row: &Row<'_>, from: usize) -> rusqlite::Result<Position> {
         epoch: epoch.map(Epoch),
         closed: row.get(from + 3)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_store_is_free_though_a_process_that_starts_has_a_copy_of_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), 1 << 20).unwrap();
+        let copy = store._lock.0.try_clone().unwrap();
+        drop(store);
+        assert!(SqliteStore::open(folder.path(), 1 << 20).is_ok());
+        drop(copy);
+    }
 }
