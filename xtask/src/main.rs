@@ -5,6 +5,8 @@
 mod bench;
 mod bpf;
 mod cargo;
+#[cfg(test)]
+mod causes;
 mod digest;
 mod dist;
 mod eval;

@@ -162,12 +162,12 @@ impl Default for ShipConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("read the configuration {path}: {source}")]
+    #[error("read the configuration {path}: {cause}")]
     Read {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Others could write it: they would decide who reads content.
     #[error("{path} can be changed by others than root: chown root {path} && chmod go-w {path}")]
@@ -210,9 +210,9 @@ impl AgentConfig {
     /// # Errors
     /// If it cannot be read, is not this user's or root's alone to write, or is wrong.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |source| ConfigError::Read {
+        let failed = |cause| ConfigError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         };
         let file = fs::File::open(path).map_err(failed)?;
         let facts = file.metadata().map_err(failed)?;

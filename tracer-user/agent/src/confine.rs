@@ -11,8 +11,8 @@ use std::{io, path::Path};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort,
-    PathBeneath, PathFd, RestrictSelfError, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetError, RulesetStatus, Scope,
+    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,
+    RulesetStatus, Scope,
 };
 use rustix::{
     process::DumpableBehavior,
@@ -52,31 +52,34 @@ pub const CAPTURE_NEEDS: &[(CapabilitySet, &str)] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum ConfineError {
     /// The system refused.
-    #[error("giving up {what}: {source}")]
+    #[error("giving up {what}: {cause}")]
     System {
         /// What was to be given up.
         what: &'static str,
         /// Why that failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The filter of system calls could not be made or installed.
     #[error("filtering system calls: {0}")]
-    Filter(#[from] filter::FilterError),
+    Filter(filter::FilterError),
     /// Landlock refused.
     #[error("restricting files and ports (Landlock): {0}")]
-    Landlock(#[from] RulesetError),
-    /// Landlock could not be entered.
-    #[error("restricting files and ports (Landlock): {0}")]
-    Enter(#[from] RestrictSelfError),
+    Landlock(RulesetError),
     /// A folder could not be opened.
     #[error("restricting files (Landlock): {0}")]
-    Folder(#[from] landlock::PathFdError),
+    Folder(landlock::PathFdError),
+}
+
+impl From<RulesetError> for ConfineError {
+    fn from(cause: RulesetError) -> Self {
+        Self::Landlock(cause)
+    }
 }
 
 fn gave_up(what: &'static str) -> impl FnOnce(rustix::io::Errno) -> ConfineError {
     move |error| ConfineError::System {
         what,
-        source: error.into(),
+        cause: error.into(),
     }
 }
 
@@ -93,8 +96,7 @@ pub fn capture(needs_admin: bool, ends_with_parent: bool) -> Result<(), ConfineE
     }
     keep_capabilities(kept)?;
     private_memory(ends_with_parent)?;
-    filter::capture()?;
-    Ok(())
+    filter::capture().map_err(ConfineError::Filter)
 }
 
 /// What ship may still reach.
@@ -133,7 +135,7 @@ pub fn ship(reach: &Reach<'_>) -> Result<RulesetStatus, ConfineError> {
     keep_capabilities(CapabilitySet::empty())?;
     private_memory(reach.ends_with_parent)?;
     let status = landlock(reach)?;
-    filter::ship()?;
+    filter::ship().map_err(ConfineError::Filter)?;
     Ok(status)
 }
 
@@ -209,7 +211,8 @@ fn landlock(reach: &Reach<'_>) -> Result<RulesetStatus, ConfineError> {
             | AccessFs::RemoveFile
             | AccessFs::Truncate
             | AccessFs::Refer;
-        rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, writing))?;
+        let folder = PathFd::new(path).map_err(ConfineError::Folder)?;
+        rules = rules.add_rule(PathBeneath::new(folder, writing))?;
     }
     let names = NAME_SERVICE.iter().map(|path| Path::new(*path));
     for path in names.chain(reach.read.iter().copied()) {

@@ -101,7 +101,7 @@ pub enum FromShip {
 pub enum LinkError {
     /// The socket failed, or the other end is gone.
     #[error("the socket between capture and ship: {0}")]
-    Socket(#[from] io::Error),
+    Socket(io::Error),
     /// What arrived has not the form of a message.
     #[error("what came over the socket between capture and ship is no message")]
     Form(#[from] FormError),
@@ -119,6 +119,12 @@ pub enum LinkError {
         /// Who is expected.
         expected: u32,
     },
+}
+
+impl From<io::Error> for LinkError {
+    fn from(cause: io::Error) -> Self {
+        Self::Socket(cause)
+    }
 }
 
 /// Both directions have the same form: a length, a kind, and what it says.

@@ -49,6 +49,16 @@ fn a_wrong_line_is_named_with_its_remedy() {
 }
 
 #[test]
+fn a_cause_is_said_once() {
+    let output = tracer(&["agent", "--config", "/none/agent.toml", "check"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stderr),
+        "tracer: read the configuration /none/agent.toml: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
 fn a_configuration_that_is_right_checks_without_a_word() {
     let (_folder, config) = configured("[ship]\nuser = \"nobody\"\n");
     let output = tracer(&["agent", "--config", &config, "check"]);

@@ -329,7 +329,7 @@ pub enum Damage {
     #[error("its checksum is wrong")]
     Checksum,
     /// Its bytes are no record.
-    #[error("{0}")]
+    #[error(transparent)]
     Form(#[from] FormError),
     /// It is a record, but not this one.
     #[error("it is another record")]

@@ -40,12 +40,12 @@ pub enum DescribeError {
         kind: EntryKind,
     },
     /// A file cannot be hashed.
-    #[error("`{name}`: {source}")]
+    #[error("`{name}`: {cause}")]
     Hash {
         /// Its name.
         name: String,
         /// Why.
-        source: HashError,
+        cause: HashError,
     },
     /// A file may have changed while it was hashed.
     #[error("`{name}` may not be what was hashed: {}", .assurance.reason)]
@@ -98,9 +98,9 @@ pub fn describe(
     for (Entry { name, .. }, hashed) in
         std::iter::zip(&entries, hash::hash(&targets, leases, options, progress))
     {
-        let hashed = hashed.map_err(|source| DescribeError::Hash {
+        let hashed = hashed.map_err(|cause| DescribeError::Hash {
             name: name.clone(),
-            source,
+            cause,
         })?;
         if hashed.assurance.guarantee == Guarantee::Unstable {
             return Err(DescribeError::Unstable {

@@ -58,12 +58,12 @@ impl fmt::Display for StoreKind {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be looked at.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Io {
         /// Where.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Nothing in it has its digest for a name.
     #[error("{0} is in no store that names files by their digests")]
@@ -112,9 +112,9 @@ fn repository_of(folder: &Path) -> Option<&Path> {
 /// # Errors
 /// If it lies in none, or cannot be read.
 pub fn find(path: &Path) -> Result<Stored, StoreError> {
-    let real = path.canonicalize().map_err(|source| StoreError::Io {
+    let real = path.canonicalize().map_err(|cause| StoreError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     let found = if real.is_file() {
         match named_by_digest(&real) {
@@ -249,9 +249,9 @@ fn ollama_manifest(path: &Path) -> Result<Stored, StoreError> {
     let mut text = Vec::new();
     let read =
         fs::File::open(path).and_then(|file| file.take(MAX_MANIFEST + 1).read_to_end(&mut text));
-    read.map_err(|source| StoreError::Io {
+    read.map_err(|cause| StoreError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     if text.len() as u64 > MAX_MANIFEST {
         return Err(refused(format!(

@@ -87,12 +87,12 @@ impl fmt::Display for EntryKind {
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
     /// A system call failed.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Io {
         /// Where.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The model is neither file nor folder.
     #[error("{0} is neither a file nor a folder")]
@@ -194,9 +194,9 @@ impl Tree {
     pub fn entries(&self, ignored: &Ignored) -> Result<Vec<Entry>, TreeError> {
         if let Kind::File(name) = &self.kind {
             let size = std::fs::metadata(&self.path)
-                .map_err(|source| TreeError::Io {
+                .map_err(|cause| TreeError::Io {
                     path: self.path.clone(),
-                    source,
+                    cause,
                 })?
                 .len();
             let kind = EntryKind::File(size);
@@ -383,7 +383,7 @@ fn identity(status: &Stat) -> (u64, u64) {
 fn failed(path: &Path, error: Errno) -> TreeError {
     TreeError::Io {
         path: path.to_owned(),
-        source: error.into(),
+        cause: error.into(),
     }
 }
 

@@ -65,7 +65,7 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The sink refused an event.
-    #[error("cannot write an event to the output: {source}")]
+    #[error("cannot write an event to the output")]
     Output {
         /// What happened.
         #[source]

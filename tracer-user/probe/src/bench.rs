@@ -52,9 +52,9 @@ impl Generator {
     /// # Errors
     /// As [`Generator::load`].
     pub fn load_sharing_one_ring(ring_bytes: usize) -> Result<Self, LoadError> {
-        let cpus = cpus::possible().map_err(|source| LoadError::System {
+        let cpus = cpus::possible().map_err(|cause| LoadError::System {
             what: "count the CPUs",
-            source,
+            cause,
         })?;
         let rings = cpus.min(tracer_abi::MAX_RINGS as usize);
         let (kernel, program) = KernelHalf::load_with_measure(ring_bytes * rings, "generate")?;
@@ -66,9 +66,9 @@ impl Generator {
             rings,
             ..Control::default()
         };
-        let failed = |source| LoadError::System {
+        let failed = |cause| LoadError::System {
             what: "tell the programs of the rings",
-            source,
+            cause,
         };
         kernel.tables.control.put(0, &control).map_err(failed)?;
         Ok(Self { kernel, program })

@@ -33,14 +33,14 @@ pub(crate) struct KernelTypes {
 pub enum TypesError {
     /// The file cannot be read.
     #[error(
-        "cannot read the kernel's type information from {path}: {source}; a kernel built with \
+        "cannot read the kernel's type information from {path}: {cause}; a kernel built with \
          CONFIG_DEBUG_INFO_BTF=y has it, as those of all current distributions do"
     )]
     Missing {
         /// The file.
         path: String,
         /// What happened.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is not BTF.
     #[error("the kernel's type information is damaged at byte {offset}: {what}")]
@@ -64,9 +64,9 @@ impl KernelTypes {
     /// Those of the running kernel.
     pub(crate) fn of_running_kernel() -> Result<Self, TypesError> {
         let path = Path::new(VMLINUX);
-        let missing = |source| TypesError::Missing {
+        let missing = |cause| TypesError::Missing {
             path: path.display().to_string(),
-            source,
+            cause,
         };
         let length = fs::metadata(path).map_err(missing)?.len();
         if length > LARGEST {

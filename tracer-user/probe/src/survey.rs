@@ -98,20 +98,20 @@ pub struct Examination {
 #[derive(Debug, thiserror::Error)]
 pub enum ExaminationError {
     /// It cannot be opened.
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open {}: {cause}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// What happened.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It is no program or library that could be probed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Image {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: ImageError,
+        cause: ImageError,
     },
 }
 
@@ -121,9 +121,9 @@ pub enum ExaminationError {
 /// # Errors
 /// If the file cannot be opened or is no image.
 pub fn examine(profile: &Profile, path: &Path) -> Result<Option<Examination>, ExaminationError> {
-    let file = MappedFile::open_path(path).map_err(|source| ExaminationError::Open {
+    let file = MappedFile::open_path(path).map_err(|cause| ExaminationError::Open {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     let surveyor = Surveyor {
         profiles: std::slice::from_ref(profile),
@@ -132,10 +132,10 @@ pub fn examine(profile: &Profile, path: &Path) -> Result<Option<Examination>, Ex
         files: HashMap::new(),
         found: Survey::default(),
     };
-    let recognised = plan::recognise(&file, None, surveyor.profiles).map_err(|source| {
+    let recognised = plan::recognise(&file, None, surveyor.profiles).map_err(|cause| {
         ExaminationError::Image {
             path: path.to_owned(),
-            source,
+            cause,
         }
     })?;
     Ok(recognised.map(|recognised| surveyor.plan(&recognised)))

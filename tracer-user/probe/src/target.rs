@@ -24,12 +24,12 @@ pub enum TargetError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// The executable cannot be looked at.
-    #[error("cannot look at the executable {path}: {source}")]
+    #[error("cannot look at the executable {path}: {cause}")]
     Exe {
         /// Its path.
         path: String,
         /// What happened.
-        source: io::Error,
+        cause: io::Error,
     },
     /// There is no such cgroup.
     #[error(
@@ -61,7 +61,7 @@ pub enum TargetError {
     },
     /// The kernel half's map refused it.
     #[error("cannot tell the kernel half whom to trace: {0}")]
-    Map(#[source] io::Error),
+    Map(io::Error),
 }
 
 /// Processes of which it is remembered that it was asked: more than start before a fork is told.
@@ -267,9 +267,9 @@ fn list(tables: &Tables, id: ProcessId, grant: Target) -> Result<(), TargetError
 
 /// Lists the executable, then the processes that run it already.
 fn list_exe(tables: &Tables, path: &Path, grant: Target) -> Result<FileId, TargetError> {
-    let failed = |source| TargetError::Exe {
+    let failed = |cause| TargetError::Exe {
         path: path.display().to_string(),
-        source,
+        cause,
     };
     let file = FileId::of(&fs::metadata(path).map_err(failed)?);
     let key = ExeKey {

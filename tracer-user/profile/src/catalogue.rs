@@ -86,9 +86,9 @@ impl Catalogue {
     /// # Errors
     /// If the file cannot be read or is neither, or extends a profile that does not exist.
     pub fn add_file(&mut self, path: &Path) -> Result<(), ProfileError> {
-        let unreadable = |source| ProfileError::Unreadable {
+        let unreadable = |cause| ProfileError::Unreadable {
             path: path.to_owned(),
-            source,
+            cause,
         };
         let length = fs::metadata(path).map_err(unreadable)?.len();
         if length > LARGEST_FILE {

@@ -6,12 +6,12 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The file cannot be read.
-    #[error("profile {}: cannot read it: {source}", path.display())]
+    #[error("profile {}: cannot read it: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The text is not TOML, or not a profile.
     #[error("profile {file}, line {line}, column {column}: {problem}")]

@@ -23,14 +23,14 @@ const LIMIT: u64 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The system refused.
-    #[error("{doing} {path}: {source}")]
+    #[error("{doing} {path}: {cause}")]
     Io {
         /// What was done.
         doing: &'static str,
         /// With which file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Others may read or write it.
     #[error(
@@ -63,7 +63,7 @@ pub enum KeyFileError {
     },
     /// No key could be made.
     #[error("making a key: {0}")]
-    Key(#[from] tracer_wire::KeyError),
+    Key(tracer_wire::KeyError),
 }
 
 /// The key that signs this host's records; made the first time.
@@ -80,13 +80,13 @@ pub fn load_or_make_key(folder: &Path) -> Result<SigningKey, KeyFileError> {
             remedy: "restore it from a backup, or remove it: the host becomes a new agent then",
         };
         let seed = unhex(text.trim()).ok_or_else(malformed)?;
-        return Ok(SigningKey::from_seed(&seed)?);
+        return SigningKey::from_seed(&seed).map_err(KeyFileError::Key);
     }
     let mut seed = Zeroizing::new([0_u8; 32]);
     let filled =
         rustix::rand::getrandom(seed.as_mut_slice(), rustix::rand::GetRandomFlags::empty());
     if filled.ok() != Some(seed.len()) {
-        return Err(tracer_wire::KeyError::NoRandomness.into());
+        return Err(KeyFileError::Key(tracer_wire::KeyError::NoRandomness));
     }
     let mut text = Zeroizing::new(String::with_capacity(65));
     for byte in seed.iter() {
@@ -94,7 +94,7 @@ pub fn load_or_make_key(folder: &Path) -> Result<SigningKey, KeyFileError> {
     }
     text.push('\n');
     write_private(&path, text.as_bytes())?;
-    Ok(SigningKey::from_seed(&seed)?)
+    SigningKey::from_seed(&seed).map_err(KeyFileError::Key)
 }
 
 /// The public key that telemetry is sealed for: what the configuration says, or what was offered
@@ -210,11 +210,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileErro
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
     let path = path.to_owned();
-    move |source| KeyFileError::Io {
-        doing,
-        path,
-        source,
-    }
+    move |cause| KeyFileError::Io { doing, path, cause }
 }
 
 #[cfg(test)]

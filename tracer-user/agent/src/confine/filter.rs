@@ -17,10 +17,16 @@ use self::number as sys;
 pub enum FilterError {
     /// Its rules contradict each other.
     #[error("making the filter: {0}")]
-    Rules(#[from] BackendError),
+    Rules(BackendError),
     /// The kernel refused it.
     #[error("installing the filter: {0}")]
-    Install(#[from] seccompiler::Error),
+    Install(seccompiler::Error),
+}
+
+impl From<BackendError> for FilterError {
+    fn from(cause: BackendError) -> Self {
+        Self::Rules(cause)
+    }
 }
 
 /// The bit of x32's numbers: the same calls under another number
@@ -112,5 +118,5 @@ fn refused() -> u32 {
 
 fn install(filter: SeccompFilter) -> Result<(), FilterError> {
     let program: BpfProgram = filter.try_into()?;
-    Ok(seccompiler::apply_filter(&program)?)
+    seccompiler::apply_filter(&program).map_err(FilterError::Install)
 }

@@ -12,7 +12,7 @@ const LIMIT: usize = 256 << 10;
 pub(super) enum HttpError {
     /// The connection failed.
     #[error("the connection to the collector: {0}")]
-    Connection(#[from] std::io::Error),
+    Connection(std::io::Error),
     /// The collector said no.
     #[error("the collector answers {status}: {why}")]
     Refused {
@@ -24,6 +24,12 @@ pub(super) enum HttpError {
     /// What answered is no collector.
     #[error("what answered is no collector: {0}")]
     Form(&'static str),
+}
+
+impl From<std::io::Error> for HttpError {
+    fn from(cause: std::io::Error) -> Self {
+        Self::Connection(cause)
+    }
 }
 
 /// Asks, and reads the answer to its end.

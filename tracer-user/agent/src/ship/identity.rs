@@ -40,10 +40,22 @@ pub(super) enum IdentityError {
     Certificate(String),
     /// TLS refuses keys or certificates.
     #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(rustls::Error),
     /// A key.
     #[error("making a key for TLS: {0}")]
-    Key(#[from] rcgen::Error),
+    Key(rcgen::Error),
+}
+
+impl From<rustls::Error> for IdentityError {
+    fn from(cause: rustls::Error) -> Self {
+        Self::Tls(cause)
+    }
+}
+
+impl From<rcgen::Error> for IdentityError {
+    fn from(cause: rcgen::Error) -> Self {
+        Self::Key(cause)
+    }
 }
 
 /// Who this agent is for its collector.

@@ -65,14 +65,14 @@ pub(super) enum UplinkError {
     #[error("waiting for capture, which signs the request for a certificate")]
     NoCapture,
     /// What was asked was not answered.
-    #[error("{doing} at {address}: {source}")]
+    #[error("{doing} at {address}: {cause}")]
     Http {
         /// What was asked.
         doing: &'static str,
         /// Whom.
         address: String,
         /// What happened.
-        source: HttpError,
+        cause: HttpError,
     },
     /// No connection.
     #[error("connecting to {address}: {why}{}", clock_hint(why))]
@@ -368,10 +368,10 @@ impl Uplink {
         question: &impl serde::Serialize,
     ) -> Result<Enrolled, UplinkError> {
         let stream = self.connect(address, config).await?;
-        let failed = |source| UplinkError::Http {
+        let failed = |cause| UplinkError::Http {
             doing,
             address: address.to_owned(),
-            source,
+            cause,
         };
         match timeout(PATIENCE, http::post(stream, address, path, question)).await {
             Ok(answer) => answer.map_err(failed),

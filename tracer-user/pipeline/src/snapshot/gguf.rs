@@ -93,12 +93,12 @@ pub struct TensorTotals {
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     /// The file cannot be read, or ends inside the header.
-    #[error("reading GGUF header at byte {at}: {source}")]
+    #[error("reading GGUF header at byte {at}: {cause}")]
     Read {
         /// Where.
         at: u64,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The first bytes are another format's.
     #[error("not a GGUF file: it begins with {found:02x?}")]
@@ -386,7 +386,7 @@ impl<R: Read> Stream<R> {
         }
         self.file
             .read_exact(buffer)
-            .map_err(|source| GgufError::Read { at, source })?;
+            .map_err(|cause| GgufError::Read { at, cause })?;
         self.whole.update(&*buffer);
         if let Some(entry) = &mut self.entry {
             entry.update(&*buffer);

@@ -6,14 +6,14 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The file could not be read.
-    #[error("cannot read {length} bytes at offset {offset:#x}: {source}")]
+    #[error("cannot read {length} bytes at offset {offset:#x}: {cause}")]
     Read {
         /// Where in the file.
         offset: u64,
         /// How many bytes.
         length: u64,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file does not begin as an ELF file does.
     #[error("not an ELF file (it begins with {found:02x?})")]

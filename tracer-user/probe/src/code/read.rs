@@ -75,10 +75,10 @@ struct Cache {
 
 impl<R: ReadAt> Bytes<R> {
     pub(super) fn new(reader: R) -> Result<Self, ImageError> {
-        let size = reader.size().map_err(|source| ImageError::Read {
+        let size = reader.size().map_err(|cause| ImageError::Read {
             offset: 0,
             length: 0,
-            source,
+            cause,
         })?;
         Ok(Self {
             reader,
@@ -232,10 +232,10 @@ impl<R: ReadAt> Bytes<R> {
         let length = buffer.len() as u64;
         self.reader
             .read_exact_at(buffer, offset)
-            .map_err(|source| ImageError::Read {
+            .map_err(|cause| ImageError::Read {
                 offset,
                 length,
-                source,
+                cause,
             })
     }
 }

@@ -77,9 +77,9 @@ impl EmptyProgram {
             instructions: assembly::EMPTY,
             types: None,
         })
-        .map_err(|(source, log)| LoadError::Program {
+        .map_err(|(cause, log)| LoadError::Program {
             program: "empty".to_owned(),
-            source,
+            cause,
             log,
         })?;
         let link = if tier == Tier::Kprobe {
@@ -90,9 +90,9 @@ impl EmptyProgram {
         } else {
             bpf::attach_to_target(program.as_fd())
         };
-        let link = link.map_err(|source| LoadError::System {
+        let link = link.map_err(|cause| LoadError::System {
             what: "attach a program that does nothing",
-            source,
+            cause,
         })?;
         Ok(Self(Attached {
             link,

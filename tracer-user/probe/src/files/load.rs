@@ -91,29 +91,29 @@ impl Loaded {
     pub(super) fn new(wanted: Option<Tier>, enforces: bool) -> Result<Self, LoadError> {
         let (types, object, mut maps) = open(enforces)?;
         // Told apart by CPU, losses can be read later even where no descriptor is left.
-        cpus::possible().map_err(|source| LoadError::System {
+        cpus::possible().map_err(|cause| LoadError::System {
             what: "count the CPUs",
-            source,
+            cause,
         })?;
         let capacity = |map: &OwnedFd| {
-            bpf::max_entries(map.as_fd()).map_err(|source| LoadError::System {
+            bpf::max_entries(map.as_fd()).map_err(|cause| LoadError::System {
                 what: "ask how large the ring is",
-                source,
+                cause,
             })
         };
         let ring = maps.remove("FILE_RING")?;
         let capacity = capacity(&ring)?;
-        let ring = RingBuffer::open(ring, capacity).map_err(|source| LoadError::Rings {
+        let ring = RingBuffer::open(ring, capacity).map_err(|cause| LoadError::Rings {
             bytes: capacity,
-            source,
+            cause,
         })?;
         let tables = Tables::of(&mut maps)?;
         if enforces {
             // Before the first program is there that could refuse this process something.
-            gate::exempt(&tables.exempt, std::process::id()).map_err(|source| {
+            gate::exempt(&tables.exempt, std::process::id()).map_err(|cause| {
                 LoadError::System {
                     what: "let this process through",
-                    source,
+                    cause,
                 }
             })?;
         }
@@ -418,8 +418,7 @@ pub(crate) fn verify() -> Result<Vec<Verified>, LoadError> {
         let Some(form) = form else { continue };
         match object.verify(name, purpose, form) {
             Ok(program) => verified.push(program),
-            Err(LoadError::Program { source, .. })
-                if source.raw_os_error() == Some(libc::EPERM) => {}
+            Err(LoadError::Program { cause, .. }) if cause.raw_os_error() == Some(libc::EPERM) => {}
             Err(error) => return Err(error),
         }
     }
@@ -466,7 +465,7 @@ fn attach_tracepoint(
 ) -> Result<Attached, LoadError> {
     let program = object.load_form(program, RAW_TRACEPOINT)?;
     let link = bpf::open_raw_tracepoint(program.as_fd(), tracepoint)
-        .map_err(|source| LoadError::Tracepoint { tracepoint, source })?;
+        .map_err(|cause| LoadError::Tracepoint { tracepoint, cause })?;
     Ok(Attached {
         function: tracepoint,
         link,

@@ -104,7 +104,7 @@ impl FileSensor {
     }
 
     fn with(tier: Option<Tier>, gate: Option<Gate>) -> Result<Self, LoadError> {
-        let system = |what| move |source| LoadError::System { what, source };
+        let system = |what| move |cause| LoadError::System { what, cause };
         let mut loaded = Loaded::new(tier, gate == Some(Gate::Deny))?;
         let asks = match gate {
             Some(Gate::Wait) => {

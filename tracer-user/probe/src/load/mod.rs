@@ -61,20 +61,20 @@ pub enum LoadError {
     #[error("cannot make the maps: {0}")]
     Maps(String),
     /// A ring could not be made or mapped.
-    #[error("cannot make the rings of {bytes} bytes in all: {source}")]
+    #[error("cannot make the rings of {bytes} bytes in all: {cause}")]
     Rings {
         /// Asked for.
         bytes: usize,
         /// What happened.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The verifier refused a program.
-    #[error("the kernel refused the program {program}: {source}{}", said(.log))]
+    #[error("the kernel refused the program {program}: {cause}{}", said(.log))]
     Program {
         /// Its name.
         program: String,
         /// What happened.
-        source: io::Error,
+        cause: io::Error,
         /// The end of what the verifier wrote.
         log: String,
     },
@@ -87,20 +87,20 @@ pub enum LoadError {
         log: String,
     },
     /// A tracepoint could not be attached.
-    #[error("cannot attach to the tracepoint {tracepoint}: {source}")]
+    #[error("cannot attach to the tracepoint {tracepoint}: {cause}")]
     Tracepoint {
         /// Its name.
         tracepoint: &'static str,
         /// What happened.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A system call that should work does not.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {cause}")]
     System {
         /// What was attempted.
         what: &'static str,
         /// What happened.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -186,7 +186,7 @@ impl KernelHalf {
         if let Some(obstacle) = Host::read().obstacle() {
             return Err(obstacle.into());
         }
-        let system = |what| move |source| LoadError::System { what, source };
+        let system = |what| move |cause| LoadError::System { what, cause };
         raise_file_limit().map_err(system("raise the limit of open files"))?;
         let cpu_count = cpus::possible().map_err(system("count the CPUs"))?;
 
@@ -212,9 +212,9 @@ impl KernelHalf {
         let lifecycle = Lifecycle::attach(&object)?;
         let more = more(&object)?;
         let rings =
-            make_rings(&mut maps, ring_count, ring_bytes).map_err(|source| LoadError::Rings {
+            make_rings(&mut maps, ring_count, ring_bytes).map_err(|cause| LoadError::Rings {
                 bytes: ring_bytes,
-                source,
+                cause,
             })?;
         let half = Self {
             tables: maps.into_tables()?,
@@ -274,9 +274,9 @@ impl Maps {
         for (name, map) in loaded.maps() {
             let fd = map_fd(map)
                 .ok_or_else(|| LoadError::Object(format!("map {name} is of an unexpected type")))?
-                .map_err(|source| LoadError::System {
+                .map_err(|cause| LoadError::System {
                     what: "duplicate a descriptor",
-                    source,
+                    cause,
                 })?;
             maps.push((name.to_owned(), fd));
         }
@@ -314,9 +314,9 @@ impl Maps {
             sets: table!("SETS"),
             losses: table!("LOSSES"),
             histograms: table!("HISTOGRAMS"),
-            slots: Slots::new(self.remove("SCRATCH")?).map_err(|source| LoadError::System {
+            slots: Slots::new(self.remove("SCRATCH")?).map_err(|cause| LoadError::System {
                 what: "ask how large the scratch slots are",
-                source,
+                cause,
             })?,
         })
     }
@@ -388,7 +388,11 @@ pub(crate) fn maps_error(error: &aya::EbpfError) -> LoadError {
     let mut message = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        message = format!("{message}: {cause}");
+        // Some of its errors name their cause, and hand it on too.
+        let cause_said = cause.to_string();
+        if !message.ends_with(&cause_said) {
+            message = format!("{message}: {cause_said}");
+        }
         source = cause.source();
     }
     LoadError::Maps(bpf::shorten_log(&message))

@@ -104,7 +104,7 @@ impl Lifecycle {
         ] {
             let program = object.load(program, bpf::PROGRAM_RAW_TRACEPOINT, 0, 0)?;
             let link = bpf::open_raw_tracepoint(program.as_fd(), tracepoint)
-                .map_err(|source| LoadError::Tracepoint { tracepoint, source })?;
+                .map_err(|cause| LoadError::Tracepoint { tracepoint, cause })?;
             links.push(link);
         }
         Ok(Self { _links: links })
@@ -144,9 +144,9 @@ impl Relocated {
                 .map_err(|error| unfit("its types are damaged", &error))?
                 .map(|types| bpf::load_types(&types.to_bytes()))
                 .transpose()
-                .map_err(|source| LoadError::System {
+                .map_err(|cause| LoadError::System {
                     what: "load the object's types",
-                    source,
+                    cause,
                 })?,
         };
         let text: HashSet<usize> = object
@@ -295,9 +295,9 @@ impl Relocated {
             instructions: &instructions,
             types: types.filter(|types| !types.functions.is_empty()),
         })
-        .map_err(|(source, log): (io::Error, String)| LoadError::Program {
+        .map_err(|(cause, log): (io::Error, String)| LoadError::Program {
             program: name.to_owned(),
-            source,
+            cause,
             log,
         })
     }

@@ -124,9 +124,9 @@ impl MappedFile {
     }
 
     fn new(file: File, metadata: Metadata, path: &Path) -> Result<Self, ProcessError> {
-        let system = file_system(&file).map_err(|source| ProcessError::Unreadable {
+        let system = file_system(&file).map_err(|cause| ProcessError::Unreadable {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         Ok(Self {
             file,

@@ -45,12 +45,12 @@ pub enum ProcessError {
         pid: u32,
     },
     /// A file of `/proc` cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What happened.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file of `/proc` does not look as it should.
     #[error("cannot make sense of {}: {what}", path.display())]
@@ -83,15 +83,15 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    fn reading(path: &Path, pid: u32, source: io::Error) -> Self {
+    fn reading(path: &Path, pid: u32, cause: io::Error) -> Self {
         let gone =
-            source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::ESRCH);
+            cause.kind() == io::ErrorKind::NotFound || cause.raw_os_error() == Some(libc::ESRCH);
         if gone && !Path::new(&format!("/proc/{pid}")).exists() {
             return Self::Gone { pid };
         }
         Self::Unreadable {
             path: path.to_owned(),
-            source,
+            cause,
         }
     }
 }
@@ -113,6 +113,6 @@ fn read_bounded(path: &Path, pid: u32, limit: u64) -> Result<Vec<u8>, ProcessErr
     let mut bytes = Vec::with_capacity(4096.min(usize::try_from(limit).unwrap_or(4096)));
     fs::File::open(path)
         .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|source| ProcessError::reading(path, pid, source))?;
+        .map_err(|error| ProcessError::reading(path, pid, error))?;
     Ok(bytes)
 }

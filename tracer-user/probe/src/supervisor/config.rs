@@ -93,10 +93,10 @@ pub enum StartError {
     },
     /// The rings fail.
     #[error("cannot wait for records: {0}")]
-    Ring(#[source] io::Error),
+    Ring(io::Error),
     /// A map fails.
     #[error("cannot read or write a table of the kernel half: {0}")]
-    Table(#[source] io::Error),
+    Table(io::Error),
 }
 
 /// Refuses early what could never be traced.

@@ -75,10 +75,10 @@ pub(crate) fn recognise(
     pid: Option<u32>,
     profiles: &[Profile],
 ) -> Result<Option<Recognised>, ImageError> {
-    let duplicate = file.file().try_clone().map_err(|source| ImageError::Read {
+    let duplicate = file.file().try_clone().map_err(|cause| ImageError::Read {
         offset: 0,
         length: 0,
-        source,
+        cause,
     })?;
     let mut image = Image::parse(duplicate)?;
     let build_id = image.build_id().unwrap_or_default();

@@ -106,12 +106,12 @@ fn entropy(value: &[u8]) -> f64 {
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
     /// The pattern is no regular expression, or too large a one.
-    #[error("rule `{rule}`: the pattern cannot be used: {source}")]
+    #[error("rule `{rule}`: the pattern cannot be used: {cause}")]
     Pattern {
         /// The rule.
         rule: String,
         /// The reason.
-        source: Box<regex_automata::meta::BuildError>,
+        cause: Box<regex_automata::meta::BuildError>,
     },
     /// The pattern matches nothing at all, as in `x*`.
     #[error("rule `{rule}`: the pattern matches the empty text; demand at least one character")]
@@ -219,9 +219,9 @@ pub(crate) fn compile(rules: Vec<OwnRule>) -> Result<Detectors, RuleError> {
 
 fn compile_one(rule: &OwnRule) -> Result<Compiled, RuleError> {
     let pattern = Pattern::new(rule.pattern.as_str(), rule.capture);
-    pattern.check().map_err(|source| RuleError::Pattern {
+    pattern.check().map_err(|cause| RuleError::Pattern {
         rule: rule.name.clone(),
-        source,
+        cause,
     })?;
     if pattern.within(b"", 0, 0).is_some() {
         return Err(RuleError::Empty {
@@ -269,8 +269,8 @@ pub(crate) fn lint(detectors: &Detectors) -> Result<usize, Vec<RuleError>> {
     for (token, pattern) in TOKENS.iter().zip(&detectors.patterns) {
         let rule = token.name.to_owned();
         let text = format!("x {} y", tokens::expand(token.example));
-        if let Err(source) = pattern.check() {
-            errors.push(RuleError::Pattern { rule, source });
+        if let Err(cause) = pattern.check() {
+            errors.push(RuleError::Pattern { rule, cause });
         } else if !finds(&text, &|finding| {
             let end = text.len() - 2;
             let is_value = token.pattern.contains("(?<value>");

@@ -24,12 +24,12 @@ pub enum PolicyError {
         nearest: String,
     },
     /// A rule of the policy's own that cannot be used.
-    #[error("line {line}: {source}")]
+    #[error("line {line}: {cause}")]
     Rule {
         /// Line where the rule begins, from 1.
         line: usize,
         /// Why.
-        source: Box<RuleError>,
+        cause: Box<RuleError>,
     },
     /// A value that does not fit.
     #[error("line {line}: {what}; {remedy}")]

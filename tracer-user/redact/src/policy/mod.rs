@@ -258,7 +258,7 @@ impl Policy {
                 .find(|rule| Some(rule.name.as_str()) == name);
             PolicyError::Rule {
                 line: rule.map_or(0, |rule| rule.line),
-                source: Box::new(error),
+                cause: Box::new(error),
             }
         })
     }

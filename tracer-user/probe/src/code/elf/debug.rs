@@ -35,7 +35,7 @@ pub enum DebugError {
     },
     /// `.gnu_debugdata` cannot be unpacked.
     #[error("cannot unpack .gnu_debugdata: {0}")]
-    Packed(#[source] io::Error),
+    Packed(io::Error),
     /// `.gnu_debugdata` is larger than any sound one.
     #[error(".gnu_debugdata unpacks to more than {limit} bytes")]
     TooLarge {

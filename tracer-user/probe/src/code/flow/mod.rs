@@ -126,7 +126,7 @@ impl Body {
         let guess = if size == 0 { UNSIZED } else { size };
         let guess = vaddr..vaddr.saturating_add(guess).min(end);
         let (range, frame, whole) = match image.frame_at(vaddr) {
-            Err(source) => (guess, None, Err(NoExit::Unwind { source })),
+            Err(cause) => (guess, None, Err(NoExit::Unwind { cause })),
             Ok(None) => (guess, None, Err(NoExit::NoUnwindEntry)),
             Ok(Some(frame)) if frame.range.start != vaddr => {
                 let start = frame.range.start;

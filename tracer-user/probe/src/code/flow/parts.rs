@@ -102,7 +102,7 @@ impl Body {
             Ok(Some(frame)) => frame,
             Ok(None) if leaves => return Ok(Beyond::Function),
             Ok(None) => return Ok(Beyond::Unclear(NoExit::UnwindMismatch { at })),
-            Err(source) => return Ok(Beyond::Unclear(NoExit::Unwind { source })),
+            Err(cause) => return Ok(Beyond::Unclear(NoExit::Unwind { cause })),
         };
         let names = image.names_at(frame.range.start)?;
         let named_cold = names.iter().any(|name| is_cold(name));

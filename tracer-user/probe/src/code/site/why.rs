@@ -7,10 +7,16 @@ use crate::code::{ImageError, unwind::UnwindError};
 pub enum PlanError {
     /// No instruction can be its entry.
     #[error("no entry site: {0}")]
-    Entry(#[from] NoEntry),
+    Entry(NoEntry),
     /// The image could not be read.
     #[error(transparent)]
     Image(#[from] ImageError),
+}
+
+impl From<NoEntry> for PlanError {
+    fn from(cause: NoEntry) -> Self {
+        Self::Entry(cause)
+    }
 }
 
 /// Why no instruction can be the entry.
@@ -48,10 +54,10 @@ pub enum NoExit {
     #[error("the unwind table has no entry for it")]
     NoUnwindEntry,
     /// The unwind table cannot be read.
-    #[error("unwind table: {source}")]
+    #[error("unwind table: {cause}")]
     Unwind {
         /// Why.
-        source: UnwindError,
+        cause: UnwindError,
     },
     /// The function begins inside of another one's range.
     #[error("it begins inside the function at {start:#x}")]
