@@ -4,6 +4,7 @@
 pub(crate) mod call;
 mod file;
 mod model;
+mod notes;
 mod operations;
 mod request;
 mod shown;
@@ -14,25 +15,20 @@ use std::{
 };
 
 use tracer_event::{
-    Body, Event, Known, Loss, Nanos, Pid, WallNanos,
-    agent::{Attached, NotAttachable, RuntimeFound, SessionStarted, Shed, ShedCause, Silent},
-    call::Called,
-    inference::{Direction, Outcome, RuntimeError, Step, Text, Tokens},
-    integrity::{FileVerdict, VerdictOutcome},
+    Body, Event, Nanos, Pid, WallNanos,
+    agent::{Attached, RuntimeFound, SessionStarted},
+    inference::{Direction, Outcome, Step, Text},
     process::{ProcessExited, ProcessSeen},
 };
 
-use self::operations::Operations;
 pub(crate) use self::shown::Shown;
-use super::closing::describe;
-use crate::text::{Palette, Tone, count, counted, printable, short_duration};
+use self::{notes::Note, operations::Operations};
+use crate::text::{Palette, Tone, count, counted, short_duration};
 
 /// Equal failures of one process are shown once in this time, and counted in between.
 const QUIET: Nanos = Nanos(1_000_000_000);
 /// Lines after which the request table's heading is shown again.
 const HEADING_EVERY: u32 = 40;
-/// Token ids of a prompt that are shown.
-const SHOWN_TOKENS: usize = 12;
 
 /// Turns events into lines.
 #[derive(Debug)]
@@ -100,7 +96,9 @@ impl Pretty {
                 self.attached.add(attached);
                 String::new()
             }
-            Body::NotAttachable(refusal) => self.not_attachable(event, refusal),
+            // Single probes are counted at the end: most builds lack one or another.
+            Body::NotAttachable(refusal) if refusal.probe.is_some() => String::new(),
+            Body::NotAttachable(refusal) => self.note(event, notes::not_attachable(refusal)),
             Body::ModelLoaded(snapshot) | Body::ModelLoadFailed(snapshot) => {
                 self.heading_holds = 0;
                 let loaded = matches!(event.body, Body::ModelLoaded(_));
@@ -108,44 +106,33 @@ impl Pretty {
             }
             Body::Request(request) if request.warm_up => String::new(),
             Body::Request(request) => {
-                let heading = match self.heading_holds {
-                    0 => request::heading(self.palette),
-                    _ => String::new(),
-                };
-                if self.heading_holds == 0 {
-                    self.heading_holds = HEADING_EVERY;
-                }
-                self.heading_holds -= 1;
+                let heading = self.heading(request::heading);
                 heading + &request::line(request, event, self.palette)
             }
             Body::Step(step) => self.step(event, step),
-            Body::RuntimeError(error) => self.runtime_error(event, error),
-            Body::FileVerdict(verdict) => self.verdict(event, verdict),
+            Body::RuntimeError(error) => self.note(event, notes::runtime_error(error)),
+            Body::FileVerdict(verdict) => self.note(event, notes::verdict(verdict)),
             Body::FileAccess(access) => {
-                let heading = self.file_heading();
+                let heading = self.heading(file::heading);
                 heading + &file::line(access, event, self.palette)
             }
             Body::FilesWatched(watched) => file::watched(watched, self.palette),
-            Body::Tokens(tokens) => self.tokens(event, tokens),
-            Body::Called(called) => self.called(event, called),
+            Body::Tokens(tokens) => match notes::tokens(tokens) {
+                Some(note) => self.note(event, note),
+                None => String::new(),
+            },
+            Body::Called(called) => self.note(event, notes::called(event, called)),
             Body::Text(text) => self.text(event, text),
             Body::ProcessExited(exited) => self.exited(event, *exited),
-            Body::Loss(loss) => self.loss(event, loss),
-            Body::Shed(shed) => self.shed(event, shed),
-            Body::Restored(restored) => {
-                let probes = counted(restored.probes.len() as u64, "probe");
-                self.note(
-                    event,
-                    Tone::Faint,
-                    &format!("{} is probed again ({probes})", restored.group),
-                )
+            Body::Loss(loss) if loss.intended => String::new(),
+            Body::Loss(loss) => self.note(event, notes::loss(loss)),
+            Body::Shed(shed) => self.note(event, notes::shed(shed)),
+            Body::Restored(restored) => self.note(event, notes::restored(restored)),
+            Body::Silent(silent) => self.note(event, notes::silent(silent)),
+            Body::ModelFreed(freed) => {
+                let what = format!("model {} released", freed.model);
+                self.note(event, (Tone::Faint, what))
             }
-            Body::Silent(silent) => self.silent(event, silent),
-            Body::ModelFreed(freed) => self.note(
-                event,
-                Tone::Faint,
-                &format!("model {} released", freed.model),
-            ),
             Body::OperationHistogram(window) => {
                 match self.operations.add(event, window, self.palette) {
                     Some(table) => {
@@ -162,10 +149,10 @@ impl Pretty {
         }
     }
 
-    /// The heading of the table of accesses, now and then.
-    fn file_heading(&mut self) -> String {
+    /// The heading of a table, now and then.
+    fn heading(&mut self, heading: fn(Palette) -> String) -> String {
         let heading = match self.heading_holds {
-            0 => file::heading(self.palette),
+            0 => heading(self.palette),
             _ => String::new(),
         };
         if self.heading_holds == 0 {
@@ -255,7 +242,7 @@ impl Pretty {
     }
 
     /// A line of its own: time, whose, what.
-    fn note<C>(&mut self, event: &Event<C>, tone: Tone, what: &str) -> String {
+    fn note<C>(&mut self, event: &Event<C>, (tone, what): Note) -> String {
         self.heading_holds = self.heading_holds.saturating_sub(1);
         let time = self
             .palette
@@ -275,22 +262,9 @@ impl Pretty {
         let version = found.library.version.value();
         let version = version.map(|version| format!(" {}", version.shown()));
         let what = format!("runs {}{}", found.runtime, version.unwrap_or_default());
-        let line = self.note(event, Tone::Plain, &what);
+        let line = self.note(event, (Tone::Plain, what));
         self.found.push((pid, line));
         String::new()
-    }
-
-    fn not_attachable<C: Shown>(&mut self, event: &Event<C>, refusal: &NotAttachable<C>) -> String {
-        // Single probes are counted at the end: most builds lack one or another.
-        if refusal.probe.is_some() {
-            return String::new();
-        }
-        let (path, reason) = (refusal.path.shown(), refusal.reason.shown());
-        self.note(
-            event,
-            Tone::Warning,
-            &format!("{path} is not probed: {reason}"),
-        )
     }
 
     fn step<C>(&mut self, event: &Event<C>, step: &Step) -> String {
@@ -312,77 +286,7 @@ impl Pretty {
         self.failures.insert(key, (now, 0));
         // llama.cpp's positive results are warnings: no room in the cache, aborted by the caller.
         let tone = if code > 0 { Tone::Warning } else { Tone::Bad };
-        self.note(event, tone, &format!("{what}{more}"))
-    }
-
-    fn runtime_error<C: Shown>(&mut self, event: &Event<C>, error: &RuntimeError<C>) -> String {
-        let message = error
-            .message
-            .value()
-            .map_or("unknown error".to_owned(), Shown::shown);
-        let place = match (error.file.value(), error.line.value()) {
-            (Some(file), Some(line)) => format!(" at {}:{line}", file.shown()),
-            (Some(file), None) => format!(" in {}", file.shown()),
-            (None, _) => String::new(),
-        };
-        self.note(
-            event,
-            Tone::Bad,
-            &format!("the runtime gives up{place}: {message}"),
-        )
-    }
-
-    fn verdict<C: Shown>(&mut self, event: &Event<C>, verdict: &FileVerdict<C>) -> String {
-        let (tone, word) = match verdict.outcome {
-            VerdictOutcome::Verified => (Tone::Good, "verified"),
-            VerdictOutcome::NotVerified => (Tone::Bad, "not verified"),
-            VerdictOutcome::Undetermined => (Tone::Warning, "neither verified nor refuted"),
-        };
-        let guarantee = match verdict.guarantee {
-            Known::Known(guarantee) => format!("{guarantee:?}, "),
-            Known::Unknown => String::new(),
-        };
-        let what = format!(
-            "{} is {word} against {} ({guarantee}{})",
-            verdict
-                .path
-                .value()
-                .map_or_else(|| "a model file".to_owned(), Shown::shown),
-            printable(verdict.source.as_str()),
-            verdict.reason,
-        );
-        self.note(event, tone, &what)
-    }
-
-    fn tokens<C: Shown>(&mut self, event: &Event<C>, tokens: &Tokens<C>) -> String {
-        let Some(ids) = tokens.tokens.token_ids().filter(|ids| ids.len() > 1) else {
-            return String::new();
-        };
-        let shown: Vec<String> = ids
-            .iter()
-            .take(SHOWN_TOKENS)
-            .map(|id| id.map_or_else(|| "-".to_owned(), |id| id.to_string()))
-            .collect();
-        let rest = if ids.len() > SHOWN_TOKENS {
-            ", …"
-        } else {
-            ""
-        };
-        let what = format!(
-            "{}: {}{rest}",
-            counted(ids.len() as u64, "token"),
-            shown.join(", ")
-        );
-        self.note(event, Tone::Faint, &what)
-    }
-
-    fn called<C: Shown>(&mut self, event: &Event<C>, called: &Called<C>) -> String {
-        let probe = event
-            .probe
-            .as_ref()
-            .map_or("a call", |probe| probe.as_str());
-        let what = format!("{probe} {}", call::summary(called));
-        self.note(event, Tone::Plain, &what)
+        self.note(event, (tone, what + &more))
     }
 
     /// The text of a request, each line under its heading.
@@ -402,7 +306,7 @@ impl Pretty {
         if text.incomplete {
             what.push_str(", incomplete");
         }
-        let mut lines = self.note(event, Tone::Plain, &what);
+        let mut lines = self.note(event, (Tone::Plain, what));
         for line in text.text.lines() {
             lines.push_str(&format!("    {line}\n"));
         }
@@ -423,7 +327,7 @@ impl Pretty {
             }
             (None, None) => (Tone::Faint, "ended".to_owned()),
         };
-        let line = self.note(event, tone, &how);
+        let line = self.note(event, (tone, how));
         let Some(pid) = event.place.pid else {
             return line;
         };
@@ -435,49 +339,6 @@ impl Pretty {
         } else {
             String::new()
         }
-    }
-
-    fn loss<C>(&mut self, event: &Event<C>, loss: &Loss) -> String {
-        if loss.intended {
-            return String::new();
-        }
-        let tone = if loss.reason.loses_record() {
-            Tone::Bad
-        } else {
-            Tone::Warning
-        };
-        let within = short_duration(Duration::from_nanos(loss.to.since(loss.from).0));
-        let what = format!(
-            "lost {} {}, within {within}",
-            count(loss.count),
-            describe(loss.reason)
-        );
-        self.note(event, tone, &what)
-    }
-
-    fn shed<C>(&mut self, event: &Event<C>, shed: &Shed) -> String {
-        let why = match shed.cause {
-            ShedCause::Runaway => "one instruction of it",
-            ShedCause::Budget => "probing as a whole",
-        };
-        let what = format!(
-            "{} is no longer probed ({}): {why} cost {:.1} % of a core; its calls are not observed \
-             from now on",
-            shed.group,
-            counted(shed.probes.len() as u64, "probe"),
-            shed.core_share * 100.0,
-        );
-        self.note(event, Tone::Warning, &what)
-    }
-
-    fn silent<C>(&mut self, event: &Event<C>, silent: &Silent) -> String {
-        let busy = short_duration(Duration::from_nanos(silent.busy.0));
-        let what = format!(
-            "has used {busy} of CPU without one hit of the probes for {}: it may not call the \
-             functions that the profile knows",
-            silent.runtime
-        );
-        self.note(event, Tone::Warning, &what)
     }
 }
 

@@ -4,6 +4,8 @@
 //! memory. It is read as a stream, once; only digests, counts and a few values are kept. Format:
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod stream;
+
 use std::{
     collections::BTreeMap,
     io::{self, Read},
@@ -13,27 +15,19 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tracer_event::Digest;
 
+use self::stream::{ARRAY, LONGEST_KEPT, MOST_BYTES, STRING, Stream, Value};
 use super::{
     pieces::{Gathering, Pieces},
     vocabulary::Vocabulary,
 };
 
-/// Bytes of a header that are read; the largest vocabularies take some 30 MiB.
-const MOST_BYTES: u64 = 256 << 20;
 /// Metadata entries and, apart, tensors; real files have some dozens and some thousands.
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Bytes of a key or tensor name; the format allows 65,535 and 64.
 const LONGEST_NAME: u64 = 1 << 16;
-/// Strings, and arrays in arrays, of a header: one is read at a time, and the largest vocabularies and
-/// their merges are about a million.
-const MOST_PARTS: u64 = 4 << 20;
 /// Entries that tell of the tokenizer, and bytes of their keys; real files have some twenty.
 const MOST_TOKENIZER_ENTRIES: usize = 1024;
 const LONGEST_TOKENIZER_KEY: usize = 256;
-/// Bytes of a single string that is kept.
-const LONGEST_KEPT: u64 = 256;
-/// Arrays in arrays; the format has no use for more than one.
-const DEEPEST: u32 = 4;
 
 /// What a model file says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,13 +124,7 @@ impl Header {
     /// # Errors
     /// If the bytes are not a GGUF header of a known version, or larger than any real one.
     pub fn read(file: impl Read, want: Want) -> Result<Self, GgufError> {
-        let mut stream = Stream {
-            file,
-            at: 0,
-            parts: 0,
-            whole: Sha256::new(),
-            entry: None,
-        };
+        let mut stream = Stream::new(file);
         let magic = stream.array()?;
         if &magic != b"GGUF" {
             return Err(GgufError::Magic { found: magic });
@@ -164,8 +152,7 @@ impl Header {
             totals.tensors += 1;
             totals.elements = totals.elements.saturating_add(elements);
         }
-        let digest = Digest(stream.whole.finalize().into());
-        Ok(reading.finish(version, tensor_count, tensor_types, digest))
+        Ok(reading.finish(version, tensor_count, tensor_types, stream.finish()))
     }
 
     /// The type that most elements have, ggml's number.
@@ -192,7 +179,7 @@ impl Reading {
     fn entry<R: Read>(&mut self, stream: &mut Stream<R>) -> Result<(), GgufError> {
         let key = stream.string("key", LONGEST_NAME)?;
         let key = String::from_utf8_lossy(&key).into_owned();
-        stream.entry = Some(Sha256::new());
+        stream.begin_entry();
         let kind = stream.u32()?;
         match key.as_str() {
             "tokenizer.ggml.tokens" if kind == ARRAY => self.tokens(stream)?,
@@ -211,15 +198,14 @@ impl Reading {
                 Value::Other => {}
             },
         }
-        let digest = stream.entry.take().map(Sha256::finalize);
-        if let Some(digest) = digest
+        if let Some(digest) = stream.end_entry()
             && key.starts_with("tokenizer.")
             && !key.starts_with("tokenizer.chat_template")
         {
             if key.len() > LONGEST_TOKENIZER_KEY || self.tokenizer.len() >= MOST_TOKENIZER_ENTRIES {
                 return Err(stream.bounds("tokenizer entry", key.len() as u64));
             }
-            self.tokenizer.insert(key, digest.into());
+            self.tokenizer.insert(key, digest);
         }
         Ok(())
     }
@@ -341,17 +327,6 @@ impl Reading {
     }
 }
 
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
-
-/// A metadata value, as far as it is kept.
-enum Value {
-    Text(Vec<u8>),
-    /// A whole number; a negative one wraps.
-    Number(u64),
-    Other,
-}
-
 /// A description of one tensor: its type and how many elements it has.
 fn tensor<R: Read>(stream: &mut Stream<R>) -> Result<(u32, u64), GgufError> {
     stream.string("tensor name", LONGEST_NAME)?;
@@ -366,167 +341,6 @@ fn tensor<R: Read>(stream: &mut Stream<R>) -> Result<(u32, u64), GgufError> {
     let kind = stream.u32()?;
     stream.u64()?;
     Ok((kind, elements))
-}
-
-/// A file that is read once, hashed as it passes by.
-struct Stream<R> {
-    file: R,
-    at: u64,
-    parts: u64,
-    whole: Sha256,
-    entry: Option<Sha256>,
-}
-
-impl<R: Read> Stream<R> {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), GgufError> {
-        let at = self.at;
-        self.at += buffer.len() as u64;
-        if self.at > MOST_BYTES {
-            return Err(self.bounds("header size", self.at));
-        }
-        self.file
-            .read_exact(buffer)
-            .map_err(|cause| GgufError::Read { at, cause })?;
-        self.whole.update(&*buffer);
-        if let Some(entry) = &mut self.entry {
-            entry.update(&*buffer);
-        }
-        Ok(())
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
-        let mut bytes = [0; N];
-        self.fill(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, GgufError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, GgufError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn count(&mut self, what: &'static str, most: u64) -> Result<u64, GgufError> {
-        let count = self.u64()?;
-        if count > most {
-            return Err(self.bounds(what, count));
-        }
-        Ok(count)
-    }
-
-    /// How long the next string or array is.
-    fn length(&mut self, what: &'static str, most: u64) -> Result<u64, GgufError> {
-        self.parts += 1;
-        if self.parts > MOST_PARTS {
-            return Err(self.bounds("number of strings", self.parts));
-        }
-        self.count(what, most)
-    }
-
-    /// Reads past bytes, piece by piece.
-    fn pass(&mut self, length: u64, mut look: impl FnMut(&[u8])) -> Result<(), GgufError> {
-        let mut piece = [0; 4096];
-        let mut left = length;
-        while left > 0 {
-            let size = left.min(piece.len() as u64);
-            // At most the piece's size, so the cast is exact.
-            let piece = &mut piece[..size as usize];
-            self.fill(piece)?;
-            look(piece);
-            left -= size;
-        }
-        Ok(())
-    }
-
-    fn string(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, GgufError> {
-        let length = self.length(what, most)?;
-        let mut text = Vec::new();
-        self.pass(length, |bytes| text.extend_from_slice(bytes))?;
-        Ok(text)
-    }
-
-    /// A string, if it is short enough to be kept.
-    fn short_string(&mut self) -> Result<Option<Vec<u8>>, GgufError> {
-        let length = self.length("string length", MOST_BYTES)?;
-        if length > LONGEST_KEPT {
-            self.pass(length, |_| {})?;
-            return Ok(None);
-        }
-        let mut text = vec![0; length as usize];
-        self.fill(&mut text)?;
-        Ok(Some(text))
-    }
-
-    fn value(&mut self, kind: u32) -> Result<Value, GgufError> {
-        Ok(match kind {
-            STRING => self.short_string()?.map_or(Value::Other, Value::Text),
-            ARRAY => {
-                let kind = self.u32()?;
-                let count = self.length("array length", MOST_BYTES)?;
-                self.elements(kind, count, 1)?;
-                Value::Other
-            }
-            0 | 7 => Value::Number(u64::from(self.array::<1>()?[0])),
-            1 => Value::Number(i64::from(i8::from_le_bytes(self.array()?)).cast_unsigned()),
-            2 => Value::Number(u16::from_le_bytes(self.array()?).into()),
-            3 => Value::Number(i64::from(i16::from_le_bytes(self.array()?)).cast_unsigned()),
-            4 => Value::Number(self.u32()?.into()),
-            5 => Value::Number(i64::from(i32::from_le_bytes(self.array()?)).cast_unsigned()),
-            10 | 11 => Value::Number(self.u64()?),
-            _ => {
-                let size = self.scalar_size(kind)?;
-                self.pass(size, |_| {})?;
-                Value::Other
-            }
-        })
-    }
-
-    fn elements(&mut self, kind: u32, count: u64, depth: u32) -> Result<(), GgufError> {
-        match kind {
-            STRING => {
-                for _ in 0..count {
-                    let length = self.length("string length", MOST_BYTES)?;
-                    self.pass(length, |_| {})?;
-                }
-            }
-            ARRAY => {
-                if depth == DEEPEST {
-                    return Err(self.bounds("array depth", u64::from(depth) + 1));
-                }
-                for _ in 0..count {
-                    let kind = self.u32()?;
-                    let count = self.length("array length", MOST_BYTES)?;
-                    self.elements(kind, count, depth + 1)?;
-                }
-            }
-            _ => {
-                let size = self.scalar_size(kind)?;
-                // Both factors are below 2^32.
-                self.pass(count * size, |_| {})?;
-            }
-        }
-        Ok(())
-    }
-
-    fn scalar_size(&self, kind: u32) -> Result<u64, GgufError> {
-        match kind {
-            0 | 1 | 7 => Ok(1),
-            2 | 3 => Ok(2),
-            4..=6 => Ok(4),
-            10..=12 => Ok(8),
-            _ => Err(self.bounds("value type", kind.into())),
-        }
-    }
-
-    const fn bounds(&self, what: &'static str, value: u64) -> GgufError {
-        GgufError::Bounds {
-            at: self.at,
-            what,
-            value,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod debug;
 mod dynamic;
+mod hash_table;
 mod imports;
 mod names;
 mod pointers;
