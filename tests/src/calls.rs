@@ -1,14 +1,21 @@
 //! Compares the calls that a target reports with those that the tracer read.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tracer_event::{Body, Recorded, call::Called};
 
 use crate::{
+    compile::SOURCES,
+    memory::until_probed,
     report::{Counts, Event},
-    tracer::{Trace, Tracing},
+    tracer::{self, Trace, Tracing},
     workload::{Place, Running},
 };
 
@@ -26,6 +33,38 @@ pub(crate) const POLICY: &str = "[fields]\ntext = \"keep\"\n";
 pub fn read_as_passed(command: Command, profile: &str) -> Result<()> {
     let (passed, read) = run(command, profile, "text")?;
     ensure_same(&passed, &read)
+}
+
+/// What `tracer profile check` says of a profile of [`SOURCES`] beside a process, which waits before its
+/// calls and after them.
+///
+/// # Errors
+/// When the check or the process fails.
+pub fn check_profile(target: Command, profile: &str) -> Result<Value> {
+    let program = PathBuf::from(target.get_program());
+    let mut running = Running::start(target, Place::Host)?;
+    running.until_waiting()?;
+    let pid = running.pid().to_string();
+    let profile = format!("{SOURCES}/{profile}");
+    let check = ["profile", "check", &profile, "--pid", &pid, "-o", "json"];
+    let child = Command::new(tracer::binary()?)
+        .args(check)
+        .args(["--duration", "60s"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    // It waits for calls only once it is attached; calls before that are not seen.
+    until_probed(running.pid(), &program)?;
+    running.go()?;
+    running.until_waiting()?;
+    let output = child.wait_with_output()?;
+    running.go()?;
+    running.finish()?;
+    ensure!(
+        output.status.success(),
+        "the check ended with {}",
+        output.status
+    );
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Compares calls that were made with those that were read, in their order.

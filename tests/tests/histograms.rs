@@ -1,22 +1,16 @@
 //! Hot operations are counted and timed in the kernel: the windows that the tracer tells add up to
 //! exactly the calls that were made. Needs root and BPF.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
-
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use tracer_event::{Body, BootNanos};
 use tracer_tests::{
     cache::Cache,
+    calls::check_profile,
     compile::SOURCES,
-    memory::until_probed,
     model::TINY,
     report::{Account, Event},
     requires_root,
-    tracer::{self, Tracing},
+    tracer::Tracing,
     workload::{Place, Running, Runtime, Target},
 };
 
@@ -70,31 +64,7 @@ fn a_profile_check_shows_how_long_an_operation_takes_and_ends_by_itself() -> Res
     requires_root!();
     const CALLS: u64 = 20_000;
     let target = Target::Flood.command(&Cache::open()?, &[&CALLS.to_string(), "1"])?;
-    let program = PathBuf::from(target.get_program());
-    let mut running = Running::start(target, Place::Host)?;
-    running.until_waiting()?;
-    let pid = running.pid().to_string();
-    let profile = format!("{SOURCES}/operation.toml");
-    let check = ["profile", "check", &profile, "--pid", &pid, "-o", "json"];
-    let child = Command::new(tracer::binary()?)
-        .args(check)
-        .args(["--duration", "60s"])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    // It waits for calls only once it is attached; calls before that are not seen.
-    until_probed(running.pid(), &program)?;
-    running.go()?;
-    running.until(|event| matches!(event, Event::Counts { .. }))?;
-    let output = child.wait_with_output()?;
-    running.until_waiting()?;
-    running.go()?;
-    running.finish()?;
-    ensure!(
-        output.status.success(),
-        "the check ended with {}",
-        output.status
-    );
-    let checked: Value = serde_json::from_slice(&output.stdout)?;
+    let checked = check_profile(target, "operation.toml")?;
     let latencies = &checked["libraries"][0]["probes"][0]["latencies"];
     let count = latencies["count"].as_u64().context("no latencies")?;
     // The window that it looked at may have ended before the last call.

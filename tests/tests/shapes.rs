@@ -1,17 +1,15 @@
 //! Whatever way C, C++ or Rust passes a value, the tracer reads what the target says it passed. Needs
 //! root and BPF.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use tracer_tests::{
     cache::Cache,
-    calls::{read_as_passed, run},
+    calls::{check_profile, read_as_passed, run},
     compile::SOURCES,
-    memory::until_probed,
-    requires_root, tracer,
-    workload::{Place, Running, Target},
+    requires_root,
+    workload::Target,
 };
 
 #[test]
@@ -70,30 +68,7 @@ fn below_the_level_of_content_only_sizes_leave_the_process() -> Result<()> {
 fn a_profile_check_shows_one_call_of_a_running_process_and_ends_by_itself() -> Result<()> {
     requires_root!();
     let target = Target::Slices.command(&Cache::open()?, &[])?;
-    let program = PathBuf::from(target.get_program());
-    let mut running = Running::start(target, Place::Host)?;
-    running.until_waiting()?;
-    let pid = running.pid().to_string();
-    let profile = format!("{SOURCES}/slices.toml");
-    let check = ["profile", "check", &profile, "--pid", &pid, "-o", "json"];
-    let child = Command::new(tracer::binary()?)
-        .args(check)
-        .args(["--duration", "60s"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()?;
-    // It waits for calls only once it is attached; calls before that are not seen.
-    until_probed(running.pid(), &program)?;
-    running.go()?;
-    running.until_waiting()?;
-    let output = child.wait_with_output()?;
-    running.go()?;
-    running.finish()?;
-    ensure!(
-        output.status.success(),
-        "the check ended with {}",
-        output.status
-    );
-    let checked: Value = serde_json::from_slice(&output.stdout)?;
+    let checked = check_profile(target, "slices.toml")?;
     let probes = checked["libraries"][0]["probes"].as_array();
     for probe in probes.context("no library was checked")? {
         ensure!(probe["status"] == "resolved", "{probe}");

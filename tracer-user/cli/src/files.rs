@@ -8,7 +8,7 @@ use std::{io, os::unix::ffi::OsStrExt as _, path::PathBuf, sync::Arc, time::Dura
 use anyhow::{Context, Result, anyhow};
 use tracer_abi::CaptureLevel;
 use tracer_event::{
-    BootNanos, Content, Label, Name, Raw,
+    BootNanos, Content, Label, Raw,
     file::{FilesWatched, PassedOver},
 };
 use tracer_pipeline::{Options, Pipeline, PipelineError};
@@ -28,7 +28,7 @@ use crate::{
     profiles::Numbered,
     signals::StopRequest,
     trace::{
-        run::{kernel_text, run_key},
+        run::{options, run_key},
         settings::read_policy,
     },
 };
@@ -148,15 +148,7 @@ impl Run {
         }
         let engine = Engine::new(policy, CaptureLevel::Shape, run_key()?)?;
         let probes = Numbered(Arc::from(Vec::new()));
-        let options = Options {
-            node: Name::new(&kernel_text("/proc/sys/kernel/hostname")),
-            grant: Name::new("local"),
-            version: Label::new(env!("CARGO_PKG_VERSION")),
-            kernel: Name::new(&kernel_text("/proc/sys/kernel/osrelease")),
-            profiles: Arc::clone(&probes.0),
-            window: Options::WINDOW,
-            limit: Options::LIMIT,
-        };
+        let options = options(Arc::clone(&probes.0));
         let mut pipeline = Pipeline::new(options, engine);
         pipeline.push_files_watched(watched(&sensor, roots, enforced));
         sensor.find_users();

@@ -1,5 +1,7 @@
 //! `tracer query`, `nodes` and `key` as they are typed, against a collector that listens.
 
+mod said;
+
 use std::{
     fs,
     path::PathBuf,
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use said::Said;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tracer_collector::{
@@ -40,25 +43,13 @@ struct Site {
     serving: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-struct Said {
-    status: Option<i32>,
-    out: String,
-    err: String,
-}
-
 fn tracer(arguments: &[&str]) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    command
         .args(arguments)
         .env_remove("TRACER_READER_TOKEN")
-        .env("XDG_CONFIG_HOME", "/nonexistent")
-        .output()
-        .expect("it starts");
-    Said {
-        status: output.status.code(),
-        out: String::from_utf8(output.stdout).expect("text"),
-        err: String::from_utf8(output.stderr).expect("text"),
-    }
+        .env("XDG_CONFIG_HOME", "/nonexistent");
+    Said::of(&mut command)
 }
 
 impl Site {

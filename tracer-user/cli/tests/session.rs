@@ -1,14 +1,17 @@
 //! The real binary, driven as from a terminal. None of these needs root: what needs it and BPF is
 //! tested end to end in the crate `tracer-tests`.
 
+mod said;
+
 use std::{
     fs,
     io::Read,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
+use said::Said;
 use tempfile::TempDir;
 
 /// User and group `nobody`, the same number on every distribution.
@@ -22,35 +25,12 @@ const RECORDED: &str = concat!(
 /// `tracer!("diff", "a", "b")`: runs the binary and gives what it said.
 macro_rules! tracer {
     ($($argument:expr),* $(,)?) => {
-        Said::of(Command::new(env!("CARGO_BIN_EXE_tracer")).args([$($argument),*] as [&str; _]))
+        Said::of(
+            Command::new(env!("CARGO_BIN_EXE_tracer"))
+                .env_remove("NO_COLOR")
+                .args([$($argument),*] as [&str; _]),
+        )
     };
-}
-
-/// What a run said.
-#[derive(Debug)]
-struct Said {
-    status: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(command: &mut Command) -> Self {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command
-            .env_remove("NO_COLOR")
-            .stdin(Stdio::null())
-            .output()
-            .expect("the binary that cargo built can be run");
-        Self {
-            status: status.code(),
-            out: String::from_utf8(stdout).expect("output is UTF-8"),
-            err: String::from_utf8(stderr).expect("errors are UTF-8"),
-        }
-    }
 }
 
 /// A copy of the binary that every user may run: the build folder may be its owner's alone.

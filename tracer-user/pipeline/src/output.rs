@@ -49,17 +49,9 @@ impl Draft {
     /// An event of a process that no single call tells of.
     #[must_use]
     pub const fn of_process(time: BootNanos, pid: Pid, body: Body<Raw<Content>>) -> Self {
-        Self {
-            time,
-            pid: Some(pid),
-            tid: None,
-            cpu: None,
-            probe: None,
-            model: None,
-            late: false,
-            place: None,
-            body,
-        }
+        let mut draft = Self::of_agent(time, body);
+        draft.pid = Some(pid);
+        draft
     }
 
     /// An event of tracer itself.

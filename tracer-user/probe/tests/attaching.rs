@@ -8,7 +8,7 @@ use std::{fs, io::Read, time::Duration};
 use tracer_abi::Phase;
 use tracer_probe::{Config, Observation, Selection, observation::AttachReport};
 
-use workload::{BOTH, Running, Seen, alone, compile, config, start};
+use workload::{BOTH, Running, Seen, alone, beside, compile, config, start};
 
 const CALLS: u64 = 20_000;
 const THREADS: u64 = 2;
@@ -24,17 +24,10 @@ fn a_process_that_runs_already_is_counted_exactly() {
     for means in BOTH {
         let mut running = flood(&program);
         let pid = running.pid();
-        let selection = Selection::Pids(vec![pid]);
-        let config = Config {
-            means: Some(means),
-            ..config("flood.toml", selection)
-        };
-        let Some(mut supervisor) = start(config) else {
+        let Some((mut supervisor, mut seen)) = beside(pid, "flood.toml", means) else {
             return running.kill();
         };
         assert_eq!(supervisor.means(), means);
-        let mut seen = Seen::default();
-        seen.until(&mut supervisor, |seen| seen.found(pid));
         running.go();
         running.until("counts");
         seen.until(&mut supervisor, |seen| {
@@ -171,16 +164,9 @@ fn detaching_puts_the_instruction_back_and_the_target_runs_on() {
     for means in BOTH {
         let mut running = flood(&program);
         let pid = running.pid();
-        let selection = Selection::Pids(vec![pid]);
-        let config = Config {
-            means: Some(means),
-            ..config("flood.toml", selection)
-        };
-        let Some(mut supervisor) = start(config) else {
+        let Some((supervisor, seen)) = beside(pid, "flood.toml", means) else {
             return running.kill();
         };
-        let mut seen = Seen::default();
-        seen.until(&mut supervisor, |seen| seen.found(pid));
         let report = attached(&seen);
         let sites: Vec<u64> = report
             .probes

@@ -7,9 +7,9 @@ mod workload;
 use std::collections::BTreeMap;
 
 use tracer_abi::Phase;
-use tracer_probe::{Config, Observation, Selection};
+use tracer_probe::Observation;
 
-use workload::{BOTH, Running, Seen, alone, compile, config, start};
+use workload::{BOTH, Running, alone, beside, compile};
 
 const ROUNDS: &str = "200";
 
@@ -27,16 +27,9 @@ fn calls_left_by_exceptions_and_long_jumps_show_as_unwound() {
     for means in BOTH {
         let mut running = Running::start(&program, &[ROUNDS]);
         let pid = running.pid();
-        let selection = Selection::Pids(vec![pid]);
-        let config = Config {
-            means: Some(means),
-            ..config("unwind.toml", selection)
-        };
-        let Some(mut supervisor) = start(config) else {
+        let Some((supervisor, mut seen)) = beside(pid, "unwind.toml", means) else {
             return running.kill();
         };
-        let mut seen = Seen::default();
-        seen.until(&mut supervisor, |seen| seen.found(pid));
         running.go();
         let counts = running.until("counts");
         running.finish();

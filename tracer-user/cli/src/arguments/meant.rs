@@ -395,7 +395,7 @@ mod tests {
 
     use super::*;
 
-    fn resolved(line: &str) -> Result<Invocation> {
+    pub(super) fn resolved(line: &str) -> Result<Invocation> {
         resolve(typed::Typed::try_parse_from(line.split_whitespace())?)
     }
 
@@ -406,7 +406,7 @@ mod tests {
         }
     }
 
-    fn refusal(line: &str) -> String {
+    pub(super) fn refusal(line: &str) -> String {
         match resolved(line) {
             Ok(accepted) => panic!("{line}: {accepted:?}"),
             Err(error) => format!("{error:#}"),

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use tracer_abi::{CaptureLevel, SpecFlags};
-use tracer_event::{Body, BootNanos, Label, Name, RedactedEvent, call::CallPart};
-use tracer_pipeline::{Options, Pipeline, Sink};
+use tracer_event::{Body, BootNanos, Name, RedactedEvent, call::CallPart};
+use tracer_pipeline::{Pipeline, Sink};
 use tracer_probe::{Config, Selection, Supervisor, features::Host, time};
 use tracer_profile::{Mode, Profile, Signal};
 use tracer_redact::{Engine, Policy};
@@ -26,7 +26,7 @@ use crate::{
     profiles::Numbered,
     signals::StopRequest,
     trace::{
-        run::{kernel_text, run_key},
+        run::{options, run_key},
         settings::read_policy,
     },
 };
@@ -93,15 +93,7 @@ fn capture(
     let progress = Progress::of("waiting for calls");
     let mut supervisor = Supervisor::start(config).context("cannot capture calls")?;
     let probes = Numbered(Arc::clone(supervisor.profiles()));
-    let options = Options {
-        node: Name::new(&kernel_text("/proc/sys/kernel/hostname")),
-        grant: Name::new("local"),
-        version: Label::new(env!("CARGO_PKG_VERSION")),
-        kernel: Name::new(&kernel_text("/proc/sys/kernel/osrelease")),
-        profiles: Arc::clone(supervisor.profiles()),
-        window: Options::WINDOW,
-        limit: Options::LIMIT,
-    };
+    let options = options(Arc::clone(supervisor.profiles()));
     let mut pipeline = Pipeline::new(options, Engine::new(policy, live.level, run_key()?)?);
     while !calls.are_complete() && !stop.is_made() && time::BootNanos::now() < deadline {
         for observation in supervisor.next(PAUSE)? {

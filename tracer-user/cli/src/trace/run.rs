@@ -12,6 +12,7 @@ use rustix::rand::GetRandomFlags;
 use tracer_event::{Body, BootNanos, Label, LossReason, Name, RedactedEvent};
 use tracer_pipeline::{Options, Pipeline, PipelineError, Sink};
 use tracer_probe::{Selection, Supervisor, time};
+use tracer_profile::Profile;
 use tracer_redact::{Engine, RunKey};
 
 use super::{
@@ -66,15 +67,7 @@ impl<S: Sink> Run<S> {
         drop(progress);
         let level = settings.arguments.level;
         let engine = Engine::new(settings.policy.clone(), level, run_key()?)?;
-        let options = Options {
-            node: Name::new(&kernel_text("/proc/sys/kernel/hostname")),
-            grant: Name::new("local"),
-            version: Label::new(env!("CARGO_PKG_VERSION")),
-            kernel: Name::new(&kernel_text("/proc/sys/kernel/osrelease")),
-            profiles: Arc::clone(supervisor.profiles()),
-            window: Options::WINDOW,
-            limit: Options::LIMIT,
-        };
+        let options = options(Arc::clone(supervisor.profiles()));
         Ok(Self {
             probes: Numbered(Arc::clone(supervisor.profiles())),
             supervisor,
@@ -252,6 +245,19 @@ impl<S: Sink> Sink for Watched<'_, S> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.sink.flush()
+    }
+}
+
+/// What a pipeline on this host is told, with these profiles.
+pub(crate) fn options(profiles: Arc<[Profile]>) -> Options {
+    Options {
+        node: Name::new(&kernel_text("/proc/sys/kernel/hostname")),
+        grant: Name::new("local"),
+        version: Label::new(env!("CARGO_PKG_VERSION")),
+        kernel: Name::new(&kernel_text("/proc/sys/kernel/osrelease")),
+        profiles,
+        window: Options::WINDOW,
+        limit: Options::LIMIT,
     }
 }
 

@@ -4,7 +4,6 @@
 mod writers;
 
 use std::{
-    num::NonZeroUsize,
     os::unix::ffi::OsStrExt as _,
     process::Command,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
@@ -20,7 +19,7 @@ use tracer_event::{
 use tracer_integrity::{
     Algorithm, ContentDigest, Guarantee,
     expected::{Expected, ExpectedFile},
-    hash::{self, Contents, Hashed, Options, Progress, Target},
+    hash::Hashed,
     lease::Leases,
 };
 use tracer_probe::process::{FileId, MappedFile, file_mappings};
@@ -30,7 +29,7 @@ use crate::{
     arguments::meant::integrity::Against,
     integrity::{
         self,
-        vouched::{of_store, words},
+        vouched::{self, of_store, words},
     },
 };
 
@@ -270,28 +269,9 @@ impl Hasher {
             return Ok(Found::of(&hashed, candidates));
         }
         self.writers.begins(mapped, file);
-        let hashed = self.hash(mapped, first)?;
+        let hashed = vouched::hash(mapped.file(), first, &self.leases)?;
         let hashed = self.writers.ends(Hashed { file, ..hashed });
         Ok(Found::of(&hashed, candidates))
-    }
-
-    fn hash(&self, mapped: &MappedFile, like: &ExpectedFile) -> Result<Hashed, &'static str> {
-        let file = mapped.file().try_clone();
-        let target = Target {
-            contents: Contents::Open(file.map_err(|_| "no more files can be opened")?),
-            algorithm: like.algorithm,
-            shard_size: like.shard_size,
-            size_hint: 0,
-        };
-        // One thread: the processors are the server's.
-        let options = Options {
-            workers: NonZeroUsize::new(1),
-            check_disk: false,
-        };
-        hash::hash(&[target], &self.leases, options, &Progress::default())
-            .pop()
-            .and_then(Result::ok)
-            .ok_or("it cannot be read")
     }
 }
 

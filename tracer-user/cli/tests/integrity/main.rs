@@ -1,17 +1,20 @@
 //! `tracer verify` and `tracer sign`, the real binary on real files; none of these needs root.
 
 mod memory;
+#[path = "../said/mod.rs"]
+mod said;
 mod writers;
 
 use std::{
     fs,
     os::unix::fs::symlink,
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384};
 use rustix::fs::{FileType, Mode};
+use said::Said;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -51,7 +54,7 @@ impl Bench {
     }
 
     fn tracer(&self, arguments: &[&str]) -> Said {
-        Said::of(self.command(arguments))
+        Said::of(&mut self.command(arguments))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -81,33 +84,6 @@ impl Bench {
         ];
         arguments.extend(more);
         self.tracer(&arguments)
-    }
-}
-
-#[derive(Debug)]
-struct Said {
-    status: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(mut command: Command) -> Self {
-        let output = command.output();
-        output
-            .expect("the binary that cargo built can be run")
-            .into()
-    }
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("tracer writes UTF-8");
-        Self {
-            status: output.status.code(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
     }
 }
 
@@ -362,7 +338,7 @@ fn a_keyless_signature_is_verified_against_a_trusted_root() {
             "--trusted-root",
             &root,
         ];
-        Said::of(bench.command(&[&what[..], &whom[..]].concat()))
+        Said::of(&mut bench.command(&[&what[..], &whom[..]].concat()))
     };
     let good = verify("stefanb@us.ibm.com");
     assert_eq!(good.status, Some(0), "{good:?}");

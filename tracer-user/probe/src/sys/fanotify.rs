@@ -68,14 +68,8 @@ impl Fanotify {
             | libc::FAN_NONBLOCK
             | libc::FAN_UNLIMITED_MARKS
             | libc::FAN_REPORT_DFID_NAME_TARGET;
-        // SAFETY: the call takes numbers and makes a new descriptor.
-        let fd = unsafe { libc::fanotify_init(flags, libc::O_RDONLY as libc::c_uint) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
         Ok(Self {
-            // SAFETY: the call returned a descriptor that nobody else owns.
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            fd: group(flags, libc::O_RDONLY)?,
             buffer: vec![0; BUFFER],
         })
     }
@@ -88,21 +82,7 @@ impl Fanotify {
     /// Listens to the inode of `name` in `folder`, which is not followed if it is a link; of the
     /// folder itself if `name` is `.`, of the open file if it is empty.
     pub(crate) fn mark(&self, folder: BorrowedFd<'_>, name: &CStr, mask: u64) -> io::Result<()> {
-        let path = if name.is_empty() {
-            std::ptr::null()
-        } else {
-            name.as_ptr()
-        };
-        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_DONT_FOLLOW;
-        // SAFETY: the descriptors are open, and the name lives through the call.
-        let answer = unsafe {
-            libc::fanotify_mark(self.fd.as_raw_fd(), flags, mask, folder.as_raw_fd(), path)
-        };
-        if answer < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        mark(self.fd.as_fd(), folder, name, mask)
     }
 
     /// Takes what is in the queue, at most one buffer full; nothing if it is empty.
@@ -123,6 +103,41 @@ impl Fanotify {
             };
         }
         Ok(parse(&self.buffer[..length.unsigned_abs()]))
+    }
+}
+
+/// A new group, which gets files opened in a way, if it gets files.
+pub(super) fn group(flags: libc::c_uint, of_files: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers and makes a new descriptor.
+    let fd = unsafe { libc::fanotify_init(flags, of_files.cast_unsigned()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call returned a descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Marks the inode of `name` in `folder`, which is not followed if it is a link; the open file itself if
+/// the name is empty.
+pub(super) fn mark(
+    group: BorrowedFd<'_>,
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    mask: u64,
+) -> io::Result<()> {
+    let path = if name.is_empty() {
+        std::ptr::null()
+    } else {
+        name.as_ptr()
+    };
+    let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_DONT_FOLLOW;
+    let (group, folder) = (group.as_raw_fd(), folder.as_raw_fd());
+    // SAFETY: the descriptors are open, and the name lives through the call.
+    let answer = unsafe { libc::fanotify_mark(group, flags, mask, folder, path) };
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
     }
 }
 

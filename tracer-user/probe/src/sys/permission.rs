@@ -9,6 +9,8 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
+use super::fanotify;
+
 /// Bytes of `struct fanotify_event_metadata`.
 const METADATA: usize = 24;
 /// Notices that are taken at once: each comes with an open descriptor.
@@ -51,14 +53,8 @@ impl Permission {
             | libc::FAN_UNLIMITED_QUEUE
             | libc::FAN_UNLIMITED_MARKS;
         let of_file = libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC | libc::O_NOATIME;
-        // SAFETY: the call takes numbers and makes a new descriptor.
-        let fd = unsafe { libc::fanotify_init(flags, of_file.cast_unsigned()) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
         Ok(Self {
-            // SAFETY: the call returned a descriptor that nobody else owns.
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            fd: fanotify::group(flags, of_file)?,
         })
     }
 
@@ -74,21 +70,7 @@ impl Permission {
         if name == c"." {
             mask |= libc::FAN_EVENT_ON_CHILD;
         }
-        let path = if name.is_empty() {
-            std::ptr::null()
-        } else {
-            name.as_ptr()
-        };
-        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_DONT_FOLLOW;
-        // SAFETY: the descriptors are open, and the name lives through the call.
-        let answer = unsafe {
-            libc::fanotify_mark(self.fd.as_raw_fd(), flags, mask, folder.as_raw_fd(), path)
-        };
-        if answer < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        fanotify::mark(self.fd.as_fd(), folder, name, mask)
     }
 
     /// Who waits, at most a handful; nobody if the queue is empty.

@@ -76,6 +76,17 @@ pub(crate) fn start(config: Config) -> Option<Supervisor> {
     }
 }
 
+/// As [`start`] by these means beside one process, once it was found.
+pub(crate) fn beside(pid: u32, profile_file: &str, means: Means) -> Option<(Supervisor, Seen)> {
+    let mut supervisor = start(Config {
+        means: Some(means),
+        ..config(profile_file, Selection::Pids(vec![pid]))
+    })?;
+    let mut seen = Seen::default();
+    seen.until(&mut supervisor, |seen| seen.found(pid));
+    Some((supervisor, seen))
+}
+
 /// A running workload.
 pub(crate) struct Running {
     child: Child,

@@ -319,26 +319,16 @@ fn no_sigstore() -> Trouble {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::arguments::{Invocation, meant};
-
-    fn resolved(line: &str) -> Result<Invocation> {
-        meant::resolve(typed::Typed::try_parse_from(line.split_whitespace())?)
-    }
+    use crate::arguments::{
+        Invocation,
+        meant::tests::{refusal, resolved},
+    };
 
     fn verify(line: &str) -> Verify {
         match resolved(line) {
             Ok(Invocation::Verify(verify)) => verify,
             other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    fn refusal(line: &str) -> String {
-        match resolved(line) {
-            Ok(accepted) => panic!("{line}: {accepted:?}"),
-            Err(error) => format!("{error:#}"),
         }
     }
 

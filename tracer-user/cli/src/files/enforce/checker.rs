@@ -1,12 +1,11 @@
 //! Whether somebody vouches for the bytes of an open file.
 
-use std::{fs::File, num::NonZeroUsize, path::Path};
+use std::{fs::File, path::Path};
 
 use anyhow::Result;
 use tracer_integrity::{
     Guarantee,
     expected::{Expected, ExpectedFile},
-    hash::{self, Contents, Options, Progress, Target},
     lease::Leases,
 };
 
@@ -90,7 +89,7 @@ impl Checker {
             ..Checked::not("nobody vouches for these bytes")
         };
         for way in ways {
-            let Some(hashed) = self.hash(file, way) else {
+            let Ok(hashed) = vouched::hash(file, way, &self.leases) else {
                 return Checked::not("it cannot be read");
             };
             if !candidates.iter().any(|candidate| candidate.is(&hashed)) {
@@ -112,21 +111,5 @@ impl Checker {
             }
         }
         found
-    }
-
-    fn hash(&self, file: &File, like: &ExpectedFile) -> Option<hash::Hashed> {
-        let target = Target {
-            contents: Contents::Open(file.try_clone().ok()?),
-            algorithm: like.algorithm,
-            shard_size: like.shard_size,
-            size_hint: 0,
-        };
-        let options = Options {
-            workers: NonZeroUsize::new(1),
-            check_disk: false,
-        };
-        hash::hash(&[target], &self.leases, options, &Progress::default())
-            .pop()
-            .and_then(Result::ok)
     }
 }

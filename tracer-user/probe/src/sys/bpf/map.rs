@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     io,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    ptr,
 };
 
 use super::{OBJ_GET_INFO_BY_FD, bpf, bpf_fd};
@@ -92,19 +93,26 @@ struct Element {
     flags: u64,
 }
 
+impl Element {
+    /// A key and a value of a map, by their addresses.
+    fn of(map: BorrowedFd<'_>, key: *const u8, value: *const u8) -> Self {
+        Self {
+            map_fd: map.as_raw_fd().cast_unsigned(),
+            padding: 0,
+            key: key as u64,
+            value: value as u64,
+            flags: 0,
+        }
+    }
+}
+
 /// Reads the value of `key` into `value`, which must have the map's value size: for a per-CPU map
 /// that of every possible CPU, each rounded up to 8.
 ///
 /// # Safety
 /// `key` and `value` must be as long as the map's keys and values.
 pub(crate) unsafe fn look_up(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<()> {
-    let attributes = Element {
-        map_fd: map.as_raw_fd().cast_unsigned(),
-        padding: 0,
-        key: key.as_ptr() as u64,
-        value: value.as_mut_ptr() as u64,
-        flags: 0,
-    };
+    let attributes = Element::of(map, key.as_ptr(), value.as_mut_ptr());
     // SAFETY: the caller vouches for the lengths; both buffers outlive the call.
     unsafe { bpf(MAP_LOOKUP_ELEM, &attributes) }.map(drop)
 }
@@ -117,13 +125,7 @@ pub(crate) unsafe fn look_up(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) 
 /// # Safety
 /// As for [`look_up`].
 pub(crate) unsafe fn take(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<()> {
-    let attributes = Element {
-        map_fd: map.as_raw_fd().cast_unsigned(),
-        padding: 0,
-        key: key.as_ptr() as u64,
-        value: value.as_mut_ptr() as u64,
-        flags: 0,
-    };
+    let attributes = Element::of(map, key.as_ptr(), value.as_mut_ptr());
     // SAFETY: the caller vouches for the lengths; both buffers outlive the call.
     unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &attributes) }.map(drop)
 }
@@ -161,7 +163,7 @@ pub(crate) unsafe fn look_up_batch(
     let attributes = Batch {
         in_batch: position
             .as_ref()
-            .map_or(0, |position| std::ptr::from_ref(position) as u64),
+            .map_or(0, |position| ptr::from_ref(position) as u64),
         out_batch: (&raw mut next) as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
@@ -187,13 +189,7 @@ pub(crate) unsafe fn look_up_batch(
 /// # Safety
 /// As for [`look_up`].
 pub(crate) unsafe fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
-    let attributes = Element {
-        map_fd: map.as_raw_fd().cast_unsigned(),
-        padding: 0,
-        key: key.as_ptr() as u64,
-        value: value.as_ptr() as u64,
-        flags: 0,
-    };
+    let attributes = Element::of(map, key.as_ptr(), value.as_ptr());
     // SAFETY: the caller vouches for the lengths; both buffers outlive the call.
     unsafe { bpf(MAP_UPDATE_ELEM, &attributes) }.map(drop)
 }
@@ -203,13 +199,7 @@ pub(crate) unsafe fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io
 /// # Safety
 /// `key` must be as long as the map's keys.
 pub(crate) unsafe fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
-    let attributes = Element {
-        map_fd: map.as_raw_fd().cast_unsigned(),
-        padding: 0,
-        key: key.as_ptr() as u64,
-        value: 0,
-        flags: 0,
-    };
+    let attributes = Element::of(map, key.as_ptr(), ptr::null());
     // SAFETY: the caller vouches for the key's length; it outlives the call.
     match unsafe { bpf(MAP_DELETE_ELEM, &attributes) } {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
@@ -227,13 +217,8 @@ pub(crate) unsafe fn next_key(
     key: Option<&[u8]>,
     next: &mut [u8],
 ) -> io::Result<Option<()>> {
-    let attributes = Element {
-        map_fd: map.as_raw_fd().cast_unsigned(),
-        padding: 0,
-        key: key.map_or(0, |key| key.as_ptr() as u64),
-        value: next.as_mut_ptr() as u64,
-        flags: 0,
-    };
+    let key = key.map_or(ptr::null(), <[u8]>::as_ptr);
+    let attributes = Element::of(map, key, next.as_mut_ptr());
     // SAFETY: the caller vouches for the lengths; both buffers outlive the call. `next_key` stands
     // in the place of `value`.
     match unsafe { bpf(MAP_GET_NEXT_KEY, &attributes) } {
