@@ -1,7 +1,7 @@
 //! Street addresses, around their house number: `12 Main Street`, `24, rue Lenoir`, `Via Roma 131`,
 //! `Lindenallee 10/60`; and what follows a word for an address.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use super::{
     class::{self, ALNUM, DIGIT, HIGH, UPPER, WORD},
@@ -164,7 +164,7 @@ fn before(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usiz
             return None;
         }
         let is_name = is_capital(text, start);
-        if names > 0 && PREFIXES.contains(&word.as_str()) {
+        if names > 0 && PREFIXES.contains(&word.as_ref()) {
             return Some(start);
         }
         if names == 0 {
@@ -189,7 +189,7 @@ fn before(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usiz
                 return Some(with_first_names(text, start, floor));
             }
         }
-        if !is_name && !LINKS.contains(&word.as_str()) {
+        if !is_name && !LINKS.contains(&word.as_ref()) {
             return None;
         }
         names += 1;
@@ -236,7 +236,7 @@ fn with_part(text: &[u8], range: Range<usize>) -> Range<usize> {
     if skip > 0 {
         let word = word_end(text, place, text.len().min(place + 16));
         let value = class::run_end(text, (word + 1).min(text.len()), ALNUM);
-        let is_part = PARTS.contains(&lower(&text[place..word]).as_str());
+        let is_part = PARTS.contains(&lower(&text[place..word]).as_ref());
         if is_part && text.get(word) == Some(&b' ') && value > word + 1 && value - word < 8 {
             range.end = value;
         }
@@ -255,6 +255,11 @@ fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
         .take_while(|byte| b" ,\n".contains(byte))
         .count();
     let mut place = range.end + skip;
+    if skip > 0
+        && let Some(end) = state_and_code(text, place)
+    {
+        return range.start..end;
+    }
     // `D-50668`
     if class::at(text, place, UPPER) && text.get(place + 1) == Some(&b'-') {
         place += 2;
@@ -283,7 +288,7 @@ fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
     for _ in 0..4 {
         let next = word_end(text, end + 1, limit);
         let word = lower(&text[end + 1..next]);
-        if !is_capital(text, end + 1) && !LINKS.contains(&word.as_str()) {
+        if !is_capital(text, end + 1) && !LINKS.contains(&word.as_ref()) {
             break;
         }
         end = next;
@@ -294,9 +299,40 @@ fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
     range.start..trim(text, range.start, end)
 }
 
+/// Where `Springwood, OH 45066` ends: a town, a state's two letters and its code.
+fn state_and_code(text: &[u8], start: usize) -> Option<usize> {
+    let limit = text.len().min(start + 48);
+    let mut place = start;
+    for _ in 0..4 {
+        if !is_capital(text, place) {
+            return None;
+        }
+        let end = word_end(text, place, limit);
+        let is_state =
+            end - place == 2 && text[place..end].iter().all(|byte| class::is(*byte, UPPER));
+        if is_state && place > start && text.get(end) == Some(&b' ') {
+            let code = class::run_end(text, end + 1, DIGIT);
+            let more = match text.get(code) {
+                Some(b'-') => class::run_end(text, code + 1, DIGIT),
+                _ => code,
+            };
+            let code_end = if more == code + 5 { more } else { code };
+            return (code - end == 6 && !class::at(text, code_end, ALNUM)).then_some(code_end);
+        }
+        if text.get(end) != Some(&b' ') {
+            return None;
+        }
+        place = end + 1;
+    }
+    None
+}
+
 /// What follows a word for an address, as far as a sentence or a line goes.
 pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
-    const LINKS: [&[u8]; 12] = [
+    const LINKS: [&[u8]; 15] = [
+        b":\n",
+        b": \n",
+        b"\n",
         b" is ",
         b" ist ",
         b" est ",
@@ -311,9 +347,12 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
         b"\xef\xbc\x9a",
         b"\xe3\x81\xaf",
     ];
+    // Scripts without blanks need none.
+    let is_glued = class::before(text, word_end, HIGH) && class::at(text, word_end, HIGH);
     let link = LINKS
         .into_iter()
-        .find(|link| text[word_end..].starts_with(link))?;
+        .find(|link| text[word_end..].starts_with(link))
+        .or(is_glued.then_some(&b""[..]))?;
     let start = word_end + link.len();
     let starts_well =
         is_capital(text, start) || class::at(text, start, DIGIT) || starts_with_prefix(text, start);
@@ -346,6 +385,9 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
             {
                 break;
             }
+            // Their comma, their full stop.
+            0xE3 if matches!(text.get(end + 1..end + 3), Some([0x80, 0x81 | 0x82])) => break,
+            0xEF if matches!(text.get(end + 1..end + 3), Some([0xBC, 0x8C | 0x9B])) => break,
             b'@' | b':' | b'=' => return None,
             b' ' => words += 1,
             byte if class::is(byte, DIGIT) => {
@@ -374,7 +416,15 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
         .is_some_and(|word| PARTS.contains(&word));
     // `address issue 45` is a request.
     let is_bare = link.len() == 1 && link[0] == b' ';
-    if is_bare && !(has_street || has_prefix || has_part || class::at(text, start, DIGIT)) {
+    let has_town = || {
+        let mut parts = told.split(' ');
+        parts.any(|part| {
+            (4..=6).contains(&part.len()) && part.bytes().all(|byte| class::is(byte, DIGIT))
+        })
+    };
+    if is_bare
+        && !(has_street || has_prefix || has_part || class::at(text, start, DIGIT) || has_town())
+    {
         return None;
     }
     let has_letters = text[range.clone()]
@@ -383,6 +433,14 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
         .count()
         >= 3;
     (has_letters && (has_number || has_street || has_prefix) && words <= 9).then_some(range)
+}
+
+/// Whether the word is a part of the address that follows it.
+pub(crate) fn belongs(word: &[u8]) -> bool {
+    let ends = |part: &[u8]| {
+        word.len() >= part.len() && word[word.len() - part.len()..].eq_ignore_ascii_case(part)
+    };
+    ends(b"box") || ends(b"postfach") || word == "〒".as_bytes()
 }
 
 fn ends_in_short_form(text: &[u8]) -> bool {
@@ -409,7 +467,7 @@ fn ends_in_short_form(text: &[u8]) -> bool {
 
 fn starts_with_prefix(text: &[u8], start: usize) -> bool {
     let end = word_end(text, start.min(text.len()), text.len().min(start + 16));
-    start < end && PREFIXES.contains(&lower(&text[start..end]).as_str())
+    start < end && PREFIXES.contains(&lower(&text[start..end]).as_ref())
 }
 
 fn is_capital(text: &[u8], place: usize) -> bool {
@@ -444,6 +502,14 @@ fn trim(text: &[u8], start: usize, end: usize) -> usize {
     end
 }
 
-fn lower(word: &[u8]) -> String {
-    String::from_utf8_lossy(word).to_lowercase()
+/// In small letters; most words are written so.
+fn lower(word: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(word);
+    if word
+        .iter()
+        .all(|byte| byte.is_ascii() && !class::is(*byte, UPPER))
+    {
+        return text;
+    }
+    Cow::Owned(text.to_lowercase())
 }

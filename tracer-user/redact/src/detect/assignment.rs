@@ -27,8 +27,60 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         return None;
     }
     let name_end = name_end(text, word.end)?;
+    let by = |(start, link)| linked(text, &word, name_end, start, link, strength);
+    link::find(text, name_end).and_then(by).or_else(|| {
+        let start = link::further(text, name_end, strength)?;
+        by((start, Link::Verb))
+    })
+}
+
+/// What the password was changed to, behind the one at `old`: `from … to …`.
+pub(crate) fn changed_to(text: &[u8], old: &Range<usize>) -> Option<Range<usize>> {
+    if text.get(old.end) != Some(&b' ') {
+        return None;
+    }
+    let is_old = [&b" from "[..], b" von ", b" de ", b" da "]
+        .into_iter()
+        .any(|word| text[..old.start].ends_with(word));
+    let joint = [
+        &b" to "[..],
+        b" into ",
+        b" auf ",
+        b" en ",
+        b" a ",
+        b" para ",
+    ]
+    .into_iter()
+    .find(|joint| text[old.end..].starts_with(joint))?;
+    if !is_old {
+        return None;
+    }
+    let start = old.end + joint.len();
+    let (range, quoted) = value(text, start, Link::Verb, Strength::Password)?;
+    let name = Name {
+        word: b"password",
+        suffix: b"",
+    };
+    accepts(
+        &text[range.clone()],
+        Strength::Password,
+        Link::Verb,
+        quoted,
+        &name,
+    )
+    .then_some(range)
+}
+
+/// The value at `start` that is joined so to the name whose deciding word is at `word`.
+fn linked(
+    text: &[u8],
+    word: &Range<usize>,
+    name_end: usize,
+    start: usize,
+    link: Link,
+    strength: Strength,
+) -> Option<Range<usize>> {
     let suffix = &text[word.end..name_end];
-    let (start, link) = link::find(text, name_end)?;
     if link == Link::Blank && is_reference(text, word.start) {
         return None;
     }
@@ -73,7 +125,7 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     let is_entry = || strength == Strength::Password && link == Link::Tight && !quoted;
     if is_entry()
         && name.suffix.is_empty()
-        && is_entry_of_many(text, &word, &range)
+        && is_entry_of_many(text, word, &range)
         && !looks::is_placeholder(value)
         && !is_code(value, false)
     {
@@ -274,9 +326,18 @@ fn name_end(text: &[u8], end: usize) -> Option<usize> {
                 .all(|byte| class::is(*byte, LETTER | HIGH))
     };
     let names_a_secret = names_a_secret
-        || [&b"et"[..], b"en", b"em", b"im", b"m", b"niz", b"iniz"]
-            .into_iter()
-            .any(is_inflected);
+        || [
+            &b"et"[..],
+            b"en",
+            b"em",
+            b"im",
+            b"m",
+            b"niz",
+            b"iniz",
+            b"ni",
+        ]
+        .into_iter()
+        .any(is_inflected);
     let goes_on = !names_a_secret
         && suffix.first().is_some_and(|byte| class::is(*byte, LOWER))
         && class::before(text, end, LOWER)
@@ -298,10 +359,10 @@ fn value(
     strength: Strength,
 ) -> Option<(Range<usize>, bool)> {
     let mut place = start;
-    // Types and escapes before a quote: `b"`, `L"`, `\"`, `@"`, `Some("`.
+    // Types and escapes before a quote: `b"`, `L"`, `N'`, `\"`, `@"`, `Some("`.
     if matches!(
         text.get(place),
-        Some(b'b' | b'u' | b'r' | b'f' | b'L' | b'@')
+        Some(b'b' | b'u' | b'r' | b'f' | b'L' | b'N' | b'@')
     ) && matches!(text.get(place + 1), Some(b'"' | b'\''))
     {
         place += 1;

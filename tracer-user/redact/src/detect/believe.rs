@@ -78,10 +78,18 @@ pub(crate) fn accepts(
 }
 
 fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
-    if names_something_else(suffix) && !is_mixed(value) {
+    if !is_mixed(value) && names_something_else(suffix) {
         return false;
     }
     let has_blank = value.contains(&b' ');
+    // The next attribute, or the last word of a question.
+    let is_word = || {
+        let ended = value.strip_suffix(b"=").or(value.strip_suffix(b"?"));
+        ended.is_some_and(is_plain_word)
+    };
+    if !quoted && matches!(link, Link::Verb | Link::Blank) && is_word() {
+        return false;
+    }
     match (link, quoted) {
         (Link::Verb, true) => value.len() >= 3 && !is_message(value),
         // Several words may be a pass phrase, or what a program says about one.
@@ -105,7 +113,7 @@ fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
 fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
     // `client_id`: what begins such a name says that it is an id as well.
     let is_id = |word: &[u8]| word.len() > 2 && word[word.len() - 2..].eq_ignore_ascii_case(b"id");
-    let says_other = names_something_else(name.suffix) || is_id(name.word);
+    let says_other = || names_something_else(name.suffix) || is_id(name.word);
     let digits_only = value
         .iter()
         .all(|byte| class::is(*byte, DIGIT) || b".,- ".contains(byte));
@@ -139,6 +147,11 @@ fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
     if is_phrase {
         return true;
     }
+    // What fits a register is a number.
+    let is_register = value.starts_with(b"0x") && value.len() <= 20;
+    if is_register {
+        return false;
+    }
     // Long numbers are ids of tokens nearly everywhere but in quotes.
     let is_number = digits_only && (link == Link::Loose || value.len() < 24);
     (!is_number || (quoted && value.len() >= 16) || (is_telling && value.len() >= 12))
@@ -151,6 +164,6 @@ fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
             || is_shuffled(value)
             || digits_only
             || is_plain_secret)
-        && (!says_other
+        && (!says_other()
             || (value.len() >= 20 && !is_uuid(value) && !is_path(value) && !is_digest(value)))
 }

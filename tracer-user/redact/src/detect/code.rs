@@ -22,6 +22,8 @@ struct Code {
     kind: Kind,
     /// Letters as `A`, digits as `9`, either as `X`; alternatives are separated by `|`.
     shapes: [Shape; MAX_SHAPES],
+    /// A bit for each length that it has.
+    lengths: u32,
     holds: fn(&[u8]) -> bool,
     vouched_by: Vouch,
 }
@@ -62,9 +64,19 @@ const fn code(
         example,
         kind,
         shapes: shapes(shape),
+        lengths: lengths(&shapes(shape)),
         holds,
         vouched_by,
     }
+}
+
+const fn lengths(shapes: &[Shape; MAX_SHAPES]) -> u32 {
+    let (mut lengths, mut place) = (0, 0);
+    while place < MAX_SHAPES {
+        lengths |= 1 << shapes[place].length;
+        place += 1;
+    }
+    lengths
 }
 
 const fn shapes(text: &str) -> [Shape; MAX_SHAPES] {
@@ -146,12 +158,16 @@ static CODES: &[Code] = &[
     code("in-ifsc", "SBIN0005943", Kind::BankAccount, "AAAA9XXXXXX", Word, |c| c[4] == b'0'),
     code("ca-on-health", "1234567897AB", HealthId, "9999999999AA", Word, |c| crate::detect::checksum::luhn(&values(&c[..10]))),
     code("swift", "DEUTDEFF500", Kind::BankAccount, "AAAAAAXX|AAAAAAXXXXX", Word, |_| true),
-    code("any-passport-code", "AB123456", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("any-passport-code", "AB123456", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX|99AA99999|AAA999999", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("mx-voter", "ROVLVR83051209M400", NationalId, "AAAAAA99999999A999", Itself, |c| matches!(c[14], b'H' | b'M') && is_date(&values(&c[8..10]), &values(&c[10..12]))),
+    code("any-health-code", "H0048213", HealthId, "A999999|A9999999|A99999999|A999999999|A9999999999|AA99999999|AAA999999999|AAA99999999", Word, |_| true),
+    code("any-licence-code", "B072RRE2I55", DrivingLicence, "XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
     code("any-coded-id", "A12345", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
 ];
 
 /// What has the shape of a code that no word need vouch for, and is none.
-const COUNTER_EXAMPLES: [(&str, &str); 11] = [
+const COUNTER_EXAMPLES: [(&str, &str); 12] = [
+    ("mx-voter", "ROVLVR83051209X400"),
     ("es-nif", "12345678A"),
     ("es-nie", "X1234567A"),
     ("it-codice-fiscale", "RSSMRA85T99A562S"),
@@ -262,11 +278,17 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
         }
         end = next;
     }
-    // A group of capitals before it belongs to it: `AB 12 34 56 C`, `APP-456CV`.
-    if token.start > 1 && matches!(text[token.start - 1], b' ' | b'-') {
-        let left =
-            class::run_start(text, token.start - 1, ALNUM).max(token.start.saturating_sub(5));
-        let group = &text[left..token.start - 1];
+    // A group of capitals before it belongs to it, or two with a dash: `AB 12 34 56 C`, `APP-456CV`, `M-AB 1234`.
+    for _ in 0..2 {
+        let next = starts;
+        if next < 2
+            || !matches!(text[next - 1], b' ' | b'-')
+            || (next < token.start && text[next - 1] != b'-')
+        {
+            break;
+        }
+        let left = class::run_start(text, next - 1, ALNUM).max(next.saturating_sub(5));
+        let group = &text[left..next - 1];
         if (1..=4).contains(&group.len())
             && group.iter().all(u8::is_ascii_uppercase)
             && !class::before(text, left, ALNUM | HIGH)
@@ -276,6 +298,8 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
                 .is_err()
         {
             starts = left;
+        } else {
+            break;
         }
     }
     let whole = starts;
@@ -374,7 +398,7 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
         shape.length == count && shape.digits & !digits == 0 && shape.letters & !letters == 0
     };
     CODES.iter().find(|code| {
-        if !code.shapes.iter().any(has_shape) {
+        if code.lengths >> count & 1 == 0 || !code.shapes.iter().any(has_shape) {
             return false;
         }
         let topics: &[Topic] = match code.kind {

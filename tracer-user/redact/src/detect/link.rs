@@ -1,11 +1,12 @@
 //! What joins a name to its value: a sign, a blank, a verb, the next attribute or cell.
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use super::{
-    believe::Link,
-    class::{self, ALNUM, DIGIT, HIGH, JOINER},
+    believe::{Link, Strength},
+    class::{self, ALNUM, DIGIT, HIGH, JOINER, LOWER, SPACE},
     literal,
+    looks::names_something_else,
 };
 
 /// The place after what joins a name to its value.
@@ -41,18 +42,30 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         return Some((start, Link::Loose));
     }
     let blanks = skip(&mut place, b" \t", 12);
-    if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
-        place += length;
-        skip(&mut place, b" \t:", 3);
-        return Some((place, Link::Verb));
-    }
     if blanks > 0
         && let Some(length) = qualified(&text[place..])
     {
         return Some((place + length, Link::Verb));
     }
+    if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
+        place += length;
+        while let Some(length) = filler(&text[place..]) {
+            place += length;
+        }
+        // `is generated for root@localhost: `
+        place += qualified(&text[place..]).unwrap_or(0);
+        skip(&mut place, b" \t:", 3);
+        return Some((place, Link::Verb));
+    }
+    // The last name of a table's first row is no line's own.
+    let is_in_a_row = || {
+        let floor = from.saturating_sub(48);
+        let name = text[floor..from].iter().rev();
+        let mut before = name.skip_while(|byte| class::is(**byte, ALNUM | JOINER));
+        matches!(before.next(), Some(b',' | b';' | b'|' | b'\t'))
+    };
     if place == from
-        && let Some(start) = next_line(text, place)
+        && let Some(start) = next_line(text, place).filter(|_| !is_in_a_row())
     {
         return Some((start, Link::Blank));
     }
@@ -90,6 +103,9 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         if is_colon && let Some(value) = literal::behind_type(text, place) {
             return Some((value, Link::Loose));
         }
+        if let Some(value) = here_document(text, place) {
+            return Some((value, Link::Loose));
+        }
         let link = if blanks == 0 && after == 0 {
             Link::Tight
         } else {
@@ -99,11 +115,25 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     }
     if text.get(place) == Some(&b',') || (text.get(place) == Some(&b'(') && blanks == 0) {
         place += 1;
-        skip(&mut place, b" \t", 4);
+        skip(&mut place, b" \t", 24);
         // An argument counts as a value only if it is quoted.
         return matches!(text.get(place), Some(b'"' | b'\'')).then_some((place, Link::Loose));
     }
     (blanks > 0 || (place > from && text[place - 1] != b'_')).then_some((place, Link::Blank))
+}
+
+/// The line behind `<<EOT`.
+fn here_document(text: &[u8], from: usize) -> Option<usize> {
+    let rest = text[from..].strip_prefix(b"<<")?;
+    let is_word = |byte: &u8| class::is(*byte, ALNUM | JOINER) || b"~'\"".contains(byte);
+    let word = rest
+        .iter()
+        .take(24)
+        .take_while(|byte| is_word(byte))
+        .count();
+    let end = from + 2 + word;
+    let start = class::run_end(text, end, SPACE);
+    (word > 0 && text.get(end) == Some(&b'\n')).then_some(start)
 }
 
 /// The value that stands in a field of its own, behind the one with the name: `"name": "DB_PASSWORD", "value": `,
@@ -165,36 +195,81 @@ fn next_field(text: &[u8], from: usize) -> Option<usize> {
 
 /// `for the guest network is `: what is said of a name before its value.
 fn qualified(rest: &[u8]) -> Option<usize> {
-    const LONGEST: usize = 48;
-    const BEGINNINGS: [&[u8]; 8] = [
-        b"for ",
-        b"of ",
-        b"on ",
-        b"at ",
-        b"f\xc3\xbcr ",
-        b"pour ",
-        b"para ",
-        b"per ",
+    const LONGEST: usize = 64;
+    static BEGINNINGS: [&str; 34] = [
+        "for ", "of ", "on ", "at ", "from ", "i ", "we ", "für ", "vom ", "von ", "zum ", "zur ",
+        "der ", "des ", "pour ", "du ", "de ", "meiner ", "meines ", "my ", "our ", "para ",
+        "del ", "do ", "da ", "per ", "della ", "van ", "voor ", "till ", "til ", "dla ", "для ",
+        "от ",
     ];
-    const VERBS: [&[u8]; 8] = [
-        b" is ",
-        b" was ",
-        b": ",
-        b" = ",
-        b" ist ",
-        b" est ",
-        b" es ",
-        b" \xc3\xa8 ",
+    const VERBS: [&str; 21] = [
+        " is ",
+        " was ",
+        ": ",
+        " = ",
+        " to ",
+        " ist ",
+        " lautet ",
+        " auf ",
+        " est ",
+        " en ",
+        " es ",
+        " è ",
+        " é ",
+        " to jest ",
+        " jest ",
+        " är ",
+        " er ",
+        " – ",
+        " — ",
+        " - ",
+        " на ",
     ];
-    BEGINNINGS.iter().find(|word| rest.starts_with(word))?;
+    static HEADS: [u16; 34] = heads(&BEGINNINGS);
+    begun(rest, &BEGINNINGS, &HEADS)?;
     let rest = &rest[..rest.len().min(LONGEST)];
-    let is_part = |byte: &u8| class::is(*byte, ALNUM | HIGH | JOINER) || b" '=:.".contains(byte);
+    let is_part = |byte: &u8| class::is(*byte, ALNUM | HIGH | JOINER) || b" '=:.@".contains(byte);
     let rest = &rest[..rest.iter().take_while(|byte| is_part(byte)).count()];
     let ends = VERBS.iter().filter_map(|verb| {
-        let at = memmem::find(rest, verb)?;
+        let at = memmem::find(rest, verb.as_bytes())?;
         Some(at + verb.len())
     });
     ends.min()
+}
+
+/// Where the value begins that some words more lead up to: `key instead: …`, `password (admin): …`,
+/// `password to proceed to installation:`. Behind a password's name only words that say nothing else of it.
+pub(crate) fn further(text: &[u8], from: usize, strength: Strength) -> Option<usize> {
+    const LONGEST: usize = 48;
+    const PHRASES: [&[u8]; 10] = [
+        b"instead",
+        b"again",
+        b"below",
+        b"here",
+        b"to proceed to installation",
+        b"to use",
+        b"to log in",
+        b"as follows",
+        b"is generated",
+        b"generated",
+    ];
+    let rest = text.get(from..)?.strip_prefix(b" ")?;
+    let rest = &rest[..rest.len().min(LONGEST)];
+    let end = memchr(b':', rest)?;
+    let said = &rest[..end];
+    let blanks = text[from + 1 + end + 1..].iter().take(4);
+    let blanks = blanks.take_while(|byte| class::is(**byte, SPACE)).count();
+    let is_remark = || said.first() == Some(&b'(') && said.last() == Some(&b')');
+    let is_word = |word: &[u8]| {
+        !word.is_empty()
+            && word.iter().all(|byte| class::is(*byte, LOWER | HIGH))
+            && !names_something_else(word)
+    };
+    let is_said = || match strength {
+        Strength::Password => PHRASES.contains(&said),
+        Strength::Secret => said.split(|byte| *byte == b' ').all(is_word),
+    };
+    (blanks > 0 && (is_remark() || is_said())).then_some(from + 1 + end + 1 + blanks)
 }
 
 /// The only word of the next line, where a name ends its own: `API key` above `8f3k…`.
@@ -211,41 +286,51 @@ fn next_line(text: &[u8], end: usize) -> Option<usize> {
     ((6..=128).contains(&length) && is_alone).then_some(start)
 }
 
+#[rustfmt::skip]
 fn verb(rest: &[u8]) -> Option<usize> {
-    [
-        "is ",
-        "was ",
-        "are ",
-        "ist ",
-        "est ",
-        "es ",
-        "to ",
-        "is:",
-        "equals ",
-        "lautet ",
-        "è ",
-        "é ",
-        "jest ",
-        "er ",
-        "är ",
-        "on ",
-        "olarak ",
-        "este ",
-        "mea este ",
-        "je ",
-        "είναι ",
-        "μου είναι ",
-        "là ",
-        "adalah ",
-        "yra ",
-        "ir ",
-        "هي ",
-        "היא ",
-    ]
-    .into_iter()
-    .map(str::as_bytes)
-    .find(|verb| rest.len() > verb.len() && rest[..verb.len()].eq_ignore_ascii_case(verb))
-    .map(<[u8]>::len)
+    static VERBS: [&str; 47] = [
+        "is ", "was ", "are ", "ist ", "est ", "es ", "to ", "is:", "equals ", "lautet ", "è ", "é ", "jest ", "er ",
+        "är ", "on ", "olarak ", "este ", "mea este ", "je ", "είναι ", "μου είναι ", "là ", "adalah ", "yra ", "ir ", "هي ",
+        "היא ", "from ", "auf ", "c'est ", "c’est ", "wurde ", "has been ", "a été ", "ha sido ", "foi ", "è stata ", "of ", "saya ", "שלי היא ", "changed to ", "set to ", "reset to ", "now ", "này là ", "của tôi là ",
+    ];
+    static HEADS: [u16; 47] = heads(&VERBS);
+    begun(rest, &VERBS, &HEADS).map(str::len)
+}
+
+/// What a verb is followed by before the value: `is now `, `was changed to `.
+#[rustfmt::skip]
+fn filler(rest: &[u8]) -> Option<usize> {
+    static FILLERS: [&str; 31] = [
+        "now ", "currently ", "still ", "just ", "simply ", "changed to ", "set to ", "reset to ", "updated to ", "changed from ", "auf ", "jetzt ", "noch ",
+        "changé en ", "changé pour ", "remplacé par ", "maintenant ", "cambiada a ", "cambiado a ", "ahora ", "alterada para ", "agora ", "cambiata in ", "ora ", "teraz ",
+        "nu ", "adalah ", "following ", "as follows ", "called ", "generated ",
+    ];
+    static HEADS: [u16; 31] = heads(&FILLERS);
+    begun(rest, &FILLERS, &HEADS).map(str::len)
+}
+
+/// The first of the words that `rest` begins with, in either case. Their first two letters, looked at together,
+/// say that most texts begin with none.
+fn begun(rest: &[u8], words: &'static [&'static str], heads: &[u16]) -> Option<&'static str> {
+    let head = u16::from_le_bytes([*rest.first()? | 0x20, *rest.get(1)? | 0x20]);
+    if !heads.contains(&head) {
+        return None;
+    }
+    words.iter().copied().find(|word| {
+        rest.len() > word.len() && rest[..word.len()].eq_ignore_ascii_case(word.as_bytes())
+    })
+}
+
+/// The first two bytes of each word, as `begun` looks at them.
+const fn heads<const COUNT: usize>(words: &[&str; COUNT]) -> [u16; COUNT] {
+    let mut heads = [0; COUNT];
+    let mut place = 0;
+    while place < COUNT {
+        let word = words[place].as_bytes();
+        heads[place] = u16::from_le_bytes([word[0] | 0x20, word[1] | 0x20]);
+        place += 1;
+    }
+    heads
 }
 
 /// What stands between a name and its value in scripts that write no blanks.

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memrchr2};
+
 use super::{
     believe::Name,
     class::{self, ALNUM, DIGIT, JOINER, LETTER},
@@ -49,11 +51,8 @@ pub(crate) fn perl(text: &[u8], from: usize) -> Option<Range<usize>> {
 pub(crate) fn fallback(text: &[u8], from: usize) -> Option<Range<usize>> {
     const LONGEST: usize = 160;
     let rest = &text[from..text.len().min(from + LONGEST)];
-    let line = rest
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(rest, |end| &rest[..end]);
-    let close = line.iter().rposition(|byte| b"\"'".contains(byte))?;
+    let line = memchr(b'\n', rest).map_or(rest, |end| &rest[..end]);
+    let close = memrchr2(b'"', b'\'', line)?;
     let open = line[..close]
         .iter()
         .rposition(|byte| *byte == line[close])?;

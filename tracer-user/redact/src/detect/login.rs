@@ -39,9 +39,9 @@ pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
     .then_some(range)
 }
 
-/// The password of `creds: admin / ...` or `login with admin:...`, seen from the end of the first
+/// User and password of `creds: admin / ...` or `login with admin:...`, seen from the end of the first
 /// word.
-pub(crate) fn pair(text: &[u8], end: usize) -> Option<Range<usize>> {
+pub(crate) fn pair(text: &[u8], end: usize) -> Option<[Range<usize>; 2]> {
     let line = &text[end..text.len().min(end + 96)];
     let line = line
         .iter()
@@ -73,6 +73,7 @@ pub(crate) fn pair(text: &[u8], end: usize) -> Option<Range<usize>> {
     {
         return None;
     }
+    let name = end + place..end + place + user;
     place += user;
     // `a / b`, `a:b`, `a | b`: one without blanks would be a path or a choice.
     let (before, sign) = (blanks(place), line.get(place + blanks(place))?);
@@ -93,7 +94,7 @@ pub(crate) fn pair(text: &[u8], end: usize) -> Option<Range<usize>> {
         && is_mixed(&line[value.clone()])
         && has_kinds(&line[value.clone()], 3)
         && !line[value.clone()].contains(&b'/');
-    (joins && is_password).then(|| end + value.start..end + value.end)
+    (joins && is_password).then(|| [name, end + value.start..end + value.end])
 }
 
 /// `user:password` after `-u` or `--user`, as curl takes it.

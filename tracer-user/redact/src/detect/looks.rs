@@ -123,7 +123,12 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
     let starts = WORDS[6..].iter().any(|word| lower.starts_with(word))
         && (lower.first().is_some_and(|b| !class::is(*b, LETTER))
             || value.len() < 40 && !has_kinds(value, 3));
+    // A tag of YAML: `!vault`.
+    let is_tag = value.first() == Some(&b'!')
+        && value.len() > 1
+        && value[1..].iter().all(|byte| class::is(*byte, LETTER));
     distinct(value) < 3
+        || is_tag
         || is_exact
         || starts
         || is_variable
@@ -297,6 +302,9 @@ pub(crate) fn names_something_else(suffix: &[u8]) -> bool {
         b"digest", b"alias", b"label", b"format", b"prefix", b"limit", b"expiry", b"ttl", b"class",
         b"ref", b"arn",
     ];
+    if suffix.is_empty() {
+        return false;
+    }
     let suffix: Vec<u8> = suffix
         .iter()
         .filter(|byte| class::is(**byte, LETTER))

@@ -230,7 +230,7 @@ impl Detectors {
     #[must_use]
     pub const fn reach(&self) -> Reach {
         Reach {
-            around: 512,
+            around: shadow::TABLE_REACH,
             longest: armour::MAX + 256,
         }
     }

@@ -29,10 +29,10 @@ pub(crate) fn scan(
     let shadows = plain(detectors, text, limits.is_whole, &mut |found| {
         findings.push(found.finding(false));
     });
-    for (shadow, is_joined) in shadows {
+    for (shadow, way) in shadows {
         let depth = Depth {
             left: limits.max_depth,
-            may_join: !is_joined,
+            may_join: way == Way::Decoded,
         };
         watch.check()?;
         behind(
@@ -78,11 +78,21 @@ impl Watch {
     }
 }
 
+/// How a shadow came about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Decoded,
+    /// Line ends and blanks were taken out.
+    Joined,
+    /// Cells were put behind the names of their columns.
+    Told,
+}
+
 /// How much further a shadow's own shadows are followed.
 #[derive(Clone, Copy)]
 struct Depth {
     left: usize,
-    /// Line ends are taken out once: there are none left.
+    /// Line ends are taken out once, as there are none left; so are tables.
     may_join: bool,
 }
 
@@ -101,10 +111,10 @@ fn behind(
         findings.push(found.finding(true));
     });
     if depth.left > 1 {
-        for (inner, is_joined) in inner.filter(|(_, is_joined)| depth.may_join || !is_joined) {
+        for (inner, way) in inner.filter(|(_, way)| depth.may_join || *way == Way::Decoded) {
             let depth = Depth {
                 left: depth.left - 1,
-                may_join: depth.may_join && !is_joined,
+                may_join: depth.may_join && way == Way::Decoded,
             };
             watch.check()?;
             behind(detectors, &inner, whole, depth, watch, findings)?;
@@ -180,13 +190,13 @@ pub(crate) fn own_rule_fires(detectors: &Detectors, place: usize, text: &[u8]) -
     fires
 }
 
-/// Finds everything in one text as it stands, and gives its shadows: decoded ones, and joined ones.
+/// Finds everything in one text as it stands, and gives its shadows.
 fn plain(
     detectors: &Detectors,
     text: &[u8],
     whole: bool,
     report: &mut dyn FnMut(Reported),
-) -> impl Iterator<Item = (Shadow, bool)> + use<> {
+) -> impl Iterator<Item = (Shadow, Way)> + use<> {
     // A word in a dozen bytes is usual.
     let mut words = Vec::with_capacity((text.len() / 12 + 4).min(4096));
     detectors.words.find(text, &mut words);
@@ -198,7 +208,7 @@ fn plain(
     };
     let mut hits = Vec::with_capacity(8);
     let mut covered = 0;
-    for hit in &words {
+    for hit in words.iter().filter(|hit| detectors.words.brings(**hit)) {
         word::read(detectors, &context, *hit, &mut covered, &mut hits);
     }
     walk::read(&context, &mut hits);
@@ -209,9 +219,13 @@ fn plain(
         report(Reported { found, own });
     });
     let decoded = shadow::decoded(text, &words, &detectors.words);
-    let joined = shadow::joined(text).map(|shadow| (shadow, true));
-    decoded
-        .map(|shadow| (shadow, false))
-        .into_iter()
-        .chain(joined)
+    let told = shadow::cells(text, &words, &detectors.words);
+    let joined = shadow::joined(text);
+    let ways = [
+        (decoded, Way::Decoded),
+        (told, Way::Told),
+        (joined, Way::Joined),
+    ];
+    ways.into_iter()
+        .filter_map(|(shadow, way)| Some((shadow?, way)))
 }

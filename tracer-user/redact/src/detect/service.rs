@@ -138,6 +138,8 @@ fn named(text: &[u8], start: usize) -> Option<bool> {
             b"rev",
             b"checksum",
             b"etag",
+            b"trace",
+            b"span",
         ]
         .into_iter()
         .any(|other| last.eq_ignore_ascii_case(other));

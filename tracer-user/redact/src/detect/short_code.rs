@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::{
     believe::Link,
     class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER},
@@ -22,19 +24,22 @@ pub(crate) enum Form {
     Recovery,
     /// Twelve or more words.
     Phrase,
+    /// Eight or eleven capitals and digits that name a bank (ISO 9362).
+    Bank,
 }
 
 /// The words, and what follows each.
 #[rustfmt::skip]
 pub(crate) static WORDS: &[(Form, &[&str])] = &[
-    (Form::Pin, &["pin", "pin code", "pin number", "pin-code", "geheimzahl", "puk"]),
-    (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "prüfziffer"]),
+    (Form::Pin, &["pin", "pin code", "pin number", "pin-code", "geheimzahl", "puk", "code pin", "código pin", "пин-код", "пин", "暗証番号", "code de ma carte", "code de ma carte bleue", "code de carte", "code secret"]),
+    (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "security code", "prüfziffer", "kartenprüfnummer", "cryptogramme", "código de seguridad", "código de segurança", "codice di sicurezza"]),
     (Form::Once, &[
         "otp", "one-time code", "one time code", "verification code", "2fa code", "mfa code", "login code", "authentication code", "confirmation code",
-        "security code", "sms code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
+        "sms code", "entry code", "passcode", "access code", "safe code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
         "codice di verifica", "verificatiecode", "код подтверждения", "验证码", "認証コード", "인증번호",
     ]),
     (Form::Recovery, &["recovery code", "backup code", "scratch code", "recovery codes", "backup codes"]),
+    (Form::Bank, &["bic", "swift", "swift code", "bic/swift", "swift/bic", "bic code", "bic-code"]),
     (Form::Phrase, &["seed phrase", "mnemonic", "mnemonic phrase", "recovery phrase", "secret phrase", "seed words", "backup phrase"]),
 ];
 
@@ -43,19 +48,58 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<
     if class::before(text, word.start, ALNUM | JOINER) || class::at(text, word.end, LETTER) {
         return None;
     }
+    if form == Form::Once
+        && let Some(range) = told_before(text, word.start)
+    {
+        return Some(range);
+    }
     let (start, link) = link::find(text, word.end)?;
     let quote = usize::from(matches!(text.get(start), Some(b'"' | b'\'' | b'`')));
     let start = start + quote;
     match form {
         Form::Pin => digits(text, start, 4..=8).filter(|_| link != Link::Blank),
-        Form::CardCheck => digits(text, start, 3..=4),
-        Form::Once => {
-            let least = if link == Link::Blank { 6 } else { 4 };
-            digits(text, start, least..=8).or_else(|| two_groups(text, start))
-        }
+        Form::CardCheck => digits(text, start, 3..=4).or_else(|| once(text, start, link)),
+        Form::Once => once(text, start, link),
         Form::Recovery => groups(text, start),
         Form::Phrase => phrase(text, start),
+        Form::Bank => bank(text, start),
     }
+}
+
+/// A code for one login.
+fn once(text: &[u8], start: usize, link: Link) -> Option<Range<usize>> {
+    let least = if link == Link::Blank { 6 } else { 4 };
+    digits(text, start, least..=8).or_else(|| two_groups(text, start))
+}
+
+/// `583201 is your Google verification code`, `583 201 as a verification code`.
+fn told_before(text: &[u8], word: usize) -> Option<Range<usize>> {
+    const NEAR: usize = 48;
+    const LINKS: [&[u8]; 5] = [
+        b" is your ",
+        b" is the ",
+        b" as a ",
+        b" as the ",
+        b" as your ",
+    ];
+    let floor = word.saturating_sub(NEAR);
+    let before = &text[floor..word];
+    let link = LINKS.iter().find_map(|link| memmem::rfind(before, link))?;
+    let end = floor + link;
+    let is_part = |byte: u8| class::is(byte, DIGIT) || matches!(byte, b' ' | b'-');
+    let length = text[floor..end]
+        .iter()
+        .rev()
+        .take_while(|byte| is_part(**byte))
+        .count();
+    let start = end - length;
+    let start = start
+        + text[start..end]
+            .iter()
+            .take_while(|byte| !class::is(**byte, DIGIT))
+            .count();
+    let range = digits(text, start, 4..=8).or_else(|| two_groups(text, start))?;
+    (range.end == end && !class::before(text, start, ALNUM)).then_some(range)
 }
 
 /// The password that begins with a word that many people's passwords begin with: `password123`, `p@ssw0rd99!`.
@@ -86,11 +130,14 @@ fn digits(
     start: usize,
     lengths: std::ops::RangeInclusive<usize>,
 ) -> Option<Range<usize>> {
-    let end = class::run_end(text, start, DIGIT);
+    let mut end = class::run_end(text, start, DIGIT);
+    let length = end - start;
+    // The key that one presses behind it.
+    end += usize::from(length > 3 && matches!(text.get(end), Some(b'#' | b'*')));
     let goes_on = class::at(text, end, ALNUM | JOINER)
         || (matches!(text.get(end), Some(b'.' | b',' | b':' | b'/' | b'%'))
             && class::at(text, end + 1, ALNUM));
-    (lengths.contains(&(end - start)) && !goes_on).then_some(start..end)
+    (lengths.contains(&length) && !goes_on).then_some(start..end)
 }
 
 /// `482 913`
@@ -104,12 +151,52 @@ fn two_groups(text: &[u8], start: usize) -> Option<Range<usize>> {
     (is_joined && first.len() == second.len()).then_some(start..second.end)
 }
 
-/// `a8f3-9k2m-x7q1`, or as long a run.
+/// `a8f3-9k2m-x7q1`, or as long a run, and those that follow it.
 fn groups(text: &[u8], start: usize) -> Option<Range<usize>> {
+    const MOST: usize = 16;
+    let mut found: Option<Range<usize>> = None;
+    let mut place = start;
+    for _ in 0..MOST {
+        let end = class::run_end(text, place, ALNUM | JOINER);
+        let value = &text[place..end];
+        let count = |classes: u8| value.iter().filter(|b| class::is(**b, classes)).count();
+        if !(8..=64).contains(&value.len()) || count(DIGIT) < 2 {
+            break;
+        }
+        found = Some(start..end);
+        let rest = &text[end..];
+        place = end;
+        for joint in [
+            &b" and "[..],
+            b" und ",
+            b" et ",
+            b" y ",
+            b", and ",
+            b", ",
+            b",",
+            b"\n",
+            b" ",
+        ] {
+            if rest.starts_with(joint) {
+                place = end + joint.len();
+                break;
+            }
+        }
+        if place == end {
+            break;
+        }
+    }
+    found
+}
+
+/// A bank, its country and its place: `DEUTDEFF500`.
+fn bank(text: &[u8], start: usize) -> Option<Range<usize>> {
     let end = class::run_end(text, start, ALNUM | JOINER);
-    let value = &text[start..end];
-    let count = |classes: u8| value.iter().filter(|b| class::is(**b, classes)).count();
-    ((8..=64).contains(&value.len()) && count(DIGIT) >= 2).then_some(start..end)
+    let code = &text[start..end];
+    let is_form = matches!(code.len(), 8 | 11)
+        && code.iter().all(|byte| class::is(*byte, UPPER | DIGIT))
+        && code[..6].iter().all(|byte| class::is(*byte, UPPER));
+    is_form.then_some(start..end)
 }
 
 /// The words of a wallet: twelve to twenty-four of three to eight small letters, none of which joins

@@ -65,7 +65,24 @@ pub(crate) fn beside_in_a_string(text: &[u8], password: &Range<usize>) -> Option
 pub(crate) fn near(text: &[u8], password: &Range<usize>) -> Option<Range<usize>> {
     const BEFORE: usize = 128;
     const AFTER: usize = 80;
-    const NAMES: [&[u8]; 5] = [b"username", b"user_name", b"userid", b"user", b"login"];
+    const NEAR: usize = 32;
+    const NAMES: [&[u8]; 11] = [
+        b"username",
+        b"user_name",
+        b"userid",
+        b"user",
+        b"login",
+        b"utilisateur",
+        b"usuario",
+        b"utente",
+        b"benutzername",
+        b"benutzer",
+        b"identifiant",
+    ];
+    const JOINTS: [&[u8]; 12] = [
+        b",", b" and ", b" und ", b" et ", b" y ", b" e ", b" with ", b" mit ", b" con ",
+        b" avec ", b" /", b";",
+    ];
     let from = password.start.saturating_sub(BEFORE);
     let to = text.len().min(password.end + AFTER);
     // One line's end on either side of the password's own line, at most.
@@ -108,7 +125,12 @@ pub(crate) fn near(text: &[u8], password: &Range<usize>) -> Option<Range<usize>>
                 && length == 1
                 && text[range.end..to]
                     .trim_ascii_start()
-                    .starts_with(b"password"));
+                    .starts_with(b"password"))
+            // `user ann and password …`
+            || (length == 1
+                && joint == b" "
+                && range.end + NEAR >= password.start
+                && JOINTS.iter().any(|joint| text[range.end..to].starts_with(joint)));
         let is_beside = range.end <= password.start || range.start >= password.end;
         let is_other = [
             &b"password"[..],
@@ -123,7 +145,8 @@ pub(crate) fn near(text: &[u8], password: &Range<usize>) -> Option<Range<usize>>
         (length > 0 && size >= 2 && is_joined && is_beside && !is_other).then_some(range)
     };
     let begins = |place: &usize| {
-        matches!(text[*place] | 32, b'u' | b'l') && !class::before(text, *place, class::LETTER)
+        matches!(text[*place] | 32, b'u' | b'l' | b'b' | b'i')
+            && !class::before(text, *place, class::LETTER)
     };
     let before = (from..password.start).rev().filter(begins).find_map(named);
     before.or_else(|| (password.end..to).filter(begins).find_map(named))

@@ -46,8 +46,9 @@ pub(crate) fn read(
             | Role::Keyed
                 if hit.start < *covered => {}
             Role::Pair => {
-                let range = login::pair(text, hit.end).filter(|_| context.is_word(hit));
-                hits.extend(range.map(|range| said(range, "login", Kind::BasicAuth)));
+                let pair = login::pair(text, hit.end).filter(|_| context.is_word(hit));
+                let both = pair.into_iter().flatten();
+                hits.extend(both.map(|range| said(range, "login", Kind::BasicAuth)));
             }
             Role::Program(program) => {
                 let values = command::options(text, hit.end, *program);
@@ -87,7 +88,7 @@ pub(crate) fn read(
                 let range = place::path(text, start, is_known);
                 hits.extend(range.map(|range| shape(range, "path", Kind::Path)));
             }
-            Role::Mac => {
+            Role::Mac if context.is_word(hit) => {
                 let end = text.len().min(hit.end + 64);
                 let range = colon::lettered_mac(&text[..end], hit.end);
                 hits.extend(range.map(|range| shape(range, "mac", Kind::MacAddress)));
@@ -142,8 +143,12 @@ pub(crate) fn read(
             }
             Role::Topic(Topic::Address) if context.is_word(hit) => {
                 if let Some(range) = address::told(text, hit.end) {
+                    let start = match address::belongs(&text[hit.start..hit.end]) {
+                        true => hit.start,
+                        false => range.start,
+                    };
                     hits.push(Found {
-                        range,
+                        range: start..range.end,
                         rule: "address",
                         kind: Kind::PostalAddress,
                         certainty: Certainty::Context,
@@ -156,11 +161,12 @@ pub(crate) fn read(
                     Form::CardCheck => Kind::Card,
                     Form::Pin | Form::Once | Form::Recovery => Kind::Password,
                     Form::Phrase => Kind::Secret,
+                    Form::Bank => Kind::BankAccount,
                 };
                 let range = short_code::read(text, hit.start..hit.end, *form);
                 hits.extend(range.map(|range| said(range, "short-code", kind)));
             }
-            Role::Topic(_) | Role::Around(_) | Role::Mark(_) => {}
+            Role::Topic(_) | Role::Around(_) | Role::Mark(_) | Role::Mac => {}
         }
     }
 }
@@ -187,6 +193,12 @@ fn assigned(
             user::beside_in_a_string(text, &range).or_else(|| user::near(text, &range))
     {
         hits.push(said(user, "user-beside-password", Kind::BasicAuth));
+    }
+    if strength == Strength::Password
+        && let Some(new) = assignment::changed_to(text, &range)
+    {
+        *covered = new.end;
+        hits.push(said(new, kind.name(), kind));
     }
     hits.push(said(range, kind.name(), kind));
 }

@@ -97,7 +97,42 @@ pub(crate) struct Hit {
 /// All words, found together.
 pub(crate) struct Words {
     finder: Finder,
-    roles: Vec<Vec<Role>>,
+    /// Of one word after another.
+    roles: Vec<Role>,
+    /// Where each word's roles begin, and what they are for; one more than there are words.
+    entries: Vec<(u32, Uses)>,
+}
+
+/// What a word's roles are for, so that few words' roles are gone through.
+#[derive(Clone, Copy, Default)]
+struct Uses {
+    brings: bool,
+    marks: bool,
+    names_a_column: bool,
+}
+
+impl Role {
+    /// Whether a word in this role brings something about where it stands.
+    fn brings(&self) -> bool {
+        match self {
+            Self::Topic(topic) => matches!(topic, Topic::Address | Topic::Birth),
+            Self::Around(_) | Self::Mark(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether what a column of this name holds is looked for.
+    fn names_a_column(&self) -> bool {
+        match self {
+            Self::Password
+            | Self::Secret
+            | Self::PasswordOf(_)
+            | Self::SecretOf(_)
+            | Self::Code(_) => true,
+            Self::Topic(topic) => !matches!(topic, Topic::Version | Topic::Network | Topic::Call),
+            _ => false,
+        }
+    }
 }
 
 impl Words {
@@ -131,9 +166,22 @@ impl Words {
                 _ => Role::SecretOf(length),
             }));
         }
+        let mut entries = Vec::with_capacity(roles.len() + 1);
+        let mut first = 0;
+        for roles in &roles {
+            let uses = Uses {
+                brings: roles.iter().any(Role::brings),
+                marks: roles.iter().any(|role| matches!(role, Role::Mark(_))),
+                names_a_column: roles.iter().any(Role::names_a_column),
+            };
+            entries.push((first, uses));
+            first += u32::try_from(roles.len()).expect("a policy has fewer rules than that");
+        }
+        entries.push((first, Uses::default()));
         Self {
             finder: Finder::new(&list),
-            roles,
+            roles: roles.into_iter().flatten().collect(),
+            entries,
         }
     }
 
@@ -150,7 +198,27 @@ impl Words {
 
     /// Why the word is looked for.
     pub(crate) fn roles(&self, hit: Hit) -> &[Role] {
-        &self.roles[hit.word as usize]
+        let word = hit.word as usize;
+        &self.roles[self.entries[word].0 as usize..self.entries[word + 1].0 as usize]
+    }
+
+    fn uses(&self, hit: Hit) -> Uses {
+        self.entries[hit.word as usize].1
+    }
+
+    /// Whether the word brings something about where it stands.
+    pub(crate) fn brings(&self, hit: Hit) -> bool {
+        self.uses(hit).brings
+    }
+
+    /// Whether it stands for a character.
+    pub(crate) fn marks(&self, hit: Hit) -> bool {
+        self.uses(hit).marks
+    }
+
+    /// Whether what a column holds that it names is looked for.
+    pub(crate) fn names_a_column(&self, hit: Hit) -> bool {
+        self.uses(hit).names_a_column
     }
 }
 

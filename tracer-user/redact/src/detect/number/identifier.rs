@@ -53,6 +53,7 @@ pub(crate) fn find(context: &Context<'_>, window: Window<'_>) -> Option<&'static
                 HealthId => Topic::Health,
                 BankAccount => Topic::Bank,
                 DrivingLicence => Topic::Licence,
+                Kind::Passport => Topic::Passport,
                 _ => Topic::Identity,
             };
             let fits = (identifier.alone && is_alone)
@@ -179,7 +180,7 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("lu-national-id", &[13], |d| luhn(&d[..12]) && verhoeff(&[&d[..11], &d[12..]].concat()) && is_date(&d[4..6], &d[6..8]), &[], &["matricule"], "1893120105732"),
     id("tw-ubn", &[8], |d| { let s: u32 = d.iter().zip([1_u32, 2, 1, 2, 1, 2, 4, 1]).map(|(x, w)| { let p = u32::from(*x) * w; p / 10 + p % 10 }).sum(); s.is_multiple_of(5) || (d[6] == 7 && (s + 1).is_multiple_of(5)) }, &[], &["統一編號"], "04595257"),
     of_kind(NationalId, false, id("ph-tin", &[9, 12], |d| check_11_plain(&d[..8], d[8]), &[], &["bir", "tin"], "000-123-456-001")),
-    of_kind(NationalId, false, id("any-identifier", &[6, 7, 8, 9, 10, 11, 12, 13, 14], |_| true, &[], &["national id", "identity card", "id card", "personal id", "voter id", "citizen id", "tax id", "tax number", "employee id", "patient id", "medical record", "mrn", "member id", "policy number", "єдрпоу", "ЄДРПОУ", "nin", "bvn"], "12345678")),
+    of_kind(NationalId, false, id("any-identifier", &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15], |_| true, &[], &["national id", "identity card", "id card", "personal id", "voter id", "citizen id", "tax id", "tax number", "employee id", "patient id", "medical record", "mrn", "member id", "policy number", "єдрпоу", "ЄДРПОУ", "nin", "bvn", "cédula", "cedula", "cnic", "emirates id", "cuit", "cuil", "dni", "fein", "employer identification", "green card", "numéro national", "hospital no", "insurance number", "insurance id", "id number", "group number", "personnummer", "matricule", "身份证"], "12345678")),
     of_kind(BankAccount, false, id("any-account", &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], |_| true, &["2-2-2"], &["account number", "account no", "acct", "bank account", "sort code", "kontonummer", "iban", "bsb", "swift", "ifsc"], "945456787654")),
     of_kind(DrivingLicence, false, id("any-licence", &[7, 8, 9, 10, 11, 12, 13], |_| true, &[], &["driver license", "driver's license", "drivers license", "driving licence", "driver licence", "führerschein", "permis de conduire"], "123456789")),
     of_kind(Kind::Passport, false, id("any-passport", &[8, 9], |_| true, &[], &["passport", "pasaporte", "passeport", "reisepass", "passaporto", "travel document", "여권번호"], "912803456")),

@@ -93,9 +93,17 @@ fn follows_a_code(text: &[u8], start: usize) -> bool {
 
 fn extension(text: &[u8], end: usize) -> usize {
     let rest = &text[end..];
-    let marked = [&b" ext. "[..], b" ext ", b" x", b"x", b" ext.", b" #"]
-        .into_iter()
-        .find(|mark| rest.len() > mark.len() && rest[..mark.len()].eq_ignore_ascii_case(mark));
+    let marked = [
+        &b" ext. "[..],
+        b" ext ",
+        b" x ",
+        b" x",
+        b"x",
+        b" ext.",
+        b" #",
+    ]
+    .into_iter()
+    .find(|mark| rest.len() > mark.len() && rest[..mark.len()].eq_ignore_ascii_case(mark));
     match marked {
         Some(mark) if class::at(text, end + mark.len(), DIGIT) => {
             let last = class::run_end(text, end + mark.len(), DIGIT);
@@ -112,7 +120,11 @@ fn extension(text: &[u8], end: usize) -> usize {
 /// `00` and a country code.
 fn is_dialled_abroad(window: Window<'_>) -> bool {
     let digits = window.digits();
-    digits.starts_with(&[0, 0]) && digits[2] != 0 && window.groups() > 2 && digits.len() >= 10
+    digits.starts_with(&[0, 0])
+        && window.length(0) > 1
+        && digits[2] != 0
+        && window.groups() > 2
+        && digits.len() >= 10
 }
 
 /// `(212) 555-0123`, `212-555-0123`, `212.555.0123`, with or without a leading 1.

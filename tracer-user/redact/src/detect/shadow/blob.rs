@@ -59,20 +59,26 @@ fn run(text: &[u8], start: usize, end: usize, changes: &mut Changes) {
 }
 
 fn decode(text: &[u8], start: usize, end: usize) -> Option<(usize, Vec<u8>)> {
+    if text[start..end].starts_with(b"0x") {
+        let (length, decoded) = digits(text, start + 2, end)?;
+        return Some((length + 2, decoded));
+    }
+    digits(text, start, end)
+        .or_else(|| base64(text, start))
+        .or_else(|| base32(text, start, end))
+}
+
+/// An even number of hexadecimal digits.
+fn digits(text: &[u8], start: usize, end: usize) -> Option<(usize, Vec<u8>)> {
     let digits = text[start..end]
         .iter()
         .take_while(|byte| byte.is_ascii_hexdigit())
         .count();
-    if digits >= MIN
+    let is_run = digits >= MIN
         && digits % 2 == 0
-        && (start + digits == end || !class::at(text, start + digits, ALNUM))
-    {
-        let decoded = hexadecimal(&text[start..start + digits]);
-        if decoded.is_some() {
-            return decoded.map(|decoded| (digits, decoded));
-        }
-    }
-    base64(text, start).or_else(|| base32(text, start, end))
+        && (start + digits == end || !class::at(text, start + digits, ALNUM));
+    let decoded = is_run.then(|| hexadecimal(&text[start..start + digits]))??;
+    Some((digits, decoded))
 }
 
 /// Base32 in capitals, padded or not.

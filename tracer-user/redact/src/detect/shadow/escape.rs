@@ -1,8 +1,9 @@
-//! `\u0040`, `\x40`, `\n`, `%40`, `&#64;`, `&commat;`.
+//! `\u0040`, `\x40`, `\n`, `%40`, `%u0040`, `&#64;`, `&commat;`, and the blanks of a form: `5312+3456`.
 
 use memchr::{memchr_iter, memchr3_iter};
 
 use super::Changes;
+use crate::detect::class::{self, DIGIT};
 
 /// Finds every escape.
 pub(super) fn find(text: &[u8], changes: &mut Changes) {
@@ -20,6 +21,15 @@ pub(super) fn find(text: &[u8], changes: &mut Changes) {
             resume = place + length;
             let mut bytes = [0; 4];
             changes.push(place..resume, character.encode(&mut bytes));
+        }
+    }
+}
+
+/// Reads a plus sign between digits as the blank that forms write so.
+pub(super) fn pluses(text: &[u8], changes: &mut Changes) {
+    for place in memchr_iter(b'+', text) {
+        if class::before(text, place, DIGIT) && class::at(text, place + 1, DIGIT) {
+            changes.push(place..place + 1, b" ");
         }
     }
 }
@@ -112,6 +122,10 @@ fn backslash(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
 }
 
 fn percent(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
+    if let Some(b'u' | b'U') = text.get(place + 1) {
+        let value = char::from_u32(hex(text.get(place + 2..place + 6))?)?;
+        return Some((6, Escaped::Character(value)));
+    }
     let value = hex(text.get(place + 1..place + 3))?;
     Some((3, Escaped::Byte(u8::try_from(value).ok()?)))
 }
@@ -146,14 +160,30 @@ fn entity(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
         (b"ast", '*'),
     ];
     let rest = &text[place + 1..text.len().min(place + 12)];
+    if let [b'#', number @ ..] = rest {
+        let (length, value) = numbered(number)?;
+        return Some((length + 2, Escaped::Character(value)));
+    }
     let length = rest.iter().position(|byte| *byte == b';')?;
-    let name = &rest[..length];
-    let value = match name {
-        [b'#', b'x' | b'X', digits @ ..] => char::from_u32(hex(Some(digits))?)?,
-        [b'#', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?)?
-        }
-        _ => NAMES.iter().find(|(known, _)| *known == name)?.1,
-    };
+    let value = NAMES.iter().find(|(known, _)| *known == &rest[..length])?.1;
     Some((length + 2, Escaped::Character(value)))
+}
+
+/// The character whose number follows `&#`, and how long that is. Browsers read it without its semicolon too.
+fn numbered(number: &[u8]) -> Option<(usize, char)> {
+    let (prefix, radix) = match number {
+        [b'x' | b'X', ..] => (1, 16),
+        _ => (0, 10),
+    };
+    let digits = number[prefix..].iter();
+    let count = digits
+        .take_while(|byte| char::from(**byte).is_digit(radix))
+        .count();
+    let end = prefix + count;
+    let digits = std::str::from_utf8(&number[prefix..end]).ok()?;
+    let value = char::from_u32(u32::from_str_radix(digits, radix).ok()?)?;
+    match number.get(end) {
+        Some(b';') => Some((end + 1, value)),
+        _ => (count > 1 && matches!(value, ' '..='~')).then_some((end, value)),
+    }
 }

@@ -149,6 +149,8 @@ fn fold(character: char) -> Folded {
         0x1F130..=0x1F149 => ascii('A', code - 0x1F130),
         0x1F170..=0x1F189 => ascii('A', code - 0x1F170),
         0x1FBF0..=0x1FBF9 => ascii('0', code - 0x1FBF0),
+        0xB2..=0xB3 => ascii('2', code - 0xB2),
+        0xB9 => Folded::Always(b'1'),
         0x2070 | 0x2074..=0x2079 => ascii('0', code - 0x2070),
         0x2080..=0x2089 => ascii('0', code - 0x2080),
         0xC0..=0x17F if code != 0x131 => Folded::No,

@@ -1,4 +1,5 @@
-//! Values torn apart: by a line's end, or by a blank after every character.
+//! Values torn apart: by a line's end, by a blank or a mark after every character, by what joins two texts in
+//! a program.
 
 use memchr::memchr_iter;
 
@@ -15,8 +16,8 @@ pub(super) fn wraps(text: &[u8], changes: &mut Changes) {
         if start > 0 && text[start - 1] == b'\r' {
             start -= 1;
         }
-        // A shell's or a C string's continued line.
-        if start > 0 && text[start - 1] == b'\\' {
+        // A shell's or a C string's continued line, or that of a mail (RFC 2045, 6.7).
+        if start > 0 && matches!(text[start - 1], b'\\' | b'=') {
             start -= 1;
         }
         let mut end = place + 1;
@@ -31,6 +32,25 @@ pub(super) fn wraps(text: &[u8], changes: &mut Changes) {
         }
         if tears(text, start, end) {
             changes.push(start..end, b"");
+        }
+    }
+}
+
+/// Takes out what joins two texts of a program: `"rosa@" + "example.org"`, also with a line's end between.
+pub(super) fn concatenated(text: &[u8], changes: &mut Changes) {
+    const MOST: usize = 32;
+    for place in memchr_iter(b'+', text) {
+        let blanks = |bytes: &mut dyn Iterator<Item = &u8>| {
+            bytes
+                .take(MOST)
+                .take_while(|byte| class::is(**byte, SPACE))
+                .count()
+        };
+        let before = place - blanks(&mut text[..place].iter().rev());
+        let after = place + 1 + blanks(&mut text[place + 1..].iter());
+        let closes = text[..before].last();
+        if matches!(closes, Some(b'"' | b'\'')) && closes == text.get(after) {
+            changes.push(before - 1..after + 1, b"");
         }
     }
 }
@@ -131,20 +151,59 @@ pub(super) fn spaced(text: &[u8], changes: &mut Changes) {
     let mut place = 0;
     // Such a row has blanks at every other place, so that one look at every eighth finds it.
     while place + 4 < text.len() {
+        let window = &text[place..place + 4];
         let alternates = |from: usize| {
-            text[from] == b' ' && text[from + 2] == b' ' && !class::is(text[from + 1], SPACE)
+            window[from] == window[from + 2]
+                && matches!(window[from], b' ' | b'.' | b'-' | b'_')
+                && !class::is(window[from + 1], SPACE)
         };
-        let Some(blank) = [place, place + 1]
-            .into_iter()
-            .find(|from| alternates(*from))
-        else {
-            place += 8;
-            continue;
+        let mark = match (alternates(0), alternates(1)) {
+            (true, _) => place,
+            (false, true) => place + 1,
+            (false, false) => {
+                place += 8;
+                continue;
+            }
         };
-        let first = row_start(text, blank + 1);
-        let end = row(text, first, changes);
+        let end = match text[mark] {
+            b' ' => row(text, row_start(text, mark + 1), changes),
+            _ => marked_row(text, mark, changes),
+        };
         place = place.max(end) + 8;
     }
+}
+
+/// Takes the marks out of a row such as `4-1-1-1-…` around the mark at `mark`, and gives its end.
+fn marked_row(text: &[u8], mark: usize, changes: &mut Changes) -> usize {
+    /// Fewer are an abbreviation or a version.
+    const LEAST: usize = MIN_SPACED;
+    let between = text[mark];
+    let is_mark = |place: usize| text.get(place) == Some(&between);
+    let is_single = |place: usize| text.get(place).is_some_and(u8::is_ascii_graphic);
+    let mut first = mark;
+    while first > 2 && is_mark(first - 2) && is_single(first - 1) {
+        first -= 2;
+    }
+    // The first character stands before the first mark, and is no word's last one.
+    let mut first = first.saturating_sub(1);
+    if !is_single(first) || class::before(text, first, ALNUM) {
+        first += 2;
+    }
+    let mut last = first;
+    while is_mark(last + 1) && is_single(last + 2) {
+        last += 2;
+    }
+    if class::at(text, last + 1, ALNUM) {
+        last -= 2.min(last - first);
+    }
+    let singles = || (first..=last).step_by(2);
+    let letters = singles().filter(|place| class::at(text, *place, ALNUM));
+    if singles().count() >= LEAST && letters.count() * 4 >= LEAST * 3 {
+        for place in singles().skip(1) {
+            changes.push(place - 1..place, b"");
+        }
+    }
+    last
 }
 
 /// The first single character of the row that the one at `place` belongs to.

@@ -1,4 +1,5 @@
-//! Bytes written one by one: `70 68 69`, `70:68:69`, `0x70, 0x68`, `[112, 104, 105]`.
+//! Bytes written one by one or in groups: `70 68 69`, `70:68:69`, `7068 6970`, `0x70, 0x68`, `[112, 104, 105]`,
+//! `01110000 01101000`.
 
 use std::ops::Range;
 
@@ -55,17 +56,23 @@ const fn parts() -> [bool; 256] {
     parts
 }
 
-/// How one byte is written.
+/// How bytes are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Notation {
-    Pair,
+    /// One or several, two digits each.
+    Pairs,
     Prefixed,
     Decimal,
+    Binary,
+}
+
+impl Notation {
+    const ALL: [Self; 4] = [Self::Prefixed, Self::Pairs, Self::Decimal, Self::Binary];
 }
 
 /// Lists among what may be a part of one.
 fn region(text: &[u8], range: Range<usize>, changes: &mut Changes) {
-    for notation in [Notation::Prefixed, Notation::Pair, Notation::Decimal] {
+    for notation in Notation::ALL {
         let mut list = List::default();
         let mut place = range.start;
         while place < range.end {
@@ -77,13 +84,12 @@ fn region(text: &[u8], range: Range<usize>, changes: &mut Changes) {
                 .iter()
                 .take_while(|byte| !byte.is_ascii_hexdigit())
                 .count();
-            match value(&text[place..place + length], notation) {
-                Some(byte) => list.push(place..place + length, byte),
-                None => list.end(changes),
+            if !list.push(text, place..place + length, notation) {
+                list.end(changes);
             }
             // What commas separate without a prefix are decimal numbers.
             let between = &text[place + length..place + length + gap];
-            if gap > 2 || (notation == Notation::Pair && between.contains(&b',')) {
+            if gap > 2 || (notation == Notation::Pairs && between.contains(&b',')) {
                 list.end(changes);
             }
             place += (length + gap).max(1);
@@ -92,13 +98,7 @@ fn region(text: &[u8], range: Range<usize>, changes: &mut Changes) {
     }
 }
 
-fn value(digits: &[u8], notation: Notation) -> Option<u8> {
-    let (digits, radix) = match (notation, digits) {
-        (Notation::Pair, [_, _]) => (digits, 16),
-        (Notation::Prefixed, [b'0', b'x', digits @ ..]) if digits.len() == 2 => (digits, 16),
-        (Notation::Decimal, [_, _] | [_, _, _]) => (digits, 10),
-        _ => return None,
-    };
+fn value(digits: &[u8], radix: u32) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
 }
 
@@ -110,20 +110,45 @@ struct List {
 }
 
 impl List {
-    fn push(&mut self, range: Range<usize>, byte: u8) {
-        if self.decoded.is_empty() {
+    /// Appends what is written at the range, if it is written so.
+    fn push(&mut self, text: &[u8], range: Range<usize>, notation: Notation) -> bool {
+        const MOST: usize = 16;
+        let before = self.decoded.len();
+        let digits = &text[range.clone()];
+        match (notation, digits) {
+            (Notation::Pairs, _) if digits.len().is_multiple_of(2) && digits.len() <= MOST => {
+                let bytes = digits.chunks_exact(2).map_while(|pair| value(pair, 16));
+                self.decoded.extend(bytes);
+            }
+            (Notation::Prefixed, [b'0', b'x', digits @ ..]) if digits.len() == 2 => {
+                self.decoded.extend(value(digits, 16));
+            }
+            (Notation::Decimal, [_, _] | [_, _, _]) => self.decoded.extend(value(digits, 10)),
+            (Notation::Binary, digits) if digits.len() == 8 => {
+                self.decoded.extend(value(digits, 2));
+            }
+            _ => {}
+        }
+        if self.decoded.len() == before || !self.decoded[before..].iter().all(is_plain) {
+            self.decoded.truncate(before);
+            return false;
+        }
+        if before == 0 {
             self.range.start = range.start;
         }
         self.range.end = range.end;
-        self.decoded.push(byte);
+        true
     }
 
     /// The list ends here: it stands for text, or for nothing.
     fn end(&mut self, changes: &mut Changes) {
-        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
-        if self.decoded.len() >= MIN && self.decoded.iter().all(is_plain) {
+        if self.decoded.len() >= MIN {
             changes.push(self.range.clone(), &self.decoded);
         }
         self.decoded.clear();
     }
+}
+
+fn is_plain(byte: &u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')
 }

@@ -34,7 +34,7 @@ pub(crate) const MARKS: [(&str, u8); 22] = [
 /// Finds every mark, with the blanks around it.
 pub(super) fn find(text: &[u8], hits: &[Hit], words: &Words, changes: &mut Changes) {
     let mut spoken = 0;
-    for hit in hits {
+    for hit in hits.iter().filter(|hit| words.marks(**hit)) {
         let Some(mark) = words.roles(*hit).iter().find_map(|role| match role {
             Role::Mark(mark) => Some(*mark),
             _ => None,
@@ -54,6 +54,7 @@ pub(super) fn find(text: &[u8], hits: &[Hit], words: &Words, changes: &mut Chang
         let floor = hit.start.saturating_sub(48).max(spoken);
         if text[hit.start] == b' '
             && let Some(at) = memmem::rfind(&text[floor..hit.start], b" at ")
+                .or_else(|| memmem::rfind(&text[floor..hit.start], b" AT "))
         {
             changes.push(floor + at..floor + at + 4, b"@");
         }

@@ -1,8 +1,9 @@
 //! Shadows: decoded copies of a text, every byte of which knows where it came from.
 //!
 //! A shadow holds only the surroundings of what was decoded, so that one escape in a long text
-//! costs little. Decoding never lengthens a text, there is a fixed number of shadows, and each is
-//! made in one pass: time and memory stay linear whatever the text holds.
+//! costs little. Decoding never lengthens a text, only the names before the cells of a table do, by no more than a
+//! name's longest length each; there is a fixed number of shadows, and each is made in one pass: time and memory
+//! stay linear whatever the text holds.
 
 mod blob;
 mod escape;
@@ -10,10 +11,12 @@ mod fold;
 mod join;
 mod list;
 mod mark;
+mod table;
+mod tag;
 
 use std::ops::Range;
 
-pub(crate) use self::{blob::is_base64_of_text, mark::MARKS};
+pub(crate) use self::{blob::is_base64_of_text, mark::MARKS, table::REACH as TABLE_REACH};
 use super::{
     class::{self, SPACE},
     words::{Hit, Words},
@@ -28,6 +31,8 @@ pub(crate) struct Shadow {
     pieces: Vec<Piece>,
     /// Whether nothing of the text was left out.
     pub(crate) is_complete: bool,
+    /// Whether its bytes stand in another order, so that what is found in copies is news as well.
+    is_rearranged: bool,
 }
 
 /// A part of a shadow; it reaches to where the next begins.
@@ -72,6 +77,8 @@ pub(crate) fn decoded(text: &[u8], hits: &[Hit], words: &Words) -> Option<Shadow
         fold::find(text, &mut changes);
     }
     escape::find(text, &mut changes);
+    escape::pluses(text, &mut changes);
+    tag::find(text, &mut changes);
     escape::colours(text, &mut changes);
     mark::find(text, hits, words, &mut changes);
     blob::find(text, &mut changes);
@@ -83,8 +90,14 @@ pub(crate) fn decoded(text: &[u8], hits: &[Hit], words: &Words) -> Option<Shadow
 pub(crate) fn joined(text: &[u8]) -> Option<Shadow> {
     let mut changes = Changes::default();
     join::wraps(text, &mut changes);
+    join::concatenated(text, &mut changes);
     join::spaced(text, &mut changes);
     build(text, changes)
+}
+
+/// The cells of tables, each behind the name of its column, if there are any whose names say something.
+pub(crate) fn cells(text: &[u8], hits: &[Hit], words: &Words) -> Option<Shadow> {
+    table::find(text, hits, words)
 }
 
 fn build(text: &[u8], mut changes: Changes) -> Option<Shadow> {
@@ -99,6 +112,7 @@ fn build(text: &[u8], mut changes: Changes) -> Option<Shadow> {
         bytes: Vec::new(),
         pieces: Vec::new(),
         is_complete: true,
+        is_rearranged: false,
     };
     let mut copied = 0;
     let mut last_change = 0;
@@ -186,7 +200,7 @@ impl Shadow {
         }
     }
 
-    /// Where a range came from, if any of it was decoded.
+    /// Where a range came from, if any of it was decoded or stood elsewhere.
     pub(crate) fn origin(&self, range: &Range<usize>) -> Option<Range<usize>> {
         if range.is_empty() {
             return None;
@@ -206,7 +220,7 @@ impl Shadow {
             || (first > 0
                 && !self.pieces[first - 1].is_exact
                 && self.pieces[first].start == range.start);
-        if !touches {
+        if !touches && !self.is_rearranged {
             return None;
         }
         while !self.pieces[first].is_exact && first < last && self.end_of(first) <= range.start {
@@ -279,6 +293,18 @@ mod tests {
                 "{0x67, 0x69, 0x75, 0x6c, 0x69, 0x61, 0x40, 0x6d, 0x67, 0x2e, 0x69, 0x74}",
                 "{giulia@mg.it}",
             ),
+            ("0x6769756c6961406d672e6974 y", "giulia@mg.it y"),
+            (
+                "x 6769 756c 6961 406d 672e 6974 as agreed",
+                "x giulia@mg.it as agreed",
+            ),
+            (
+                "01100111 01101001 01110101 01101100 01101001 01100001 01000000 01101101 01100111 00101110 01101001 01110100",
+                "giulia@mg.it",
+            ),
+            ("jo%u0040b.de&#64 &#x2e", "jo@b.de@ ."),
+            ("card=5312+3456", "card=5312 3456"),
+            ("jo<wbr>@b.<b>de</b> a <b> c", "jo@b.de</b> a <b> c"),
             (
                 "[103, 105, 117, 108, 105, 97, 64, 109, 103, 46, 105, 116]",
                 "[giulia@mg.it]",
@@ -340,6 +366,19 @@ mod tests {
             joined_text("3742-164\n441-39729").as_deref(),
             Some("3742-164441-39729")
         );
+        assert_eq!(
+            joined_text("g.i.u.l.i.a.@.m.g.i.t. y").as_deref(),
+            Some("giulia@mgit. y")
+        );
+        assert_eq!(
+            joined_text("\"giulia@\" + \"mg.it\"").as_deref(),
+            Some("\"giulia@mg.it\"")
+        );
+        assert_eq!(
+            joined_text("giulia.verdi@exam=\nple.org").as_deref(),
+            Some("giulia.verdi@example.org")
+        );
         assert_eq!(joined_text("one line\nand another"), None);
+        assert_eq!(joined_text("version 1.2.3.4 of x_y_z"), None);
     }
 }
