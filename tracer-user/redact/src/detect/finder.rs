@@ -144,6 +144,10 @@ impl Finder {
 
     /// The longest word that begins at `place`, if one may.
     fn at(&self, text: &[u8], place: usize, beginning: usize) -> Option<Match> {
+        // No word begins within a character.
+        if text[place] & 0xC0 == 0x80 {
+            return None;
+        }
         let below = self.may_begin[beginning / 64] & ((1 << (beginning % 64)) - 1);
         let rank = usize::from(self.ranks[beginning / 64]) + below.count_ones() as usize;
         let rest = &text[place..];

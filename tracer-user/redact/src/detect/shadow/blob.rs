@@ -13,9 +13,14 @@ const TOKEN: u8 = ALNUM | JOINER | BASE64;
 pub(super) fn find(text: &[u8], changes: &mut Changes) {
     let mut place = 0;
     // A run of the shortest length covers one of every eight places, and the six bytes behind it.
-    while place + 7 < text.len() {
+    while let Some(window) = text.get(place..).and_then(<[u8]>::first_chunk) {
+        // Most of prose has a blank in it.
+        if has_blank(*window) {
+            place += 8;
+            continue;
+        }
         // All of them without a branch for each, which nothing would foresee.
-        let is_long = text[place..place + 7]
+        let is_long = window[..7]
             .iter()
             .fold(true, |all, byte| all & class::is(*byte, TOKEN));
         if !is_long {
@@ -35,6 +40,14 @@ pub(super) fn find(text: &[u8], changes: &mut Changes) {
         }
         place = place.max(end) / 8 * 8 + 8;
     }
+}
+
+/// Whether one of the first seven bytes is a blank, looked at together.
+fn has_blank(window: [u8; 8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // Zero where a blank is, and the eighth byte never.
+    let bytes = u64::from_le_bytes(window) ^ (EACH * b' ' as u64) | 0xFF << 56;
+    bytes.wrapping_sub(EACH) & !bytes & (EACH << 7) != 0
 }
 
 /// One run: all of it, or what follows its last slash, dash or equals sign.

@@ -28,7 +28,12 @@ pub(super) fn find(text: &[u8], changes: &mut Changes) {
 /// Reads a plus sign between digits as the blank that forms write so.
 pub(super) fn pluses(text: &[u8], changes: &mut Changes) {
     for place in memchr_iter(b'+', text) {
-        if class::before(text, place, DIGIT) && class::at(text, place + 1, DIGIT) {
+        // Two digits on either side: base64 has one often.
+        let is_number = |digits: Option<&[u8]>| {
+            digits.is_some_and(|digits| digits.iter().all(|byte| class::is(*byte, DIGIT)))
+        };
+        let before = place.checked_sub(2).map(|from| &text[from..place]);
+        if is_number(before) && is_number(text.get(place + 1..place + 3)) {
             changes.push(place..place + 1, b" ");
         }
     }

@@ -152,6 +152,10 @@ pub(super) fn spaced(text: &[u8], changes: &mut Changes) {
     // Such a row has blanks at every other place, so that one look at every eighth finds it.
     while place + 4 < text.len() {
         let window = &text[place..place + 4];
+        if window[0] != window[2] && window[1] != window[3] {
+            place += 8;
+            continue;
+        }
         let alternates = |from: usize| {
             window[from] == window[from + 2]
                 && matches!(window[from], b' ' | b'.' | b'-' | b'_')

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 use super::Changes;
 
 /// Fewest bytes that are tried.
@@ -72,7 +74,16 @@ impl Notation {
 
 /// Lists among what may be a part of one.
 fn region(text: &[u8], range: Range<usize>, changes: &mut Changes) {
-    for notation in Notation::ALL {
+    let region = &text[range.clone()];
+    let may_be = |notation: Notation| match notation {
+        Notation::Prefixed => memchr(b'x', region).is_some(),
+        Notation::Pairs | Notation::Decimal => true,
+        Notation::Binary => !region
+            .iter()
+            .take(2 * STEP)
+            .any(|byte| matches!(byte, b'2'..=b'9')),
+    };
+    for notation in Notation::ALL.into_iter().filter(|it| may_be(*it)) {
         let mut list = List::default();
         let mut place = range.start;
         while place < range.end {

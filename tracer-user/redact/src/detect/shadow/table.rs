@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memchr2, memmem, memrchr};
 
 use super::{Piece, Shadow};
 use crate::detect::{
@@ -46,6 +46,8 @@ pub(super) fn find(text: &[u8], hits: &[Hit], words: &Words) -> Option<Shadow> {
         is_complete: false,
         is_rearranged: true,
     };
+    // A table has more than one row, an `INSERT` has brackets.
+    memchr2(b'\n', b'(', text)?;
     let mut resume = 0;
     for (place, hit) in hits.iter().enumerate() {
         if hit.start < resume {
