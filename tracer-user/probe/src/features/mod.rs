@@ -229,22 +229,23 @@ fn load(attach: u32, flags: u32, instructions: &[bpf::Instruction]) -> io::Resul
     assembly::load(bpf::PROGRAM_KPROBE, attach, flags, instructions).map_err(|(error, _)| error)
 }
 
+/// Whether programs can be loaded: a test that cannot is skipped by name, except in CI.
+#[cfg(test)]
+pub(crate) fn privileged(test: &str) -> bool {
+    let obstacle = Host::read().obstacle();
+    match obstacle {
+        None => true,
+        Some(obstacle) if std::env::var_os("CI").is_some() => panic!("{test}: {obstacle}"),
+        Some(obstacle) => {
+            eprintln!("skipped {test}: {obstacle}");
+            false
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Skips by name where programs cannot be loaded, except in CI.
-    fn privileged(test: &str) -> bool {
-        let obstacle = Host::read().obstacle();
-        match obstacle {
-            None => true,
-            Some(obstacle) if std::env::var_os("CI").is_some() => panic!("{test}: {obstacle}"),
-            Some(obstacle) => {
-                eprintln!("skipped {test}: {obstacle}");
-                false
-            }
-        }
-    }
 
     #[test]
     fn a_host_without_obstacle_has_what_is_needed() {

@@ -1,7 +1,7 @@
 //! Brings the file programs into the kernel: the best tier whose programs are really called.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::File,
     io::{self, Read, Seek},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
@@ -365,7 +365,8 @@ fn open(enforces: bool) -> Result<(KernelTypes, Relocated, Maps), LoadError> {
     }
     let enforces_word = u32::from(enforces);
     loader.override_global("ENFORCES", &enforces_word, true);
-    let renames = where_renames_are_counted().unwrap_or_default();
+    // Without it folders are not remembered, and the way up from a file is gone each time.
+    let renames = address_of(RENAME_LOCK).unwrap_or_default();
     loader.override_global("RENAMES", &renames, true);
     let loaded = loader
         .load(FILES_OBJECT)
@@ -375,14 +376,16 @@ fn open(enforces: bool) -> Result<(KernelTypes, Relocated, Maps), LoadError> {
     Ok((types, object, maps))
 }
 
-/// The address of `rename_lock` of fs/dcache.c, whose sequence the kernel counts up with each move of a
-/// name; 0 or an error where this kernel does not tell: it has no symbols of data
-/// (`CONFIG_KALLSYMS_ALL`) or hides addresses (`kernel.kptr_restrict`, without CAP_SYSLOG).
+/// `rename_lock` of fs/dcache.c, whose sequence the kernel counts up with each move of a name.
+const RENAME_LOCK: &CStr = c"rename_lock";
+
+/// The address of a kernel symbol; 0 or an error where this kernel does not tell: it has no symbols of
+/// data (`CONFIG_KALLSYMS_ALL`) or hides addresses (`kernel.kptr_restrict`, without CAP_SYSLOG).
 ///
 /// # Minimum kernel version
 /// 5.16.
-fn where_renames_are_counted() -> io::Result<u64> {
-    let finds = assembly::finds(c"rename_lock");
+fn address_of(symbol: &CStr) -> io::Result<u64> {
+    let finds = assembly::finds(symbol);
     let program = assembly::load(bpf::PROGRAM_SYSCALL, 0, bpf::SLEEPABLE, &finds)
         .map_err(|(error, _)| error)?;
     let mut address = 0;
@@ -479,5 +482,36 @@ pub(super) const fn key(file: FileId) -> FileKey {
         inode: file.inode,
         device: file.device,
         reserved: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::privileged;
+
+    /// By names of one, two and three words of eight bytes.
+    #[test]
+    fn a_symbol_lies_where_the_kernel_lists_it() {
+        if !privileged("a_symbol_lies_where_the_kernel_lists_it") {
+            return;
+        }
+        let listed = std::fs::read_to_string("/proc/kallsyms").expect("the kernel has symbols");
+        for symbol in [c"d_move", c"d_exchange", c"security_file_open"] {
+            let name = symbol.to_str().expect("it is ASCII");
+            let line = listed
+                .lines()
+                .find(|line| line.split(' ').nth(2) == Some(name))
+                .expect("it is in every kernel that has file hooks");
+            let address = line.split(' ').next().expect("a line is not empty");
+            let address = u64::from_str_radix(address, 16).expect("an address");
+            assert_eq!(
+                address_of(symbol).expect("it may be asked"),
+                address,
+                "{name}"
+            );
+        }
+        let unknown = address_of(c"no_such_symbol_in_any_kernel").expect("it may be asked");
+        assert_eq!(unknown, 0);
     }
 }

@@ -87,7 +87,8 @@ impl Supervisor {
         }
         for pid in unknown {
             if self.targets.may_include(pid) {
-                self.look_at(pid, Noticed::AsItHappened, begin);
+                // Whatever another process was looked at for: a number may be another file's by now.
+                self.look_at(pid, Noticed::AsItHappened, Instant::now());
             }
         }
         for (_, file, generation) in mapped.files {

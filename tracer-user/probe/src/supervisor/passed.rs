@@ -35,11 +35,15 @@ impl Passed {
         self.0.insert(file, look);
     }
 
-    /// Notes the generation of the inode that was looked at after `begin`.
+    /// Notes the generation of the inode that was looked at after `begin`. Where two inodes had the number
+    /// since, it is not known which was looked at, and both are looked at again.
     pub(super) fn was_of(&mut self, file: FileId, generation: u64, begin: Instant) {
-        if let Some(look) = self.0.get_mut(&file)
-            && look.when >= begin
-        {
+        let Some(look) = self.0.get_mut(&file).filter(|look| look.when >= begin) else {
+            return;
+        };
+        if look.generation.is_some_and(|known| known != generation) {
+            self.0.remove(&file);
+        } else {
             look.generation = Some(generation);
         }
     }
@@ -78,6 +82,16 @@ mod tests {
         assert!(passed.within(LONG, FILE, 1));
         assert!(!passed.within(LONG, FILE, 2));
         assert!(!passed.within(Duration::ZERO, FILE, 1));
+    }
+
+    #[test]
+    fn of_two_inodes_with_one_number_neither_is_passed_over() {
+        let begin = Instant::now();
+        let mut passed = Passed::default();
+        passed.add(FILE);
+        passed.was_of(FILE, 1, begin);
+        passed.was_of(FILE, 2, begin);
+        assert!(!passed.within(LONG, FILE, 1) && !passed.within(LONG, FILE, 2));
     }
 
     #[test]
