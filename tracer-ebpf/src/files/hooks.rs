@@ -34,25 +34,25 @@ const MAP_SHARED_VALIDATE: u64 = 3;
 
 #[lsm(hook = "file_open")]
 pub(crate) fn lsm_file_open(ctx: LsmContext) -> i32 {
-    let answer = opened(typed(ctx.arg(0)));
+    let answer = opened(Typed::at(ctx.arg(0)));
     refused_before(ctx.arg(1)).unwrap_or(answer)
 }
 
 #[lsm(hook = "file_permission")]
 pub(crate) fn lsm_file_permission(ctx: LsmContext) -> i32 {
-    used(typed(ctx.arg(0)), ctx.arg(1));
+    used(Typed::at(ctx.arg(0)), ctx.arg(1));
     ctx.arg(2)
 }
 
 #[lsm(hook = "mmap_file")]
 pub(crate) fn lsm_mmap_file(ctx: LsmContext) -> i32 {
-    let answer = mapped(typed(ctx.arg(0)), ctx.arg(3));
+    let answer = mapped(Typed::at(ctx.arg(0)), ctx.arg(3));
     refused_before(ctx.arg(4)).unwrap_or(answer)
 }
 
 #[lsm(hook = "file_receive")]
 pub(crate) fn lsm_file_receive(ctx: LsmContext) -> i32 {
-    received(typed(ctx.arg(0)));
+    received(Typed::at(ctx.arg(0)));
     ctx.arg(1)
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn lsm_file_receive(ctx: LsmContext) -> i32 {
 /// enforced; elsewhere fanotify tells it.
 #[lsm(hook = "path_truncate")]
 pub(crate) fn lsm_path_truncate(ctx: LsmContext) -> i32 {
-    let inode = typed(ctx.arg(0))
+    let inode = Typed::at(ctx.arg(0))
         .follow(&O_PATH_DENTRY)
         .follow(&O_DENTRY_INODE);
     let key = watched::key(inode);
@@ -73,24 +73,24 @@ pub(crate) fn lsm_path_truncate(ctx: LsmContext) -> i32 {
 
 #[fentry(function = "security_file_open")]
 pub(crate) fn fentry_file_open(ctx: FEntryContext) -> i32 {
-    opened(typed(ctx.arg(0)));
+    opened(Typed::at(ctx.arg(0)));
     0
 }
 
 #[fentry(function = "security_file_permission")]
 pub(crate) fn fentry_file_permission(ctx: FEntryContext) -> i32 {
-    used(typed(ctx.arg(0)), ctx.arg(1))
+    used(Typed::at(ctx.arg(0)), ctx.arg(1))
 }
 
 #[fentry(function = "security_mmap_file")]
 pub(crate) fn fentry_mmap_file(ctx: FEntryContext) -> i32 {
-    mapped(typed(ctx.arg(0)), ctx.arg(2));
+    mapped(Typed::at(ctx.arg(0)), ctx.arg(2));
     0
 }
 
 #[fentry(function = "security_file_receive")]
 pub(crate) fn fentry_file_receive(ctx: FEntryContext) -> i32 {
-    received(typed(ctx.arg(0)))
+    received(Typed::at(ctx.arg(0)))
 }
 
 #[kprobe]
@@ -113,12 +113,6 @@ pub(crate) fn kprobe_mmap_file(ctx: ProbeContext) -> i32 {
 #[kprobe]
 pub(crate) fn kprobe_file_receive(ctx: ProbeContext) -> i32 {
     received(argument(&ctx))
-}
-
-/// An argument that the verifier knows by its type.
-#[inline(always)]
-fn typed(argument: *const c_void) -> Typed {
-    Typed::at(argument)
 }
 
 /// The first argument.
