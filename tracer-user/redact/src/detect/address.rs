@@ -34,10 +34,36 @@ const STREETS_PERHAPS_TOO: [&str; 45] = [
 ];
 /// Words that begin a street's name in Romance and Slavic languages.
 #[rustfmt::skip]
-const PREFIXES: [&str; 74] = [
+const PREFIXES: &[&str] = &[
     "rue", "avenue", "boulevard", "bd", "chemin", "place", "impasse", "allée", "allee", "quai", "route", "cours", "passage", "square", "sentier", "faubourg", "via", "viale", "piazza", "piazzale", "corso", "vicolo", "strada", "largo",
     "borgo", "contrada", "rotonda", "stretto", "canale", "incrocio", "lungomare", "calle", "c/", "plaza", "paseo", "avenida", "av.", "avda.", "carrer", "callejón", "callejon", "camino", "ronda", "travesía", "urbanización", "urbanizacion", "acceso", "alameda", "cañada",
     "cuesta", "glorieta", "pasadizo", "pasaje", "rambla", "vial", "via.", "carretera", "pl.", "rua", "travessa", "praça", "praca", "ul.", "ulica", "aleja", "al.", "os.", "plac", "улица", "ул.", "strada", "str.", "calea", "bulevardul",
+    "г.", "город", "пр.", "просп.", "проспект", "бул.", "бульвар", "пер.", "переулок", "наб.", "пл.", "вул.", "вулиця", "м.", "місто", "jl.", "jalan", "gg.", "kp.", "lorong", "ulici", "náměstí", "nám.",
+];
+/// What shortens a word of an address and stands in the middle of one.
+const SHORT_PARTS: [&str; 22] = [
+    "ул.",
+    "вул.",
+    "просп.",
+    "д.",
+    "кв.",
+    "буд.",
+    "корп.",
+    "обл.",
+    "cad.",
+    "caddesi",
+    "sok.",
+    "sokak",
+    "sokağı",
+    "mah.",
+    "mahallesi",
+    "no:",
+    "nr.",
+    "bl.",
+    "ap.",
+    "utca",
+    "út",
+    "tér",
 ];
 /// Ends of compound street names in Germanic and Nordic languages, Finnish and Hungarian.
 #[rustfmt::skip]
@@ -51,27 +77,18 @@ const LINKS: [&str; 18] = [
     "den", "von", "los", "las",
 ];
 /// Parts of buildings that stand before or after the street.
-const PARTS: [&str; 16] = [
-    "apt",
-    "apt.",
-    "suite",
-    "ste",
-    "unit",
-    "flat",
-    "studio",
-    "floor",
-    "piso",
-    "puerta",
-    "piano",
-    "appartamento",
-    "interno",
-    "room",
-    "esc.",
-    "wohnung",
+#[rustfmt::skip]
+const PARTS: &[&str] = &[
+    "apt", "apt.", "suite", "ste", "unit", "flat", "studio", "floor", "piso", "puerta", "piano", "appartamento", "interno", "room", "esc.", "wohnung",
+    "apto", "apto.", "apartamento", "bloco", "bl.", "ap.", "sc.", "et.", "dpto", "dpto.", "depto", "depto.", "col.", "colonia", "kv.", "кв.", "корп.", "обл.", "stiege", "bte", "boîte", "bus", "étage", "appartement", "bât.", "wing", "tower", "block",
 ];
 
 /// How far an address may reach before or after its number.
 const REACH: usize = 72;
+/// How many blanks what a word calls an address may have.
+const MOST_WORDS: usize = 12;
+/// How far it may reach: characters of most scripts have two or three bytes.
+const TOLD_REACH: usize = 120;
 
 /// The address around the number at `number`.
 pub(crate) fn read(context: &Context<'_>, number: Range<usize>) -> Option<Range<usize>> {
@@ -296,7 +313,10 @@ fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
             break;
         }
     }
-    range.start..trim(text, range.start, end)
+    let end = trim(text, range.start, end);
+    // `Torino (TO)`
+    let is_province = matches!(text.get(end..end + 5), Some([b' ', b'(', a, b, b')']) if class::is(*a, UPPER) && class::is(*b, UPPER));
+    range.start..if is_province { end + 5 } else { end }
 }
 
 /// Where `Springwood, OH 45066` ends: a town, a state's two letters and its code.
@@ -308,8 +328,13 @@ fn state_and_code(text: &[u8], start: usize) -> Option<usize> {
             return None;
         }
         let end = word_end(text, place, limit);
-        let is_state =
-            end - place == 2 && text[place..end].iter().all(|byte| class::is(*byte, UPPER));
+        if place > start
+            && let Some(end) = british_code(text, place)
+        {
+            return Some(end);
+        }
+        let is_state = matches!(end - place, 2 | 3)
+            && text[place..end].iter().all(|byte| class::is(*byte, UPPER));
         if is_state && place > start && text.get(end) == Some(&b' ') {
             let code = class::run_end(text, end + 1, DIGIT);
             let more = match text.get(code) {
@@ -317,7 +342,9 @@ fn state_and_code(text: &[u8], start: usize) -> Option<usize> {
                 _ => code,
             };
             let code_end = if more == code + 5 { more } else { code };
-            return (code - end == 6 && !class::at(text, code_end, ALNUM)).then_some(code_end);
+            // Australia's states have two or three letters, and its codes four digits.
+            let is_code = matches!((end - place, code - end), (2, 6) | (2 | 3, 5));
+            return (is_code && !class::at(text, code_end, ALNUM)).then_some(code_end);
         }
         if text.get(end) != Some(&b' ') {
             return None;
@@ -327,8 +354,23 @@ fn state_and_code(text: &[u8], start: usize) -> Option<usize> {
     None
 }
 
+/// Where a postcode such as `PO1 3AB` ends.
+fn british_code(text: &[u8], start: usize) -> Option<usize> {
+    let outward = class::run_end(text, start, UPPER | DIGIT);
+    let letters = class::run_end(text, start, UPPER) - start;
+    let inward = text.get(outward + 1..outward + 4)?;
+    let holds = (1..=2).contains(&letters)
+        && (letters + 1..=letters + 2).contains(&(outward - start))
+        && text[outward] == b' '
+        && class::is(inward[0], DIGIT)
+        && inward[1..].iter().all(|byte| class::is(*byte, UPPER))
+        && !class::at(text, outward + 4, ALNUM);
+    holds.then_some(outward + 4)
+}
+
 /// What follows a word for an address, as far as a sentence or a line goes.
-pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
+pub(crate) fn told(text: &[u8], word: Range<usize>) -> Option<Range<usize>> {
+    let word_end = word.end;
     const LINKS: [&[u8]; 15] = [
         b":\n",
         b": \n",
@@ -354,12 +396,20 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
         .find(|link| text[word_end..].starts_with(link))
         .or(is_glued.then_some(&b""[..]))?;
     let start = word_end + link.len();
+    let start = start + article(&text[start..]);
     let starts_well =
         is_capital(text, start) || class::at(text, start, DIGIT) || starts_with_prefix(text, start);
     if !starts_well || text[start..].starts_with(b"0x") {
         return None;
     }
-    let limit = text.len().min(start + REACH);
+    let limit = text.len().min(
+        start
+            + if text[start..].first().is_some_and(u8::is_ascii) {
+                REACH
+            } else {
+                TOLD_REACH
+            },
+    );
     let mut end = start;
     let mut has_number = false;
     let mut words = 0;
@@ -381,13 +431,15 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
                 && words >= 1
                 && !is_capital(text, end + 2)
                 && !class::at(text, end + 2, DIGIT)
-                && !starts_with_prefix(text, end + 2) =>
+                && !starts_with_prefix(text, end + 2)
+                && !starts_with_part(text, end + 2) =>
             {
                 break;
             }
             // Their comma, their full stop.
             0xE3 if matches!(text.get(end + 1..end + 3), Some([0x80, 0x81 | 0x82])) => break,
             0xEF if matches!(text.get(end + 1..end + 3), Some([0xBC, 0x8C | 0x9B])) => break,
+            b':' if ends_with(&text[start..end], "no") => {}
             b'@' | b':' | b'=' => return None,
             b' ' => words += 1,
             byte if class::is(byte, DIGIT) => {
@@ -409,7 +461,10 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
                 .iter()
                 .any(|suffix| word.len() > suffix.len() + 2 && word.ends_with(suffix))
     });
+    let has_short_part = parts.clone().any(|word| SHORT_PARTS.contains(&word));
     let has_prefix = parts.next().is_some_and(|word| PREFIXES.contains(&word));
+    // `bydlím v Dlouhá 14, 110 00 Praha`: the word means nothing else.
+    let is_certain = has_number && told.contains(',') && !text[word].is_ascii();
     let has_part = told
         .split(' ')
         .next()
@@ -423,7 +478,13 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
         })
     };
     if is_bare
-        && !(has_street || has_prefix || has_part || class::at(text, start, DIGIT) || has_town())
+        && !(has_street
+            || has_prefix
+            || has_short_part
+            || is_certain
+            || has_part
+            || class::at(text, start, DIGIT)
+            || has_town())
     {
         return None;
     }
@@ -432,7 +493,19 @@ pub(crate) fn told(text: &[u8], word_end: usize) -> Option<Range<usize>> {
         .filter(|byte| class::is(**byte, WORD))
         .count()
         >= 3;
-    (has_letters && (has_number || has_street || has_prefix) && words <= 9).then_some(range)
+    (has_letters && (has_number || has_street || has_prefix) && words <= MOST_WORDS)
+        .then_some(range)
+}
+
+/// How long the article is that begins the text.
+fn article(text: &[u8]) -> usize {
+    const ARTICLES: [&[u8]; 10] = [
+        b"the ", b"la ", b"el ", b"le ", b"der ", b"den ", b"v ", b"w ", b"na ", b"ul ",
+    ];
+    let article = ARTICLES
+        .into_iter()
+        .find(|article| text.starts_with(article));
+    article.map_or(0, <[u8]>::len)
 }
 
 /// Whether the word is a part of the address that follows it.
@@ -441,6 +514,16 @@ pub(crate) fn belongs(word: &[u8]) -> bool {
         word.len() >= part.len() && word[word.len() - part.len()..].eq_ignore_ascii_case(part)
     };
     ends(b"box") || ends(b"postfach") || word == "〒".as_bytes()
+}
+
+fn ends_with(text: &[u8], end: &str) -> bool {
+    let from = text.len().saturating_sub(end.len());
+    text[from..].eq_ignore_ascii_case(end.as_bytes())
+}
+
+fn starts_with_part(text: &[u8], start: usize) -> bool {
+    let end = word_end(text, start.min(text.len()), text.len().min(start + 16));
+    start < end && PARTS.contains(&lower(&text[start..end]).as_ref())
 }
 
 fn ends_in_short_form(text: &[u8]) -> bool {
@@ -456,6 +539,18 @@ fn ends_in_short_form(text: &[u8]) -> bool {
         b" ul",
         b" Blvd",
         b" Ste",
+        b" nr",
+        b" bl",
+        b" ap",
+        b" sc",
+        b" et",
+        b" Col",
+        b" Esc",
+        b" Jl",
+        b" \xd0\xb2\xd1\x83\xd0\xbb",
+        b" \xd0\xb1\xd1\x83\xd0\xb4",
+        b" \xd0\xbf\xd1\x80",
+        b" \xd0\xb3",
         b" \xd1\x83\xd0\xbb",
         b" \xd0\xb4",
         b" \xd0\xba\xd0\xb2",

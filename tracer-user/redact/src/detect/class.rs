@@ -64,6 +64,16 @@ pub(crate) fn before(text: &[u8], place: usize, classes: u8) -> bool {
     place > 0 && at(text, place - 1, classes)
 }
 
+/// Whether the character before this place is of a script that sets no blanks: Thai, Chinese, Japanese,
+/// Korean with its particles.
+pub(crate) fn ends_a_script_without_blanks(text: &[u8], place: usize) -> bool {
+    match text[..place] {
+        [.., 0xE3..=0xED | 0xEF, _, last] => is(last, HIGH),
+        [.., 0xE0, 0xB8..=0xB9, last] => is(last, HIGH),
+        _ => false,
+    }
+}
+
 /// Where the first digit, `:` or `@` is: what the walk over a text stops at.
 #[inline]
 pub(crate) fn first_stop(text: &[u8]) -> Option<usize> {

@@ -11,6 +11,7 @@ use super::{
         self, DrivingLicence, HealthId, NationalId, Passport, PostalAddress, VehiclePlate,
     },
     number::identifier::{cl_rut, cn_resident_id, is_date},
+    numbered,
     words::{Context, Topic},
 };
 
@@ -49,6 +50,10 @@ enum Vouch {
     WordOrAlone,
     /// A word on its topic.
     Word,
+    /// A word on its topic close before it, and it is in capitals.
+    Beside,
+    /// A word that calls it a number of something.
+    Number,
 }
 
 const fn code(
@@ -107,7 +112,7 @@ const fn shapes(text: &str) -> [Shape; MAX_SHAPES] {
     shapes
 }
 
-use Vouch::{Itself, Word, WordOrAlone};
+use Vouch::{Beside, Itself, Number, Word, WordOrAlone};
 
 #[rustfmt::skip]
 static CODES: &[Code] = &[
@@ -124,7 +129,7 @@ static CODES: &[Code] = &[
     code("uk-postcode", "SW1A1AA", PostalAddress, "A99AA|A999AA|AA99AA|AA999AA|A9A9AA|AA9A9AA", WordOrAlone, |c| !c[c.len() - 2..].iter().any(|b| b"CIKMOV".contains(b)) && !b"QVX".contains(&c[0])),
     code("uk-plate", "AB51ABC", VehiclePlate, "AA99AAA", WordOrAlone, |c| { let age = (c[2] - b'0') * 10 + c[3] - b'0'; matches!(age, 2..=29 | 51..=79) && !c.iter().any(|b| b"IQ".contains(b)) }),
     code("de-social-security", "65170839J003", NationalId, "99999999A999", Itself, de_social_security),
-    code("de-passport", "C01X00T41", Passport, "AXXXXXXX9|AXXXXXXXX", WordOrAlone, |c| c.len() == 9 && b"CFGHJKLMNPRTVWXYZ".contains(&c[0]) && mrz(&c[..8]) == c[8]),
+    code("de-passport", "C01X00T41", Passport, "AXXXXXXX9|AXXXXXXXX9", WordOrAlone, |c| b"CFGHJKLMNPRTVWXYZ".contains(&c[0]) && mrz(&c[..c.len() - 1]) == c[c.len() - 1]),
     code("de-health-insurance", "A123456780", HealthId, "A999999999", WordOrAlone, |c| { let l = c[0] - b'A' + 1; let d = [&[l / 10, l % 10], &values(&c[1..9])[..]].concat(); let s: u32 = d.iter().enumerate().map(|(i, x)| { let p = u32::from(*x) * if i % 2 == 0 { 1 } else { 2 }; p / 10 + p % 10 }).sum(); s % 10 == u32::from(c[9] - b'0') }),
     code("fr-nir-corsica", "185052A00123475", NationalId, "999999A99999999", WordOrAlone, |c| matches!(c[6], b'A' | b'B')),
     code("ie-pps", "1234567T", NationalId, "9999999A|9999999AA", WordOrAlone, |c| { let d = values(&c[..7]); let extra = match c.get(8) { Some(b'W') | None => 0, Some(l) => u32::from(l - b'A' + 1) * 9 }; let s = (weighted(&d, &[8, 7, 6, 5, 4, 3, 2]) + extra) % 23; c[7] == if s == 0 { b'W' } else { b'@' + s as u8 } }),
@@ -143,7 +148,7 @@ static CODES: &[Code] = &[
     code("us-passport", "A12345678", Passport, "A99999999", WordOrAlone, |c| c[0] != b'H' || c.len() == 9),
     code("us-mbi", "1EG4TE5MK73", HealthId, "9AX9AX9AA99", Itself, |c| c[0] != b'0' && !c.iter().any(|b| b"SLOIBZ".contains(b))),
     code("us-dea", "AB1234563", HealthId, "AA9999999", WordOrAlone, |c| { let d = values(&c[2..]); (u32::from(d[0]) + u32::from(d[2]) + u32::from(d[4]) + 2 * (u32::from(d[1]) + u32::from(d[3]) + u32::from(d[5]))) % 10 == u32::from(d[6]) && b"ABCDEFGHJKLMPRSTUX".contains(&c[0]) }),
-    code("us-driving-licence", "D1234567", DrivingLicence, "A9999999|A99999999|A999999999|A9999999999|A99999999999|A999999999999", Word, |_| true),
+    code("us-driving-licence", "D1234567", DrivingLicence, "A9999999|A99999999|A999999999|A9999999999|A99999999999|A999999999999|A9999999999999|A99999999999999|AA9999999999999", Word, |_| true),
     code("mx-curp", "HEGG560427MVZRRL04", NationalId, "AAAA999999AAAAAAX9", Itself, |c| matches!(c[10], b'H' | b'M' | b'X') && is_date(&values(&c[6..8]), &values(&c[8..10]))),
     code("mx-rfc", "HEGG560427AB1", NationalId, "AAAA999999XXX|AAA999999XXX", WordOrAlone, |c| { let l = c.len() - 9; is_date(&values(&c[l + 2..l + 4]), &values(&c[l + 4..l + 6])) }),
     code("cl-rut-k", "12345605K", NationalId, "99999999A|9999999A", WordOrAlone, |c| c[c.len() - 1] == b'K' && cl_rut(&values(&c[..c.len() - 1])) == 10),
@@ -162,7 +167,13 @@ static CODES: &[Code] = &[
     code("mx-voter", "ROVLVR83051209M400", NationalId, "AAAAAA99999999A999", Itself, |c| matches!(c[14], b'H' | b'M') && is_date(&values(&c[8..10]), &values(&c[10..12]))),
     code("any-health-code", "H0048213", HealthId, "A999999|A9999999|A99999999|A999999999|A9999999999|AA99999999|AAA999999999|AAA99999999", Word, |_| true),
     code("any-licence-code", "B072RRE2I55", DrivingLicence, "XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
-    code("any-coded-id", "A12345", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("eu-vat", "IT12345670017", NationalId, "AA99999999|AA999999999|AA9999999999|AA99999999999|AA999999999999|AAA99999999", Word, |c| c[2] == b'U' || !c[2].is_ascii_uppercase()),
+    code("gh-card", "GHA1234567895", NationalId, "AAA9999999999", WordOrAlone, |c| c.starts_with(b"GHA")),
+    code("pt-citizen-card", "000000000ZZ4", NationalId, "999999999AA9", WordOrAlone, |_| true),
+    code("any-plate", "4821KLM", VehiclePlate, "XXXX|XXXXX|XXXXXX|XXXXXXX|XXXXXXXX", Beside, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 2),
+    code("any-coded-id", "A12345", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("any-numbered", "POL4821903", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX|XXXXXXXXXXXXXX", Number, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("any-long-numbered", "91350100M000100Y43", NationalId, "XXXXXXXXXXXXXXX|XXXXXXXXXXXXXXXX|XXXXXXXXXXXXXXXXX|XXXXXXXXXXXXXXXXXX", Number, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 6),
 ];
 
 /// What has the shape of a code that no word need vouch for, and is none.
@@ -202,6 +213,7 @@ pub(crate) fn examples() -> impl Iterator<Item = (&'static str, String, bool)> {
             HealthId => "patient",
             PostalAddress => "postcode",
             Kind::BankAccount => "swift",
+            _ if code.vouched_by == Number => "policy number",
             _ => "national id",
         };
         let text = format!("{word} {}", code.example);
@@ -390,7 +402,7 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
         digits |= u32::from(class::is(*byte, DIGIT)) << place;
         letters |= u32::from(class::is(*byte, LETTER)) << place;
     }
-    if !(5..=18).contains(&count) || digits == 0 || letters == 0 || (glued && !separated) {
+    if !(4..=18).contains(&count) || digits == 0 || letters == 0 || (glued && !separated) {
         return None;
     }
     let is_alone = context.is_alone(range.start, range.end);
@@ -415,6 +427,11 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
                 Itself => !separated || is_alone || raw.len() <= characters.len() + 5,
                 WordOrAlone => is_alone || context.is_about(range.start, range.end, topics),
                 Word => context.is_about(range.start, range.end, topics),
+                Beside => {
+                    !raw.iter().any(|byte| class::is(*byte, LOWER))
+                        && context.is_near(range.start, range.end, 24, 0, topics)
+                }
+                Number => numbered::is_numbered(context, range.start),
             }
     })
 }

@@ -23,7 +23,12 @@ const LENGTHS: [(&[u8; 2], usize); 88] = [
 
 /// Where the account number that begins at `start` ends. Blanks, dashes or dots may group it.
 pub(crate) fn end(text: &[u8], start: usize) -> Option<usize> {
-    let head = text.get(start..start + 4)?;
+    let mut head = text.get(start..start + 4)?;
+    let check = [head[0], head[1], head[3], *text.get(start + 4)?];
+    // `PL 61 1090 …`
+    if head[2] == b' ' {
+        head = &check;
+    }
     let is_head = class::is(head[0], LETTER)
         && class::is(head[1], LETTER)
         && class::is(head[2], DIGIT)

@@ -33,6 +33,7 @@ mod literal;
 mod login;
 mod looks;
 mod number;
+mod numbered;
 mod own;
 mod pattern;
 mod place;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     address, bare,
-    class::{self, ALNUM, DIGIT, LETTER, WORD},
+    class::{self, ALNUM, DIGIT, LETTER, UPPER, WORD},
     code, colon,
     colon::Colon,
     crypto, email,
@@ -89,10 +89,17 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
         return next.max(place + 1);
     }
     let has_letter = token.iter().any(|byte| class::is(*byte, LETTER));
-    let account = [start, place.saturating_sub(2)]
+    let is_apart =
+        !has_letter && token.len() == 2 && class::before(text, start.saturating_sub(1), UPPER);
+    let account = match is_apart {
+        true => [start.saturating_sub(3), start.saturating_sub(3)],
+        false => [start, place.saturating_sub(2)],
+    };
+    let account = account
         .into_iter()
+        .filter(|_| has_letter || is_apart)
         .find_map(|start| Some(start..iban::end(text, start)?));
-    if has_letter && let Some(range) = account {
+    if let Some(range) = account {
         let next = range.end;
         hits.push(Found {
             certainty: Certainty::Checked,
@@ -107,7 +114,8 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
         });
         return end;
     }
-    if starts_a_word && let Some(found) = code::read(context, start..end) {
+    let starts_a_code = starts_a_word || class::ends_a_script_without_blanks(text, start);
+    if starts_a_code && let Some(found) = code::read(context, start..end) {
         let next = found.range.end.max(end);
         hits.push(found);
         return next;

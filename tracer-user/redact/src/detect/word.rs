@@ -142,7 +142,7 @@ pub(crate) fn read(
                 }
             }
             Role::Topic(Topic::Address) if context.is_word(hit) => {
-                if let Some(range) = address::told(text, hit.end) {
+                if let Some(range) = address::told(text, hit.start..hit.end) {
                     let start = match address::belongs(&text[hit.start..hit.end]) {
                         true => hit.start,
                         false => range.start,

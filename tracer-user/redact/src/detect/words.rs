@@ -28,6 +28,8 @@ pub(crate) enum Topic {
     Version,
     Crypto,
     Network,
+    /// Of a language other than English, what a thing has that is numbered: `nummer`, `番号`.
+    Number,
     /// One national identifier, by its place in the table.
     Identifier(u8),
 }
@@ -129,7 +131,10 @@ impl Role {
             | Self::PasswordOf(_)
             | Self::SecretOf(_)
             | Self::Code(_) => true,
-            Self::Topic(topic) => !matches!(topic, Topic::Version | Topic::Network | Topic::Call),
+            Self::Topic(topic) => !matches!(
+                topic,
+                Topic::Version | Topic::Network | Topic::Call | Topic::Number
+            ),
             _ => false,
         }
     }
@@ -141,8 +146,10 @@ impl Words {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut list = Vec::new();
         let mut roles: Vec<Vec<Role>> = Vec::new();
-        for (word, role) in words {
-            let word = word.to_ascii_lowercase();
+        let spelled = words
+            .into_iter()
+            .flat_map(|(word, role)| spelled(word, role).map(move |word| (word, role)));
+        for (word, role) in spelled {
             let place = *places.entry(word.clone()).or_insert_with(|| {
                 list.push(word);
                 roles.push(Vec::new());
@@ -220,6 +227,26 @@ impl Words {
     pub(crate) fn names_a_column(&self, hit: Hit) -> bool {
         self.uses(hit).names_a_column
     }
+}
+
+/// The word in small letters, and what programs make of one with blanks: `tax_id`, `tax-id`, `taxid`.
+fn spelled(word: &str, role: Role) -> impl Iterator<Item = String> + use<> {
+    /// A shorter one would be some other word: `sa id`.
+    const SHORTEST: usize = 5;
+    let word = word.to_ascii_lowercase();
+    let names_a_field = word.is_ascii() && word.trim() == word && word.contains(' ');
+    let is_told =
+        matches!(role, Role::Topic(topic) if !matches!(topic, Topic::Address | Topic::Call));
+    let joiners: &[&str] = match names_a_field && is_told {
+        true => &["_", "-", ""],
+        false => &[],
+    };
+    let names: Vec<String> = joiners
+        .iter()
+        .map(|joiner| word.replace(' ', joiner))
+        .filter(|name| name.len() > SHORTEST)
+        .collect();
+    [word].into_iter().chain(names)
 }
 
 /// A text with the words found in it.

@@ -50,7 +50,7 @@ fn is_grouped(window: Window<'_>) -> bool {
     ];
     window.groups() == 1
         || (window.is_uniform()
-            && matches!(window.separator(0), b' ' | b'-' | b'.')
+            && matches!(window.separator(0), b' ' | b'-' | b'.' | b'/')
             && SHAPES.into_iter().any(|shape| window.has_shape(shape)))
 }
 

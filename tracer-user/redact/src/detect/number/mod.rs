@@ -40,7 +40,7 @@ pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usiz
 fn classify(context: &Context<'_>, window: Window<'_>, hits: &Hits) -> Option<Found> {
     let range = window.start()..window.end();
     let count = window.digits().len();
-    if !(4..=19).contains(&count) {
+    if !(4..=26).contains(&count) {
         return None;
     }
     let found = |rule, kind, certainty| Found {

@@ -39,9 +39,10 @@ pub(crate) fn read(context: &Context<'_>, window: Window<'_>) -> Option<(usize, 
         return None;
     }
     (is_country_code
-        || is_dialled_abroad(window)
+        || (is_dialled_abroad(window) && !is_dumped(text, window))
         || is_north_american(window)
-        || is_grouped_national(window)
+        || (is_grouped_national(window) && !is_dumped(text, window))
+        || is_dialled_with_an_area(window)
         || is_said())
     .then(|| (start, extension(text, end)))
 }
@@ -146,13 +147,44 @@ fn is_grouped_national(window: Window<'_>) -> bool {
     if window.has_shape("2)4 4") || window.has_shape("2)4-4") {
         return true;
     }
-    window.digits()[0] == 0
+    matches!(window.digits(), [0, 1..=9, ..])
         && (9..=11).contains(&count)
         && groups >= 3
         && (2..=5).contains(&window.length(0))
         && even
         && window.is_uniform()
         && window.separator(0) != b'/'
+}
+
+/// A trunk zero and an area, and what follows them in whatever groups: `0151/2345 6789`, `070-482 19 03`,
+/// `01712-482190`, `02)482-1903`.
+fn is_dialled_with_an_area(window: Window<'_>) -> bool {
+    let groups = window.groups();
+    let digits = window.digits();
+    let area = window.length(0);
+    groups >= 2
+        && matches!(digits, [0, 1..=9, ..])
+        && (9..=11).contains(&digits.len())
+        && match window.separator(0) {
+            b')' => (2..=5).contains(&area),
+            b'-' | b'/' => (3..=5).contains(&area),
+            _ => false,
+        }
+        && (groups > 2 || (6..=8).contains(&window.length(1)))
+        && (1..groups).all(|group| window.length(group) >= 2)
+}
+
+/// Whether pairs of digits are a part of a row of bytes: `02 01 01 00 00`.
+fn is_dumped(text: &[u8], window: Window<'_>) -> bool {
+    let is_pair = |pair: Option<&[u8]>| {
+        pair.is_some_and(|pair| pair[0] == b' ' && pair[1..].iter().all(u8::is_ascii_hexdigit))
+    };
+    let (start, end) = (window.start(), window.end());
+    let before = start.checked_sub(4).map(|from| &text[from..start - 1]);
+    (0..window.groups()).all(|group| window.length(group) == 2)
+        && (!window.is_whole_run()
+            || is_pair(before)
+            || (is_pair(text.get(end..end + 3)) && !class::at(text, end + 3, ALNUM)))
 }
 
 /// Whether a number of which a word says that it is one can be one.
