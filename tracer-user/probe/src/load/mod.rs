@@ -1,5 +1,6 @@
 //! Brings the kernel half into the kernel: its maps, its rings, its programs.
 
+mod constants;
 mod diagnostics;
 mod object;
 mod programs;
@@ -7,7 +8,7 @@ mod verified;
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
 };
 
 use aya::{EbpfLoader, maps::Map};
@@ -288,6 +289,24 @@ impl Maps {
         self.0.iter().map(|(name, fd)| (name.as_str(), fd))
     }
 
+    /// The map of what never changes, and what stands in it.
+    fn constants(&self) -> Result<Option<(RawFd, Vec<u8>)>, LoadError> {
+        let Some((_, map)) = self.iter().find(|(name, _)| *name == ".rodata") else {
+            return Ok(None);
+        };
+        let read = || {
+            let mut section = vec![0; bpf::value_size(map.as_fd())?];
+            // SAFETY: the key of an array is as long as this, and the buffer as its value.
+            unsafe { bpf::look_up(map.as_fd(), &0_u32.to_ne_bytes(), &mut section) }?;
+            Ok(section)
+        };
+        let section = read().map_err(|cause| LoadError::System {
+            what: "read the programs' constants",
+            cause,
+        })?;
+        Ok(Some((map.as_raw_fd(), section)))
+    }
+
     /// Takes out a map.
     pub(crate) fn remove(&mut self, name: &str) -> Result<OwnedFd, LoadError> {
         let index = self.0.iter().position(|(known, _)| known == name);
@@ -347,7 +366,7 @@ fn make_rings(maps: &mut Maps, count: u32, bytes: usize) -> io::Result<Rings> {
     let mut buffers = Vec::new();
     for index in 0..count {
         let buffer = RingBuffer::create(bytes / count as usize)?;
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&buffer.fd());
+        let fd = buffer.fd().as_raw_fd();
         // SAFETY: keys of an array of maps are 4 bytes, and values given by user space are
         // descriptors of 4 bytes.
         unsafe { bpf::update(outer.as_fd(), &index.to_le_bytes(), &fd.to_le_bytes()) }?;

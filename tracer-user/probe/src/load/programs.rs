@@ -10,7 +10,7 @@ use std::{
 
 use aya_obj::{Object, ProgramSection};
 
-use super::{LoadError, Maps, Purpose, Verified};
+use super::{LoadError, Maps, Purpose, Verified, constants};
 use crate::{
     features::{self, MultiTrial},
     observation::Means,
@@ -164,6 +164,11 @@ impl Relocated {
         object
             .relocate_calls(&text)
             .map_err(|error| unfit("a function is missing", &error))?;
+        if let Some((map, section)) = maps.constants()? {
+            for function in object.functions.values_mut() {
+                constants::put_in(&mut function.instructions, map, &section);
+            }
+        }
         Ok(Self { object, types })
     }
 
@@ -273,10 +278,12 @@ impl Relocated {
         debug_assert!(matches!(
             (&program.section, form.kind),
             (
-                ProgramSection::UProbe { .. } | ProgramSection::KProbe,
+                ProgramSection::UProbe { .. } | ProgramSection::KProbe | ProgramSection::KRetProbe,
                 bpf::PROGRAM_KPROBE
-            ) | (ProgramSection::FEntry { .. }, bpf::PROGRAM_TRACING)
-                | (ProgramSection::Lsm { .. }, bpf::PROGRAM_LSM)
+            ) | (
+                ProgramSection::FEntry { .. } | ProgramSection::FExit { .. },
+                bpf::PROGRAM_TRACING
+            ) | (ProgramSection::Lsm { .. }, bpf::PROGRAM_LSM)
                 | (ProgramSection::RawTracePoint, bpf::PROGRAM_RAW_TRACEPOINT)
         ));
         let Form {
