@@ -47,7 +47,7 @@ impl FileKey {
     #[inline(always)]
     #[must_use]
     pub const fn mark(&self) -> u32 {
-        mixed(self.inode, self.device as u64) as u32 % MAX_MARKS
+        mixed(self.inode, (self.device as u64) << 32) as u32 % MAX_MARKS
     }
 
     /// Where it is marked that something on this inode's device is watched.
@@ -58,15 +58,23 @@ impl FileKey {
     }
 }
 
-/// One round of the finalizer of MurmurHash3 (`fmix64`) over another word: every bit of it moves half of
-/// the others.
+/// What can be said of the watched folders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FoldersState {
+    /// How often another one was watched; 0 where none is.
+    pub version: u32,
+    /// Whether the programs are there that count how often names are moved.
+    pub moves_are_counted: u32,
+}
+
+/// Takes another word into a hash: the lower half of the result depends on every bit of both. A multiplication
+/// by an odd number loses nothing; this one is the greatest below 2⁶⁴ ÷ φ (Knuth, TAOCP 3, 6.4).
 #[inline(always)]
 #[must_use]
 pub const fn mixed(hash: u64, word: u64) -> u64 {
-    let mut hash = (hash ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ hash >> 33
+    let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ hash >> 32
 }
 
 /// Something that a process did to a watched inode; the index of its counter.
@@ -211,7 +219,7 @@ impl FileLoss {
 }
 
 /// Every [`KernelField`] of the file programs' object.
-pub const FILE_FIELDS: [KernelField; 26] = [
+pub const FILE_FIELDS: [KernelField; 27] = [
     field("O_TASK_GROUP_LEADER", "task_struct", "group_leader"),
     field("O_TASK_REAL_PARENT", "task_struct", "real_parent"),
     field("O_TASK_TGID", "task_struct", "tgid"),
@@ -227,6 +235,7 @@ pub const FILE_FIELDS: [KernelField; 26] = [
     field("O_DENTRY_PARENT", "dentry", "d_parent"),
     field("O_DENTRY_INODE", "dentry", "d_inode"),
     field("O_DENTRY_NAME", "dentry", "d_name"),
+    field("O_DENTRY_SUPER_BLOCK", "dentry", "d_sb"),
     field("O_QSTR_NAME", "qstr", "name"),
     field("O_QSTR_HASH", "qstr", "hash"),
     field("O_INODE_NUMBER", "inode", "i_ino"),
@@ -249,6 +258,7 @@ const fn field(global: &'static str, structure: &'static str, field: &'static st
 }
 
 const _: () = assert!(size_of::<FileKey>() == 16);
+const _: () = assert!(size_of::<FoldersState>() == 8);
 const _: () = assert!(size_of::<FileActor>() == 40);
 const _: () = assert!(size_of::<AccessKey>() == 24);
 const _: () = assert!(size_of::<FileAccess>() == 40 + 32 + 16 * FileAct::COUNT);

@@ -139,15 +139,13 @@ fn decide(key: &FileKey, to_write: bool) -> i32 {
 
 #[inline(always)]
 fn opened(file: impl Object) -> i32 {
-    let inode = file.follow(&O_FILE_INODE);
-    let key = watched::key(inode);
-    let dentry = file.field(&O_FILE_PATH).follow(&O_PATH_DENTRY);
-    if watched::is_or_becomes(&key, inode, dentry) {
+    if let Some(key) = watched::key_of_opened(file) {
         let act = if may_write(file) {
             FileAct::OpenWritable
         } else {
             FileAct::Open
         };
+        let dentry = file.field(&O_FILE_PATH).follow(&O_PATH_DENTRY);
         let detail = Detail {
             dentry: Untyped(dentry.address()),
             ..Detail::NONE

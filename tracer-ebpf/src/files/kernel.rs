@@ -36,6 +36,7 @@ globals! {
     O_DENTRY_PARENT
     O_DENTRY_INODE
     O_DENTRY_NAME
+    O_DENTRY_SUPER_BLOCK
     O_QSTR_NAME
     O_QSTR_HASH
     O_INODE_NUMBER
@@ -74,6 +75,12 @@ pub(crate) trait Object: Copy + PartialEq {
     #[inline(always)]
     fn field(self, offset: &Global<u32>) -> Self {
         Self::at(self.address().wrapping_byte_add(offset.load() as usize))
+    }
+
+    /// How far it lies behind another object. The verifier lets nothing else be computed from two addresses.
+    #[inline(always)]
+    fn distance(self, other: Self) -> u64 {
+        (self.address() as u64).wrapping_sub(other.address() as u64)
     }
 
     /// Whether there is none.

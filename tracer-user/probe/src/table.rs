@@ -8,7 +8,7 @@ use std::{
 
 use tracer_abi::{
     Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec, Target,
-    file::{AccessKey, FileAccess, FileActor, FileKey},
+    file::{AccessKey, FileAccess, FileActor, FileKey, FoldersState},
 };
 
 use crate::sys::{bpf, cpus};
@@ -31,7 +31,14 @@ macro_rules! plain {
 plain!(
     u8, u32, u64, Control, ExeKey, Histogram, LossCell, SetKey, Site, Spec
 );
-plain!(Target, AccessKey, FileAccess, FileActor, FileKey);
+plain!(
+    Target,
+    AccessKey,
+    FileAccess,
+    FileActor,
+    FileKey,
+    FoldersState
+);
 
 /// A map with keys of type `K` and values of type `V`; for a per-CPU map, one `V` for each CPU.
 pub(crate) struct Table<K, V> {

@@ -2,7 +2,6 @@
 //! object.
 
 use std::{
-    ffi::CStr,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
@@ -13,7 +12,6 @@ const R0: u8 = 0;
 const R1: u8 = 1;
 const R2: u8 = 2;
 const R3: u8 = 3;
-const R4: u8 = 4;
 const R6: u8 = 6;
 const R7: u8 = 7;
 const R8: u8 = 8;
@@ -71,47 +69,6 @@ pub(super) fn counts(map: BorrowedFd<'_>) -> [Instruction; 11] {
         set(R0, 0),
         EXIT,
     ]
-}
-
-/// `bpf_kallsyms_lookup_name`.
-const LOOK_UP_SYMBOL: i32 = 179;
-
-/// A program that writes the address of a kernel symbol over its context of 8 bytes, and leaves 0 there
-/// if there is none or it may not be told.
-pub(crate) fn finds(symbol: &CStr) -> Vec<Instruction> {
-    let words = symbol.to_bytes_with_nul().chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    });
-    let name = -8 * (words.len() as i16 + 1);
-    let mut program = vec![
-        instruction(0xbf, R6, R1, 0, 0),
-        instruction(0x7a, R10, 0, -8, 0),
-    ];
-    for (place, word) in (0..).zip(words) {
-        program.extend([
-            instruction(0x18, R1, 0, 0, word as i32),
-            instruction(0, 0, 0, 0, (word >> 32) as i32),
-            instruction(0x7b, R10, R1, name + 8 * place, 0),
-        ]);
-    }
-    program.extend([
-        instruction(0xbf, R1, R10, 0, 0),
-        instruction(0x07, R1, 0, 0, name.into()),
-        set(R2, symbol.to_bytes_with_nul().len() as i32),
-        set(R3, 0),
-        instruction(0xbf, R4, R10, 0, 0),
-        instruction(0x07, R4, 0, 0, -8),
-        call(LOOK_UP_SYMBOL),
-        instruction(0x79, R1, R10, -8, 0),
-        instruction(0x15, R0, 0, 1, 0),
-        set(R1, 0),
-        instruction(0x7b, R6, R1, 0, 0),
-        set(R0, 0),
-        EXIT,
-    ]);
-    program
 }
 
 /// What a program of [`sums`] adds up in an entry of its array, each a word of 8 bytes: the hits, the

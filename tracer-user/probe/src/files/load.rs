@@ -10,7 +10,7 @@ use std::{
 use aya::EbpfLoader;
 use tracer_abi::{
     LossCell,
-    file::{AccessKey, FILE_FIELDS, FileAccess, FileAct, FileActor, FileKey},
+    file::{AccessKey, FILE_FIELDS, FileAccess, FileAct, FileActor, FileKey, FoldersState},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     btf::KernelTypes,
-    features::{Host, assembly},
+    features::Host,
     load::{FILES_OBJECT, Form, LoadError, Maps, Purpose, Relocated, Verified, maps_error},
     process::FileId,
     ring::RingBuffer,
@@ -32,7 +32,7 @@ pub(super) struct Tables {
     pub(super) watched: Table<FileKey, u32>,
     marks: Table<u32, u64>,
     pub(super) folders: Table<FileKey, u32>,
-    pub(super) folders_version: Table<u32, u32>,
+    folders_state: Table<u32, FoldersState>,
     pub(super) accesses: Table<AccessKey, FileAccess>,
     pub(super) exited: Table<u32, FileActor>,
     pub(super) vouched: Table<FileKey, u64>,
@@ -77,6 +77,9 @@ pub(super) const HOOKS: [(&str, &str, &str); 4] = [
 
 /// The hook that is needed only to refuse.
 const CUT: (&str, &str) = ("lsm_path_truncate", "bpf_lsm_path_truncate");
+
+/// The function that moves a name, of fs/dcache.c.
+const MOVE: &str = "__d_move";
 
 /// The tracepoints of the page cache, which come and go together.
 const PAGE_CACHE: [(&str, &str); 3] = [
@@ -180,7 +183,7 @@ impl Tables {
             watched: table!("WATCHED"),
             marks: table!("MARKS"),
             folders: table!("FOLDERS"),
-            folders_version: table!("FOLDERS_VERSION"),
+            folders_state: table!(".data.folders"),
             accesses: table!("ACCESSES"),
             exited: table!("EXITED"),
             vouched: table!("VOUCHED"),
@@ -202,6 +205,26 @@ impl Tables {
     /// Has the programs look at what is opened on a folder's device.
     pub(super) fn mark_device(&self, folder: FileKey) -> io::Result<()> {
         self.marks.put(folder.device_mark(), &1)
+    }
+
+    /// Makes what the programs found out about other folders void, after another one is watched.
+    pub(super) fn folders_changed(&self) -> io::Result<()> {
+        let state = self.folders_state.get(0)?.unwrap_or_default();
+        let version = state.version + 1;
+        self.folders_state
+            .put(0, &FoldersState { version, ..state })
+    }
+
+    /// Lets the programs remember what they find out about folders.
+    fn moves_are_counted(&self) -> io::Result<()> {
+        let state = self.folders_state.get(0)?.unwrap_or_default();
+        self.folders_state.put(
+            0,
+            &FoldersState {
+                moves_are_counted: 1,
+                ..state
+            },
+        )
     }
 }
 
@@ -245,7 +268,8 @@ impl Trial<'_> {
                     self.to_target(&format!("fentry_{suffix}"), function, function, fentry())
                 }
                 Tier::Kprobe | Tier::Tracepoint => {
-                    self.to_kprobe(&format!("kprobe_{suffix}"), function)
+                    let program = format!("kprobe_{suffix}");
+                    self.to_kprobe(&program, function, perf::open_kprobe)
                 }
             };
             links.push(link.map_err(|why| format!("{function}: {why}"))?);
@@ -258,7 +282,28 @@ impl Trial<'_> {
         self.prove().map_err(|error| {
             format!("its programs were loaded and attached, and are not called: {error}")
         })?;
+        // Without them folders are not remembered, and the way up from a file is gone each time.
+        if let Ok(moves) = self.attach_moves(tier) {
+            links.extend(moves);
+            self.tables
+                .moves_are_counted()
+                .map_err(|error| error.to_string())?;
+        }
         Ok((coverage, links))
+    }
+
+    /// What counts moves: first where they begin, so that none is thought to be over that is not.
+    fn attach_moves(&self, tier: Tier) -> Result<[Attached; 2], String> {
+        if tier == Tier::Kprobe {
+            return Ok([
+                self.to_kprobe("kprobe_move_begins", MOVE, perf::open_kprobe)?,
+                self.to_kprobe("kprobe_move_ends", MOVE, perf::open_kretprobe)?,
+            ]);
+        }
+        Ok([
+            self.to_target("fentry_move_begins", MOVE, MOVE, fentry())?,
+            self.to_target("fexit_move_ends", MOVE, MOVE, fexit())?,
+        ])
     }
 
     fn to_target(
@@ -285,9 +330,14 @@ impl Trial<'_> {
         })
     }
 
-    fn to_kprobe(&self, program: &str, function: &'static str) -> Result<Attached, String> {
+    fn to_kprobe(
+        &self,
+        program: &str,
+        function: &'static str,
+        open: fn(&CStr) -> io::Result<OwnedFd>,
+    ) -> Result<Attached, String> {
         let name = CString::new(function).map_err(|error| error.to_string())?;
-        let event = perf::open_kprobe(&name).map_err(|error| format!("no kprobe: {error}"))?;
+        let event = open(&name).map_err(|error| format!("no kprobe: {error}"))?;
         let program = self
             .object
             .load_form(program, KPROBE)
@@ -365,32 +415,12 @@ fn open(enforces: bool) -> Result<(KernelTypes, Relocated, Maps), LoadError> {
     }
     let enforces_word = u32::from(enforces);
     loader.override_global("ENFORCES", &enforces_word, true);
-    // Without it folders are not remembered, and the way up from a file is gone each time.
-    let renames = address_of(RENAME_LOCK).unwrap_or_default();
-    loader.override_global("RENAMES", &renames, true);
     let loaded = loader
         .load(FILES_OBJECT)
         .map_err(|error| maps_error(&error))?;
     let maps = Maps::of(&loaded)?;
     let object = Relocated::new(FILES_OBJECT, &maps)?;
     Ok((types, object, maps))
-}
-
-/// `rename_lock` of fs/dcache.c, whose sequence the kernel counts up with each move of a name.
-const RENAME_LOCK: &CStr = c"rename_lock";
-
-/// The address of a kernel symbol; 0 or an error where this kernel does not tell: it has no symbols of
-/// data (`CONFIG_KALLSYMS_ALL`) or hides addresses (`kernel.kptr_restrict`, without CAP_SYSLOG).
-///
-/// # Minimum kernel version
-/// 5.16.
-fn address_of(symbol: &CStr) -> io::Result<u64> {
-    let finds = assembly::finds(symbol);
-    let program = assembly::load(bpf::PROGRAM_SYSCALL, 0, bpf::SLEEPABLE, &finds)
-        .map_err(|(error, _)| error)?;
-    let mut address = 0;
-    bpf::run(program.as_fd(), &mut address)?;
-    Ok(address)
 }
 
 /// Loads each program as it would be attached, and says what that took the verifier; what this host
@@ -413,8 +443,12 @@ pub(crate) fn verify() -> Result<Vec<Verified>, LoadError> {
             (Purpose::Hook, to(target, lsm()))
         } else if let Some((_, target, _)) = hook("fentry_") {
             (Purpose::Hook, to(target, fentry()))
-        } else if hook("kprobe_").is_some() {
+        } else if hook("kprobe_").is_some() || name.starts_with("kprobe_move") {
             (Purpose::Hook, Some(KPROBE))
+        } else if name == "fentry_move_begins" {
+            (Purpose::Hook, to(MOVE, fentry()))
+        } else if name == "fexit_move_ends" {
+            (Purpose::Hook, to(MOVE, fexit()))
         } else {
             (Purpose::Tracepoint, Some(RAW_TRACEPOINT))
         };
@@ -461,6 +495,13 @@ const fn fentry() -> Form {
     }
 }
 
+const fn fexit() -> Form {
+    Form {
+        attach: bpf::ATTACH_FEXIT,
+        ..fentry()
+    }
+}
+
 fn attach_tracepoint(
     object: &Relocated,
     program: &str,
@@ -482,36 +523,5 @@ pub(super) const fn key(file: FileId) -> FileKey {
         inode: file.inode,
         device: file.device,
         reserved: 0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::features::privileged;
-
-    /// By names of one, two and three words of eight bytes.
-    #[test]
-    fn a_symbol_lies_where_the_kernel_lists_it() {
-        if !privileged("a_symbol_lies_where_the_kernel_lists_it") {
-            return;
-        }
-        let listed = std::fs::read_to_string("/proc/kallsyms").expect("the kernel has symbols");
-        for symbol in [c"d_move", c"d_exchange", c"security_file_open"] {
-            let name = symbol.to_str().expect("it is ASCII");
-            let line = listed
-                .lines()
-                .find(|line| line.split(' ').nth(2) == Some(name))
-                .expect("it is in every kernel that has file hooks");
-            let address = line.split(' ').next().expect("a line is not empty");
-            let address = u64::from_str_radix(address, 16).expect("an address");
-            assert_eq!(
-                address_of(symbol).expect("it may be asked"),
-                address,
-                "{name}"
-            );
-        }
-        let unknown = address_of(c"no_such_symbol_in_any_kernel").expect("it may be asked");
-        assert_eq!(unknown, 0);
     }
 }

@@ -62,8 +62,6 @@ impl Watched {
 pub(super) struct Watch {
     files: HashMap<FileId, Watched>,
     folders: HashMap<FileId, PathBuf>,
-    /// How often the programs got another folder.
-    folders_version: u32,
     folder_handles: HashMap<FileId, Handle>,
     by_handle: HashMap<Handle, FileId>,
     /// Handles of inodes that are gone: notices about them may still come.
@@ -406,8 +404,7 @@ impl Watch {
             means.tables.folders.put(key(here.id), &1)?;
             means.tables.mark_device(key(here.id))?;
             // Last: what was found out about other folders until now is void from here on.
-            self.folders_version += 1;
-            means.tables.folders_version.put(0, &self.folders_version)?;
+            means.tables.folders_changed()?;
         }
         let handle = self.mark(means, folder, c".", here.id, self.masks.0);
         self.folder_handles

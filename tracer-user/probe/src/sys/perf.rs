@@ -137,8 +137,25 @@ pub(crate) fn open_uprobe(path: &CStr, offset: u64, pid: Option<u32>) -> io::Res
 /// # Errors
 /// `ENOENT` from a kernel built without kprobes.
 pub(crate) fn open_kprobe(function: &CStr) -> io::Result<OwnedFd> {
+    open_kernel_probe(function, 0)
+}
+
+/// Makes a perf event of the returns of a kernel function, for all processes.
+///
+/// # Errors
+/// As [`open_kprobe`].
+pub(crate) fn open_kretprobe(function: &CStr) -> io::Result<OwnedFd> {
+    open_kernel_probe(function, OF_RETURNS)
+}
+
+/// Bit `retprobe` of an event source's configuration
+/// (Documentation/ABI/testing/sysfs-bus-event_source-devices).
+const OF_RETURNS: u64 = 1;
+
+fn open_kernel_probe(function: &CStr, config: u64) -> io::Result<OwnedFd> {
     let attributes = Attributes {
         kind: source_type("kprobe")?,
+        config,
         config1: function.as_ptr() as u64,
         ..Attributes::default()
     };

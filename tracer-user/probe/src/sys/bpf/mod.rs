@@ -20,9 +20,9 @@ pub(crate) use self::{
         take, update, value_size,
     },
     program::{
-        ATTACH_FENTRY, ATTACH_LSM, ATTACH_UPROBE_MULTI, ATTACH_UPROBE_SESSION, Instruction,
-        PROGRAM_KPROBE, PROGRAM_LSM, PROGRAM_RAW_TRACEPOINT, PROGRAM_SYSCALL, PROGRAM_TRACING,
-        Program, ProgramTypes, SLEEPABLE, counted, load_program, load_types, run, shorten_log,
+        ATTACH_FENTRY, ATTACH_FEXIT, ATTACH_LSM, ATTACH_UPROBE_MULTI, ATTACH_UPROBE_SESSION,
+        Instruction, PROGRAM_KPROBE, PROGRAM_LSM, PROGRAM_RAW_TRACEPOINT, PROGRAM_TRACING, Program,
+        ProgramTypes, SLEEPABLE, counted, load_program, load_types, shorten_log,
         verifier_statistics,
     },
 };

@@ -9,7 +9,6 @@ use std::{
 use super::{OBJ_GET_INFO_BY_FD, bpf, bpf_fd};
 
 const PROG_LOAD: libc::c_int = 5;
-const PROG_TEST_RUN: libc::c_int = 10;
 const BTF_LOAD: libc::c_int = 18;
 
 /// `BPF_PROG_TYPE_KPROBE`, which uprobes are too.
@@ -20,10 +19,10 @@ pub(crate) const PROGRAM_RAW_TRACEPOINT: u32 = 17;
 pub(crate) const PROGRAM_TRACING: u32 = 26;
 /// `BPF_PROG_TYPE_LSM`.
 pub(crate) const PROGRAM_LSM: u32 = 29;
-/// `BPF_PROG_TYPE_SYSCALL`, which only [`run`] runs.
-pub(crate) const PROGRAM_SYSCALL: u32 = 31;
 /// `BPF_TRACE_FENTRY`.
 pub(crate) const ATTACH_FENTRY: u32 = 24;
+/// `BPF_TRACE_FEXIT`.
+pub(crate) const ATTACH_FEXIT: u32 = 25;
 /// `BPF_LSM_MAC`.
 pub(crate) const ATTACH_LSM: u32 = 27;
 /// `BPF_TRACE_UPROBE_MULTI`.
@@ -107,38 +106,6 @@ pub(crate) fn load_program(program: &Program<'_>) -> Result<OwnedFd, (io::Error,
         Ok(fd) => Ok(fd),
         Err(error) => Err((error, end_of_log(&log))),
     }
-}
-
-/// Runs a program of [`PROGRAM_SYSCALL`] with a context that it may read and write.
-///
-/// # Minimum kernel version
-/// 5.14.
-pub(crate) fn run(program: BorrowedFd<'_>, context: &mut u64) -> io::Result<()> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Attributes {
-        program: u32,
-        result: u32,
-        data_sizes: [u32; 2],
-        data: [u64; 2],
-        repeat: u32,
-        duration: u32,
-        context_size: u32,
-        context_out_size: u32,
-        context: u64,
-        context_out: u64,
-        flags: u32,
-        cpu: u32,
-    }
-    let attributes = Attributes {
-        program: program.as_raw_fd().cast_unsigned(),
-        context_size: size_of::<u64>() as u32,
-        context: std::ptr::from_mut(context) as u64,
-        ..Attributes::default()
-    };
-    // SAFETY: the attributes are those of BPF_PROG_TEST_RUN; the context lives through the call, which
-    // writes no more than its size.
-    unsafe { bpf(PROG_TEST_RUN, &attributes) }.map(drop)
 }
 
 /// Loads a program and drops it again; returns what the verifier says it took.
