@@ -85,7 +85,7 @@ pub(crate) fn key_of_opened(file: impl Object) -> Option<FileKey> {
         device: system.read(&O_SUPER_BLOCK_DEVICE),
         reserved: 0,
     };
-    if !is_marked(key.mark()) {
+    if !is_marked(key.device_mark()) {
         return None;
     }
     key.inode = inode.read(&O_INODE_NUMBER);
