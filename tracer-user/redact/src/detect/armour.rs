@@ -68,6 +68,23 @@ pub(crate) fn is_line(token: &[u8]) -> bool {
         && count(class::DIGIT) >= 1
 }
 
+/// Whether the line at `place` stands in an armoured text that everybody may see: a certificate, a public key.
+pub(crate) fn is_public(text: &[u8], place: usize) -> bool {
+    let before = &text[place.saturating_sub(MAX)..place];
+    let Some(begins) = memmem::rfind(before, b"-----BEGIN ") else {
+        return false;
+    };
+    let rest = &before[begins + 11..];
+    let label = &rest[..rest
+        .iter()
+        .position(|byte| *byte == b'-')
+        .unwrap_or(rest.len())];
+    let is_known = [&b"CERTIFICATE"[..], b"PUBLIC KEY"]
+        .into_iter()
+        .any(|end| label.ends_with(end));
+    is_known && memmem::find(rest, b"-----END").is_none()
+}
+
 /// Lines of base64, with whatever wraps them: quotes, escapes, log prefixes are not skipped.
 fn body_end(text: &[u8], start: usize, limit: usize) -> usize {
     let mut end = start;

@@ -109,6 +109,15 @@ fn linked(
         range.end -= looks::file_ending(&text[range.clone()]);
     }
     let value = &text[range.clone()];
+    // `password.addEventListener("input", ...)`: a call of anything but what sets it.
+    let method = suffix.iter().rposition(|byte| *byte == b'.');
+    if let Some(method) = method.map(|dot| &suffix[dot + 1..])
+        && text.get(name_end) == Some(&b'(')
+        && !is_mixed(value)
+        && !sets(method)
+    {
+        return None;
+    }
     // `input: HTMLInputElement = ...`: a type.
     if !quoted
         && text[range.end..].starts_with(b" = ")
@@ -147,6 +156,16 @@ fn linked(
             .unwrap_or(text.len() - range.end);
     }
     Some(range)
+}
+
+/// Whether a method of this name is given what it is called on.
+fn sets(method: &[u8]) -> bool {
+    const NAMES: [&[u8]; 8] = [
+        b"set", b"equals", b"fill", b"type", b"send", b"enter", b"update", b"encode",
+    ];
+    NAMES
+        .iter()
+        .any(|name| method.len() >= name.len() && method[..name.len()].eq_ignore_ascii_case(name))
 }
 
 /// Whether the word begins a name or a part of one: `dbPassword`, `MYSQLPASS`, `dbpassword`.
@@ -267,9 +286,13 @@ fn is_compared_secret(value: &[u8], name: &Name<'_>) -> bool {
         && !looks::is_placeholder(value)
 }
 
-/// `public_key`: everybody may know it.
+/// `public_key`, `PublicKeyToken`: everybody may know it.
 fn is_public(text: &[u8], word: usize) -> bool {
-    let before = &text[word.saturating_sub(8)..word];
+    let before = &text[word.saturating_sub(11)..word];
+    let before = match before.len().checked_sub(3) {
+        Some(key) if before[key..].eq_ignore_ascii_case(b"key") => &before[..key],
+        _ => before,
+    };
     let before = before
         .strip_suffix(b"_")
         .or(before.strip_suffix(b"-"))
@@ -358,15 +381,7 @@ fn value(
     link: Link,
     strength: Strength,
 ) -> Option<(Range<usize>, bool)> {
-    let mut place = start;
-    // Types and escapes before a quote: `b"`, `L"`, `N'`, `\"`, `@"`, `Some("`.
-    if matches!(
-        text.get(place),
-        Some(b'b' | b'u' | b'r' | b'f' | b'L' | b'N' | b'@')
-    ) && matches!(text.get(place + 1), Some(b'"' | b'\''))
-    {
-        place += 1;
-    }
+    let mut place = literal::inside(text, start);
     if let Some(range) = literal::perl(text, place) {
         return Some((range, true));
     }

@@ -121,6 +121,11 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
             "ntlm-hashes",
             Kind::PasswordHash,
         )),
+        // What Windows sends of a password: a challenge, a digest, and what it was made of.
+        (b':', _, 16, 32) if is_hex(run) && is_hex(&tail) && text.get(tail.end) == Some(&b':') => {
+            let end = class::run_end(text, tail.end + 1, ALNUM);
+            Some(found(run.start..end, "ntlm-hashes", Kind::PasswordHash))
+        }
         // Facebook's app token: the app's number and 27 characters.
         (b'|', true, 13..=17, _) => {
             let end = class::run_end(text, run.end + 1, ALNUM | JOINER);
@@ -216,6 +221,7 @@ fn is_random_key(text: &[u8], run: &Range<usize>) -> bool {
         && !is_row
         && !is_symbol
         && !is_mistyped_address
+        && !(token.len() == WIDTH && armour::is_public(text, run.start))
 }
 
 /// One line of an armoured key, whatever stands before and after it.
@@ -228,8 +234,10 @@ fn armoured_line(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
             .take(WIDTH + 1)
             .take_while(|byte| class::is(**byte, ALNUM | BASE64))
             .count();
-    (armour::is_line(&text[start..end]) && !class::before(text, start, JOINER))
-        .then_some(start..end)
+    (armour::is_line(&text[start..end])
+        && !class::before(text, start, JOINER)
+        && !armour::is_public(text, start))
+    .then_some(start..end)
 }
 
 /// A bot's token: its number in base64, when it was made, and a signature.

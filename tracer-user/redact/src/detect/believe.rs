@@ -6,10 +6,11 @@ use memchr::memmem;
 use super::{
     class::{self, DIGIT, LOWER},
     looks::{
-        has_kinds, is_code, is_digest, is_message, is_mixed, is_path, is_placeholder,
+        has_kinds, is_cmdlet, is_code, is_digest, is_message, is_mixed, is_path, is_placeholder,
         is_plain_word, is_plate, is_product_key, is_prose, is_shuffled, is_type, is_uuid,
         looks_random, names_a_password, names_something_else,
     },
+    spelling::is_unpronounceable,
 };
 
 /// What the name says of the value.
@@ -68,7 +69,8 @@ pub(crate) fn accepts(
     quoted: bool,
     name: &Name<'_>,
 ) -> bool {
-    if is_placeholder(value) || is_code(value, quoted) || names_a_password(value) {
+    let is_asked_for = !quoted && is_cmdlet(value);
+    if is_placeholder(value) || is_code(value, quoted) || names_a_password(value) || is_asked_for {
         return false;
     }
     match strength {
@@ -78,7 +80,8 @@ pub(crate) fn accepts(
 }
 
 fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
-    if !is_mixed(value) && names_something_else(suffix) {
+    let is_number = || value.iter().all(|byte| class::is(*byte, DIGIT));
+    if names_something_else(suffix) && (!is_mixed(value) || is_number()) {
         return false;
     }
     let has_blank = value.contains(&b' ');
@@ -112,7 +115,12 @@ fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
 
 fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
     // `client_id`: what begins such a name says that it is an id as well.
-    let is_id = |word: &[u8]| word.len() > 2 && word[word.len() - 2..].eq_ignore_ascii_case(b"id");
+    let is_id = |word: &[u8]| {
+        word.len() > 2
+            && word[word.len() - 2..].eq_ignore_ascii_case(b"id")
+            // What Vault calls so is the secret itself.
+            && !word.eq_ignore_ascii_case(b"secret_id")
+    };
     let says_other = || names_something_else(name.suffix) || is_id(name.word);
     let digits_only = value
         .iter()
@@ -162,6 +170,7 @@ fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
             || is_plate(value)
             || is_product_key(value)
             || is_shuffled(value)
+            || is_unpronounceable(value)
             || digits_only
             || is_plain_secret)
         && (!says_other()

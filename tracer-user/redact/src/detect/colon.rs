@@ -23,7 +23,14 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
     while end < limit && is_part(text[end]) {
         end += 1;
     }
-    let resume = end.max(place + 1);
+    // No group of an address is so long: a key or a digest, which the walk reads from its digits.
+    let group = text[place + 1..end.max(place + 1)].iter();
+    let is_long = group.take_while(|byte| byte.is_ascii_hexdigit()).count() > 4;
+    let resume = if is_long {
+        place + 1
+    } else {
+        end.max(place + 1)
+    };
     if class::before(text, start, ALNUM) || (start > 0 && matches!(text[start - 1], b'_' | b'.')) {
         return (None, resume);
     }

@@ -36,6 +36,10 @@ enum Takes {
     Second,
     /// The word beside the option with the user's name.
     BesideUser,
+    /// The last word, where an option has the letter in it.
+    Last,
+    /// What follows the sign in the word with the user's name: `user%password`, `user/password@host`.
+    Behind(u8),
 }
 
 const fn program(
@@ -68,6 +72,20 @@ static PROGRAMS: &[Program] = &[
     program(&["openssl enc "], "-k", Takes::Next, ""),
     program(&["net user "], "", Takes::Second, ""),
     program(&["net use "], "/user:", Takes::BesideUser, ""),
+    program(&["sqlcmd ", "bcp ", "osql ", "isql "], "-P", Takes::Glued, "-U"),
+    program(&["hydra ", "medusa ", "ncrack ", "wpscan ", "certutil ", "pscp ", "plink "], "-p", Takes::Next, "-l"),
+    program(&["pscp ", "plink ", "psftp "], "-pw", Takes::Next, "-l"),
+    program(&["xfreerdp ", "wfreerdp ", "mstsc "], "/p:", Takes::Glued, "/u:"),
+    program(&["cmdkey "], "/pass:", Takes::Glued, ""),
+    program(&["snmpget ", "snmpwalk ", "snmpset ", "snmpbulkwalk ", "snmptrap "], "-A", Takes::Next, ""),
+    program(&["snmpget ", "snmpwalk ", "snmpset ", "snmpbulkwalk ", "snmptrap "], "-X", Takes::Next, ""),
+    program(&["snmpget ", "snmpwalk ", "snmpset ", "snmpbulkwalk ", "snmptrap "], "-c", Takes::Next, ""),
+    program(&["radius-server host ", "tacacs-server host ", "pre-shared-key address "], "key", Takes::Next, ""),
+    program(&["key-string ", "masterauth ", "requirepass ", "rootpw "], "", Takes::Free, ""),
+    program(&["add_user ", "change_password ", "wpa_passphrase "], "", Takes::Second, ""),
+    program(&["htpasswd "], "b", Takes::Last, ""),
+    program(&["smbclient ", "rpcclient ", "smbget "], "-U", Takes::Behind(b'%'), ""),
+    program(&["sqlplus ", "sqlldr ", "expdp ", "impdp ", "connect ", "oracle:thin:", "rman target "], "", Takes::Behind(b'/'), ""),
 ];
 
 /// Every name of a program that takes a password, and its place in the table.
@@ -100,6 +118,15 @@ pub(crate) fn options(text: &[u8], end: usize, program: u8) -> Vec<Range<usize>>
             password = next_word(line, place).filter(|next| !text[next.clone()].starts_with(b"/"));
             user = Some(word).filter(|_| password.is_some());
             break;
+        } else if program.takes == Takes::Last {
+            let is_told = value.starts_with(b"-") && value.contains(&option[0]);
+            (password, user) = (last_word(line, place).filter(|_| is_told), None);
+            break;
+        } else if let Takes::Behind(sign) = program.takes {
+            (user, password) = halves(text, unquoted(text, word), sign).unzip();
+            if password.is_some() || (sign == b'/' && is_free(value)) {
+                break;
+            }
         } else if program.takes == Takes::BesideUser {
             let is_user =
                 value.len() > option.len() && value[..option.len()].eq_ignore_ascii_case(option);
@@ -116,6 +143,10 @@ pub(crate) fn options(text: &[u8], end: usize, program: u8) -> Vec<Range<usize>>
         } else if value == option && (program.takes == Takes::Next || program.names == ["sshpass "])
         {
             password = next_word(line, place).filter(|next| is_free(&text[next.clone()]));
+            // `key 7 …`: a digit says how it is written.
+            if let Some(digit) = password.clone().filter(|next| next.len() == 1) {
+                password = next_word(line, digit.end);
+            }
         } else if program.takes == Takes::Glued
             && value.len() > option.len()
             && value.starts_with(option)
@@ -145,6 +176,39 @@ pub(crate) fn options(text: &[u8], end: usize, program: u8) -> Vec<Range<usize>>
         }
         None => Vec::new(),
     }
+}
+
+/// The last of several words.
+fn last_word(line: &[u8], from: usize) -> Option<Range<usize>> {
+    let mut words = Vec::new();
+    let mut place = from;
+    while let Some(word) = next_word(line, place) {
+        place = word.end;
+        words.push(word);
+    }
+    words.pop().filter(|_| !words.is_empty())
+}
+
+/// The user's name and the password of `user%password` or `user/password@host`.
+fn halves(text: &[u8], word: Range<usize>, sign: u8) -> Option<(Range<usize>, Range<usize>)> {
+    let value = &text[word.clone()];
+    let at = value.iter().position(|byte| *byte == sign)?;
+    let rest = &value[at + 1..];
+    let end = match sign {
+        // A path has no `@` behind its first slash.
+        b'/' => rest
+            .iter()
+            .rposition(|byte| *byte == b'@')
+            .filter(|end| !rest[..*end].contains(&b'/'))?,
+        _ => rest.len(),
+    };
+    let is_pair = at >= 2 && end >= 3 && is_user(&value[..at]);
+    is_pair.then(|| {
+        (
+            word.start..word.start + at,
+            word.start + at + 1..word.start + at + 1 + end,
+        )
+    })
 }
 
 /// A word of a shell's line: quotes hold blanks together, an operator or a line's end closes it.
@@ -214,6 +278,49 @@ pub(crate) fn identified(text: &[u8], end: usize) -> Option<Range<usize>> {
     (length >= 3 && !is_placeholder(&value[..length])).then(|| start + 1..start + 1 + length)
 }
 
+/// What is piped into the program that takes a password from there, whose name begins at `word`:
+/// `echo '…' | sudo -S`, `echo user:… | chpasswd`.
+pub(crate) fn piped(text: &[u8], word: usize) -> Option<Range<usize>> {
+    const LONGEST: usize = 160;
+    let floor = word.saturating_sub(LONGEST);
+    let line = &text[floor..word];
+    let line = line
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(floor, |end| floor + end + 1);
+    let pipe = line + text[line..word].iter().rposition(|byte| *byte == b'|')?;
+    let said = [&b"echo "[..], b"printf "]
+        .into_iter()
+        .find_map(|command| {
+            Some(line + memmem::rfind(&text[line..pipe], command)? + command.len())
+        })?;
+    let mut place = said;
+    let value = loop {
+        let value = next_word(&text[..pipe], place)?;
+        if !text[value.clone()].starts_with(b"-") {
+            break unquoted(text, value);
+        }
+        place = value.end;
+    };
+    let is_last = text[value.end..pipe]
+        .iter()
+        .all(|byte| b" \"'".contains(byte));
+    (is_last && is_value(&text[value.clone()])).then_some(value)
+}
+
+/// User and password before the host of a data source's name in Go: `user:password@tcp(`.
+pub(crate) fn before_host(text: &[u8], at: usize) -> Option<Range<usize>> {
+    const LONGEST: usize = 128;
+    let floor = at.saturating_sub(LONGEST);
+    let is_outside = |byte: &u8| class::is(*byte, SPACE) || b"\"'`/=".contains(byte);
+    let start = text[floor..at]
+        .iter()
+        .rposition(is_outside)
+        .map_or(floor, |place| floor + place + 1);
+    let colon = start + text[start..at].iter().position(|byte| *byte == b':')?;
+    (is_user(&text[start..colon]) && is_value(&text[colon + 1..at])).then_some(start..at)
+}
+
 /// Both arguments of `NetworkCredential("user", "password")` and its kin, whose name ends at `end`, behind
 /// so many others.
 pub(crate) fn called_with(text: &[u8], end: usize, others: u8) -> Vec<Range<usize>> {
@@ -224,9 +331,9 @@ pub(crate) fn called_with(text: &[u8], end: usize, others: u8) -> Vec<Range<usiz
     if is_real { values } else { Vec::new() }
 }
 
-/// The key that `createHmac("sha256", "key")` is given behind its first argument.
-pub(crate) fn keyed_with(text: &[u8], end: usize) -> Option<Range<usize>> {
-    let values = arguments(text, end, 1, 1);
+/// The key that `createHmac("sha256", "key")` is given behind so many other arguments.
+pub(crate) fn keyed_with(text: &[u8], end: usize, others: u8) -> Option<Range<usize>> {
+    let values = arguments(text, end, others, 1);
     let range = values.into_iter().next()?;
     (range.len() >= 6 && is_value(&text[range.clone()])).then_some(range)
 }
@@ -259,6 +366,8 @@ fn arguments(text: &[u8], end: usize, others: u8, wanted: usize) -> Vec<Range<us
     }
     while values.len() < wanted {
         place = blanks(place);
+        // Python's bytes.
+        place += usize::from(matches!(text.get(place..place + 2), Some(b"b'" | b"b\"")));
         let Some(quote) = text.get(place).filter(|byte| b"\"'".contains(byte)) else {
             break;
         };
@@ -318,6 +427,10 @@ mod tests {
             ["Sh4re!x", "bob"]
         );
         assert_eq!(values("tacacs-server key 7 tac4csKey"), ["tac4csKey"]);
+        assert_eq!(values("htpasswd -bB .users ann h4sh3dPw"), ["h4sh3dPw"]);
+        assert_eq!(values("smbclient //h/s -U ann%sh4rePw"), ["sh4rePw", "ann"]);
+        assert_eq!(values("sqlplus scott/t1gerPw@db"), ["t1gerPw", "scott"]);
+        assert_eq!(values("radius-server host h key 7 0Ab4Cd"), ["0Ab4Cd"]);
     }
 
     #[test]
@@ -331,6 +444,9 @@ mod tests {
             "net user bob /delete",
             "net use Z: \\\\srv\\share /delete",
             "psexec \\\\h -u User -p %nothing% cmd",
+            "htpasswd -c .users ann",
+            "smbclient //h/s -U ann",
+            "connect path/to/x@2.0",
         ] {
             assert_eq!(values(text), Vec::<&str>::new(), "{text}");
         }
@@ -353,6 +469,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_piped_or_stands_before_a_host_is_found() {
+        let found = |text: &'static str, word: &str| {
+            let start = text.find(word).expect("the case has the word");
+            piped(text.as_bytes(), start).map(|range| &text[range])
+        };
+        assert_eq!(
+            found("echo -n 'p1pedPw' | sudo -S ls", "sudo"),
+            Some("p1pedPw")
+        );
+        assert_eq!(
+            found("echo ann:n3wPw | chpasswd", "chpasswd"),
+            Some("ann:n3wPw")
+        );
+        assert_eq!(found("echo $PW | sudo -S ls", "sudo"), None);
+        assert_eq!(found("cat f | sudo -S ls", "sudo"), None);
+        let name = "ann:g0Pw@tcp(h:1)/d";
+        assert_eq!(before_host(name.as_bytes(), 8), Some(0..8));
+        assert_eq!(before_host(b"ann@tcp(h)", 3), None);
+    }
+
+    #[test]
     fn calls_take_keys_and_passwords_behind_other_arguments() {
         let found = |text: &'static str, name: usize, others| {
             let values = called_with(text.as_bytes(), name, others).into_iter();
@@ -362,8 +499,8 @@ mod tests {
         assert_eq!(found(call, 14, 1), ["root", "R00tPw!"]);
         assert_eq!(found("login(user, password)", 5, 0), Vec::<&str>::new());
         let call = "createHmac('sha256', 'h4shKey-99x')";
-        let key = keyed_with(call.as_bytes(), 10);
+        let key = keyed_with(call.as_bytes(), 10, 1);
         assert_eq!(key.map(|range| &call[range]), Some("h4shKey-99x"));
-        assert_eq!(keyed_with(b"createHmac('sha256', key)", 10), None);
+        assert_eq!(keyed_with(b"createHmac('sha256', key)", 10, 1), None);
     }
 }

@@ -38,7 +38,16 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     {
         return Some((place + length - 1, Link::Loose));
     }
-    if let Some(start) = next_field(text, place) {
+    let start = match text.get(place) {
+        Some(b' ' | b',' | b';' | b'>' | b'\r' | b'\n') => {
+            next_field(text, place).or_else(|| behind_attributes(text, place))
+        }
+        Some(b'<') => next_field(text, place).or_else(|| next_cell(text, place)),
+        Some(b':') if text[place..].starts_with(b":<") => next_cell(text, place),
+        Some(b'.') if place > from => typed_into(text, place),
+        _ => None,
+    };
+    if let Some(start) = start {
         return Some((start, Link::Loose));
     }
     let blanks = skip(&mut place, b" \t", 12);
@@ -92,14 +101,54 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     if text[place..].starts_with(b"<- ") {
         return Some((place + 3, Link::Loose));
     }
-    let marks = skip(&mut place, b"=:><!~", 3);
+    // `password - ...`, which may be a range or a list of things as well.
+    if blanks > 0
+        && matches!(text.get(place), Some(b'-' | 0xE2))
+        && let Some(dash) = ["- ", "– ", "— "]
+            .into_iter()
+            .find(|dash| text[place..].starts_with(dash.as_bytes()))
+    {
+        return Some((place + dash.len(), Link::Blank));
+    }
+    // `PASSWORD ?= ...`, `||=`, `As String =`.
+    let operators = [&b"?="[..], b"||=", b"??=", b"+=", b".="];
+    if matches!(text.get(place), Some(b'?' | b'|' | b'+' | b'.'))
+        && let Some(operator) = operators
+            .into_iter()
+            .find(|it| text[place..].starts_with(it))
+    {
+        place += operator.len() - 1;
+    }
+    if blanks > 0
+        && text[place..].starts_with(b"As ")
+        && let Some(value) = literal::behind_type(text, place + 3)
+    {
+        return Some((value, Link::Loose));
+    }
+    let marks = match text.get(place..place + 3) {
+        Some(b"-> ") => 2,
+        _ => 0,
+    };
+    place += marks;
+    let marks = marks + skip(&mut place, b"=:><!~", 3);
     if marks > 0 {
         let mark = &text[place - marks..place];
-        if mark.contains(&b'<') || mark == b"!" || mark == b"::" {
+        let is_type = mark == b"::" && !(blanks > 0 && text[place..].starts_with(b" \""));
+        if mark.contains(&b'<') || mark == b"!" || is_type {
             return None;
         }
         let is_colon = mark == b":";
+        // `*password:* ...`
+        let emphasis = skip(&mut place, b"*", 2);
+        if emphasis > 0 && !class::at(text, place, SPACE) {
+            place -= emphasis;
+        }
         let after = skip(&mut place, b" \t\r\n", 24);
+        // A line goes on.
+        if text[place..].starts_with(b"\\\n") {
+            place += 2;
+            skip(&mut place, b" \t", 24);
+        }
         if is_colon && let Some(value) = literal::behind_type(text, place) {
             return Some((value, Link::Loose));
         }
@@ -140,19 +189,17 @@ fn here_document(text: &[u8], from: usize) -> Option<usize> {
 /// `ParameterKey=DbPassword,ParameterValue=`, `<name>api.key</name><value>`, `variable "pw" { default = `.
 fn next_field(text: &[u8], from: usize) -> Option<usize> {
     const LONGEST: usize = 96;
-    const FIELDS: [&[u8]; 6] = [
+    const FIELDS: [&[u8]; 7] = [
         b"parametervalue",
         b"value",
         b"string",
         b"val",
         b"data",
         b"default",
+        b"with",
     ];
     let rest = &text[from..text.len().min(from + LONGEST)];
     let first = *rest.first()?;
-    if !matches!(first, b',' | b'\r' | b'\n' | b'<' | b' ' | b';' | b'>') {
-        return None;
-    }
     let is_between = |byte: &u8| byte.is_ascii_whitespace() || b",;{".contains(byte);
     let mut place = rest.iter().take_while(|byte| is_between(byte)).count();
     // `</name>`, `</key>`, and what closes a tag with the name in an attribute.
@@ -191,6 +238,77 @@ fn next_field(text: &[u8], from: usize) -> Option<usize> {
         .iter()
         .rposition(|byte| !b"\"'\\".contains(byte))?;
     is_joined.then_some(from + place + quote + 1)
+}
+
+/// What stands in the cell of a table in HTML behind the one with the name: `<td>Password</td><td>…</td>`.
+fn next_cell(text: &[u8], from: usize) -> Option<usize> {
+    const LONGEST: usize = 96;
+    const CELLS: [&[u8]; 7] = [b"td", b"dd", b"code", b"span", b"b", b"strong", b"kbd"];
+    let rest = &text[from..text.len().min(from + LONGEST)];
+    let colon = usize::from(rest.first() == Some(&b':'));
+    let mut place = colon;
+    let mut is_in_cell = false;
+    // What closes the name's cell, and what opens the value's.
+    loop {
+        place += rest[place..]
+            .iter()
+            .take_while(|byte| class::is(**byte, SPACE))
+            .count();
+        let Some(tag) = rest[place..].strip_prefix(b"<") else {
+            break;
+        };
+        let end = memchr(b'>', tag)?;
+        let name = tag[..end].split(|byte| class::is(*byte, SPACE)).next()?;
+        if !name.starts_with(b"/") {
+            let is_cell = CELLS.iter().any(|cell| name.eq_ignore_ascii_case(cell));
+            is_in_cell |= is_cell;
+            if !is_cell && !name.eq_ignore_ascii_case(b"br") {
+                return None;
+            }
+        }
+        place += end + 2;
+    }
+    (is_in_cell && rest[colon..].starts_with(b"<")).then_some(from + place)
+}
+
+/// What a tag with attributes is around: `<password encrypted="false">…</password>`.
+fn behind_attributes(text: &[u8], from: usize) -> Option<usize> {
+    const LONGEST: usize = 96;
+    let rest = &text[from..text.len().min(from + LONGEST)];
+    let rest = rest.strip_prefix(b" ")?;
+    let name = class::run_end(rest, 0, LOWER);
+    if name == 0 || !rest[name..].starts_with(b"=\"") {
+        return None;
+    }
+    let end = memchr(b'>', rest)?;
+    let attributes = &rest[..end];
+    let is_tag = memmem::find(attributes, b"=\"").is_some()
+        && attributes.ends_with(b"\"")
+        && memchr(b'<', attributes).is_none();
+    let value = &rest[end + 1..];
+    let is_closed = memchr(b'<', value).is_some_and(|at| value[at + 1..].starts_with(b"/"));
+    (is_tag && is_closed).then_some(from + 1 + end + 1)
+}
+
+/// What is typed into the field of the name: `get('#password').type('…')`.
+fn typed_into(text: &[u8], from: usize) -> Option<usize> {
+    const CALLS: [&[u8]; 8] = [
+        b"type",
+        b"fill",
+        b"val",
+        b"setvalue",
+        b"sendkeys",
+        b"send_keys",
+        b"set",
+        b"clearandtype",
+    ];
+    let rest = text[from..].strip_prefix(b".")?;
+    let name = class::run_end(&rest[..rest.len().min(16)], 0, ALNUM | JOINER);
+    let is_known = CALLS
+        .iter()
+        .any(|call| rest[..name].eq_ignore_ascii_case(call));
+    let is_quoted = matches!(rest.get(name..name + 2), Some(b"(\"" | b"('"));
+    (is_known && is_quoted).then_some(from + 1 + name + 1)
 }
 
 /// `for the guest network is `: what is said of a name before its value.
@@ -288,12 +406,12 @@ fn next_line(text: &[u8], end: usize) -> Option<usize> {
 
 #[rustfmt::skip]
 fn verb(rest: &[u8]) -> Option<usize> {
-    static VERBS: [&str; 47] = [
-        "is ", "was ", "are ", "ist ", "est ", "es ", "to ", "is:", "equals ", "lautet ", "è ", "é ", "jest ", "er ",
+    static VERBS: [&str; 48] = [
+        "will be ", "is ", "was ", "are ", "ist ", "est ", "es ", "to ", "is:", "equals ", "lautet ", "è ", "é ", "jest ", "er ",
         "är ", "on ", "olarak ", "este ", "mea este ", "je ", "είναι ", "μου είναι ", "là ", "adalah ", "yra ", "ir ", "هي ",
         "היא ", "from ", "auf ", "c'est ", "c’est ", "wurde ", "has been ", "a été ", "ha sido ", "foi ", "è stata ", "of ", "saya ", "שלי היא ", "changed to ", "set to ", "reset to ", "now ", "này là ", "của tôi là ",
     ];
-    static HEADS: [u16; 47] = heads(&VERBS);
+    static HEADS: [u16; 48] = heads(&VERBS);
     begun(rest, &VERBS, &HEADS).map(str::len)
 }
 

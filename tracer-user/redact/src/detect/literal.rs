@@ -7,7 +7,7 @@ use memchr::{memchr, memrchr2};
 
 use super::{
     believe::Name,
-    class::{self, ALNUM, DIGIT, JOINER, LETTER},
+    class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, SPACE},
     looks::{has_kinds, is_identifier, is_path, is_placeholder},
 };
 
@@ -24,6 +24,87 @@ pub(crate) fn behind_type(text: &[u8], from: usize) -> Option<usize> {
     let blanks = ends.iter().take_while(|byte| **byte == b' ').count();
     let quote = from + length + 1 + blanks;
     (begins && matches!(text.get(quote), Some(b'"' | b'\'' | b'`'))).then_some(quote)
+}
+
+/// Where the value begins that a type, a tag, a list or a call of a conversion is around: `b"`, `$"`, `!!str `,
+/// `["`, `[]byte("`, `strdup("`. A call of anything else gives what only the program knows.
+pub(crate) fn inside(text: &[u8], from: usize) -> usize {
+    const LONGEST: usize = 48;
+    #[rustfmt::skip]
+    const CONVERSIONS: [&[u8]; 40] = [
+        b"byte", b"bytes", b"bytearray", b"getbytes", b"tobytes", b"str", b"string", b"strdup", b"secretstr", b"securestring", b"tochararray", b"cstring",
+        b"hex", b"fromhex", b"unhexlify", b"hextobytes", b"hexstringtobytes", b"hexstringtobytearray", b"decodehex", b"decodestring",
+        b"decode", b"encode", b"b64decode", b"base64", b"frombase64string", b"from", b"of", b"valueof", b"some", b"just", b"ok", b"ptr", b"literal", b"raw",
+        b"password", b"secret", b"secretkeyspec", b"plaintext", b"text", b"parse",
+    ];
+    let rest = &text[from..text.len().min(from + LONGEST)];
+    let is_quote = |place: usize| matches!(rest.get(place), Some(b'"' | b'\'' | b'`'));
+    // What stands between a bracket and a quote.
+    let quoted = |place: usize| {
+        let blanks = rest[place..]
+            .iter()
+            .take_while(|byte| class::is(**byte, SPACE));
+        let place = place + blanks.count();
+        let prefix = rest[place..]
+            .iter()
+            .take(2)
+            .take_while(|byte| b"bBuUrRfFLN@$".contains(byte))
+            .count();
+        (0..=prefix).find_map(|length| is_quote(place + length).then_some(place + length))
+    };
+    if let Some(place) = quoted(0).filter(|place| *place <= 2 && !class::at(rest, 0, SPACE)) {
+        return from + place;
+    }
+    if rest.starts_with(b"<<\"") {
+        return from + 2;
+    }
+    if let Some(tag) = rest.strip_prefix(b"!!") {
+        let letters = tag
+            .iter()
+            .take_while(|byte| class::is(**byte, LOWER))
+            .count();
+        let is_tag = letters > 0 && tag.get(letters) == Some(&b' ');
+        return from + if is_tag { 3 + letters } else { 0 };
+    }
+    if rest.first() == Some(&b'[')
+        && let Some(place) = quoted(1)
+    {
+        return from + place;
+    }
+    // Few values have a bracket, and a quote behind it.
+    if memchr(b'(', rest).is_none_or(|bracket| quoted(bracket + 1).is_none()) {
+        return from;
+    }
+    let is_name = |byte: &u8| class::is(*byte, ALNUM | JOINER) || b".:[]&*\\".contains(byte);
+    let blank = if rest.starts_with(b"new ") { 4 } else { 0 };
+    let name = blank
+        + rest[blank..]
+            .iter()
+            .take_while(|byte| is_name(byte))
+            .count();
+    if rest.get(name) != Some(&b'(') {
+        return from;
+    }
+    let last = rest[..name]
+        .rsplit(|byte| !class::is(*byte, ALNUM | JOINER))
+        .next()
+        .unwrap_or_default();
+    let is_conversion = CONVERSIONS.iter().any(|known| {
+        let plain = last.iter().filter(|byte| **byte != b'_');
+        plain.map(u8::to_ascii_lowercase).eq(known.iter().copied())
+    });
+    // `flag.String("password", "...")`: a name, and what it is.
+    let names = |place: usize| {
+        let end = rest[place + 1..]
+            .iter()
+            .position(|byte| *byte == rest[place]);
+        let after = end.map_or(&[][..], |end| &rest[place + 1 + end + 1..]);
+        last.eq_ignore_ascii_case(b"string") && after.starts_with(b", ")
+    };
+    match quoted(name + 1) {
+        Some(place) if is_conversion && !names(place) => from + place,
+        _ => from,
+    }
 }
 
 /// What stands between the brackets of `q(...)` or `qq{...}`.
@@ -159,6 +240,21 @@ mod tests {
         assert_eq!(behind_type(b"str == \"x\"", 0), None);
         assert_eq!(perl(b"qq{abc}", 0), Some(3..6));
         assert_eq!(perl(b"quick", 0), None);
+        for (text, place) in [
+            ("\"x\"", 0),
+            ("rb'x'", 2),
+            ("$\"x\"", 1),
+            ("!!str x", 6),
+            ("[\"x\"]", 1),
+            ("<<\"x\">>", 2),
+            ("[]byte(\"x\")", 7),
+            ("bytes.fromhex('x')", 14),
+            ("new String(\"x\")", 11),
+            ("os.getenv(\"x\")", 0),
+            ("build", 0),
+        ] {
+            assert_eq!(inside(text.as_bytes(), 0), place, "{text}");
+        }
         let name = |word: &'static str| Name {
             word: word.as_bytes(),
             suffix: b"",

@@ -54,7 +54,7 @@ pub(crate) fn pair(text: &[u8], end: usize) -> Option<[Range<usize>; 2]> {
             .take_while(|byte| **byte == b' ')
             .count()
     };
-    for joint in [&b" with"[..], b" as", b" is", b" are", b":"] {
+    for joint in [&b" with"[..], b" as", b" is", b" are", b" :", b":"] {
         if line[place..].starts_with(joint) {
             place += joint.len();
         }
@@ -80,6 +80,7 @@ pub(crate) fn pair(text: &[u8], end: usize) -> Option<[Range<usize>; 2]> {
     let after = blanks(place + before + 1);
     let joins = match sign {
         b':' => before == 0,
+        b',' => before == 0 && after > 0,
         b'/' | b'|' => before > 0 && after > 0,
         _ => false,
     };
@@ -138,7 +139,9 @@ pub(crate) fn user(text: &[u8], end: usize) -> Option<Range<usize>> {
         (false, true) => is_value(&user) && is_mixed(&user),
         (true, false) => is_value(&secret) && is_mixed(&secret) && !is_stock,
         (false, false) => {
-            let is_user = !is_placeholder(&user) || is_mixed(&user);
+            // `bob` has two letters, as a row of signs has.
+            let is_name = user.iter().all(|byte| class::is(*byte, ALNUM));
+            let is_user = is_name || !is_placeholder(&user) || is_mixed(&user);
             is_user && !user.contains(&b'/') && is_value(&secret) && !is_stock
         }
         (true, true) => false,

@@ -126,7 +126,9 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
     // A tag of YAML: `!vault`.
     let is_tag = value.first() == Some(&b'!')
         && value.len() > 1
-        && value[1..].iter().all(|byte| class::is(*byte, LETTER));
+        && value[1..]
+            .iter()
+            .all(|byte| class::is(*byte, LETTER | JOINER));
     distinct(value) < 3
         || is_tag
         || is_exact
@@ -179,6 +181,15 @@ pub(crate) fn is_code(value: &[u8], quoted: bool) -> bool {
         || value.starts_with(b"&")
 }
 
+/// What PowerShell is asked for, as `(ConvertTo-SecureString`: its arguments follow.
+pub(crate) fn is_cmdlet(value: &[u8]) -> bool {
+    const VERBS: [&[u8]; 5] = [b"convertto-", b"convertfrom-", b"get-", b"read-", b"new-"];
+    let name = value.strip_prefix(b"(").unwrap_or(value);
+    let begins =
+        |verb: &&[u8]| name.len() > verb.len() + 2 && name[..verb.len()].eq_ignore_ascii_case(verb);
+    VERBS.iter().any(begins) && name.iter().all(|byte| class::is(*byte, LETTER | JOINER))
+}
+
 /// `config.secret.value`, `self.token`, `System.getenv`.
 fn is_dotted_name(value: &[u8]) -> bool {
     value.contains(&b'.')
@@ -188,7 +199,8 @@ fn is_dotted_name(value: &[u8]) -> bool {
                     .iter()
                     .all(|byte| class::is(*byte, LETTER | JOINER) || class::is(*byte, DIGIT))
                 && part.iter().filter(|byte| class::is(**byte, DIGIT)).count() * 4 <= part.len()
-                && part.len() <= 24
+                && (part.len() <= 24
+                    || (part.len() <= 48 && !part.iter().any(|byte| class::is(*byte, DIGIT))))
         })
 }
 
@@ -296,11 +308,51 @@ pub(crate) fn is_uuid(value: &[u8]) -> bool {
 
 /// Names that end like this hold something about a secret, not the secret.
 pub(crate) fn names_something_else(suffix: &[u8]) -> bool {
-    const ENDINGS: [&[u8]; 30] = [
-        b"id", b"ids", b"name", b"names", b"length", b"len", b"size", b"type", b"file", b"path",
-        b"url", b"uri", b"count", b"index", b"version", b"env", b"field", b"policy", b"hash",
-        b"digest", b"alias", b"label", b"format", b"prefix", b"limit", b"expiry", b"ttl", b"class",
-        b"ref", b"arn",
+    const ENDINGS: [&[u8]; 44] = [
+        b"id",
+        b"ids",
+        b"name",
+        b"names",
+        b"length",
+        b"len",
+        b"size",
+        b"type",
+        b"file",
+        b"path",
+        b"url",
+        b"uri",
+        b"count",
+        b"index",
+        b"version",
+        b"env",
+        b"field",
+        b"policy",
+        b"hash",
+        b"digest",
+        b"alias",
+        b"label",
+        b"format",
+        b"prefix",
+        b"limit",
+        b"expiry",
+        b"ttl",
+        b"timeout",
+        b"seconds",
+        b"minutes",
+        b"hours",
+        b"days",
+        b"age",
+        b"algorithm",
+        b"attempts",
+        b"strength",
+        b"iterations",
+        b"rounds",
+        b"hint",
+        b"regex",
+        b"required",
+        b"class",
+        b"ref",
+        b"arn",
     ];
     if suffix.is_empty() {
         return false;

@@ -43,6 +43,7 @@ mod scan;
 mod service;
 mod shadow;
 mod short_code;
+mod spelling;
 mod tokens;
 mod url;
 mod user;

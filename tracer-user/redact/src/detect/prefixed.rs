@@ -105,6 +105,14 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
         return None;
     }
     let (value, is_told) = value(&text[start..end])?;
+    // Hexadecimal digits are an id's or a digest's as well.
+    let is_hex = is_told && value.len() >= 32 && value.iter().all(u8::is_ascii_hexdigit);
+    if is_hex
+        && has_telling_head(&text[start..end])
+        && value.iter().any(|byte| class::is(*byte, DIGIT))
+    {
+        return Some(start..end);
+    }
     let least = if is_told { LEAST_OF_TOLD } else { LEAST };
     // A signature may follow, behind a dot.
     let signature = class::run_end(&text[..limit], (end + 1).min(limit), ALNUM | JOINER);
@@ -134,6 +142,12 @@ fn value(token: &[u8]) -> Option<(&[u8], bool)> {
         rest = &rest[length + 1..];
     }
     (count > 0 && !rest.is_empty()).then_some((rest, is_told))
+}
+
+/// Whether the token begins with the word for a key: `test` and `dev` begin names of things as well.
+fn has_telling_head(token: &[u8]) -> bool {
+    let head = token.split(|byte| class::is(*byte, JOINER)).next();
+    head.is_some_and(|head| TELLING[..10].contains(&head))
 }
 
 /// A word of small letters, or of capitals, that may end with a digit or two.

@@ -41,6 +41,8 @@ pub(crate) enum Lead {
     Hex(usize),
     /// Base64, at least this much.
     Base64(usize),
+    /// Letters, digits, `-` and `_`, exactly so many.
+    Part(usize),
     /// Three characters and a digit.
     Azure,
 }
@@ -68,6 +70,12 @@ impl Lead {
                 let start = word.checked_sub(count)?;
                 let is_hex = text[start..word].iter().all(u8::is_ascii_hexdigit);
                 (is_hex && !class::before(text, start, ALNUM)).then_some(start)
+            }
+            Self::Part(count) => {
+                let start = word.checked_sub(count)?;
+                let is_part = |byte: &u8| class::is(*byte, ALNUM | JOINER);
+                let is_whole = text[start..word].iter().all(is_part);
+                (is_whole && !class::before(text, start, ALNUM | JOINER | BASE64)).then_some(start)
             }
             Self::Base64(least) => {
                 // Padding and the sign of an assignment stand before it, not in it.
@@ -160,7 +168,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("digitalocean-token", CloudKey, &["dop_v1_", "doo_v1_", "dor_v1_"], r"do[opr]_v1_[0-9a-f]{40,}", "dop_v1_%64"),
     token("hetzner-heroku-key", CloudKey, &["HRKU-"], r"HRKU-[0-9A-Za-z_-]{36,}", "HRKU-%8-%4-%4-%4-%12"),
     token("flyio-token", CloudKey, &["FlyV1 ", "fm1r_", "fm1a_", "fm2_", "fo1_"], r"(?:FlyV1 )?(?:fm1[ar]_|fm2_|fo1_)[0-9A-Za-z+/=,_-]{40,}", "fo1_*43"),
-    token("yandex-cloud-key", CloudKey, &["AQVN", "YCAJE", "YCN", "t1.9eu"], r"(?:AQVN[0-9A-Za-z_-]{30,}|YCAJE[0-9A-Za-z_-]{15,}|YCN[0-9A-Za-z_-]{35,}|t1\.9eu[0-9A-Za-z_.=-]{60,})", "AQVN*36"),
+    token("yandex-cloud-key", CloudKey, &["AQVN", "YCAJE", "YCN", "YCAJ", "t1.9eu", "trnsl.1.1.", "dict.1.1.", "pdct.1.1."], r"(?:AQVN[0-9A-Za-z_-]{30,}|YCAJ[0-9A-Za-z_-]{16,}|YCN[0-9A-Za-z_-]{35,}|t1\.9eu[0-9A-Za-z_.=-]{60,}|(?:trnsl|dict|pdct)\.1\.1\.\d{8}T\d{6}Z\.[0-9a-f]{16}\.[0-9a-f]{40})", "AQVN*36"),
     token("ibm-cloudant-url", CloudKey, &["IBMIAM_"], r"IBMIAM_[0-9A-Za-z_-]{30,}", "IBMIAM_*44"),
     token("vault-token", CloudKey, &["hvs.", "hvb.", "hvr."], r"hv[sbr]\.[0-9A-Za-z_-]{18,}", "hvs.*24"),
     token("tailscale-key", CloudKey, &["tskey-"], r"tskey-[a-z]+-[0-9A-Za-z_-]{12,}", "tskey-auth-*12-*24"),
@@ -217,13 +225,21 @@ pub(crate) static TOKENS: &[Token] = &[
     token("arcgis-key", ServiceToken, &["AAPK", "AAPT"], r"AAP[KT][0-9A-Za-z_-]{60,}", "AAPK*60"),
     token("volcengine-access-key-id", CloudKey, &["AKLT"], r"AKLT[0-9A-Za-z_-]{30,}", "AKLT*42"),
     token("snyk-service-token", ServiceToken, &["snyk_uat.", "snyk_sat."], r"snyk_[us]at\.[0-9a-f]{8}\.[0-9A-Za-z_-]{30,}", "snyk_uat.%8.*60"),
+    token("google-oauth-code", CloudKey, &["4/0A"], r"4/0A[0-9A-Za-z_-]{30,}", "4/0A*60"),
+    token("infracost-key", ServiceToken, &["ico-"], r"ico-[0-9A-Za-z]{32}\b", "ico-*32"),
+    token("settlemint-token", ServiceToken, &["sm_aat_", "sm_pat_", "sm_sat_"], r"sm_[aps]at_[0-9A-Za-z]{16,}", "sm_aat_*16"),
+    token("defined-networking-key", ServiceToken, &["dnkey-"], r"dnkey-[0-9A-Za-z=_-]{26}-[0-9A-Za-z=_-]{52}", "dnkey-*26-*52"),
+    token("persona-key", ServiceToken, &["persona_production_", "persona_sandbox_"], r"persona_(?:production|sandbox)_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "persona_production_%8-%4-%4-%4-%12"),
+    token("endor-key", ServiceToken, &["endr+"], r"endr\+[0-9A-Za-z_-]{16}", "endr+*16"),
+    token("jetbrains-token", ForgeToken, &["perm:", "perm-"], r"perm[:-][0-9A-Za-z+/=]{8,}\.[0-9A-Za-z+/=]{4,}\.[0-9A-Za-z]{20,}", "perm:*20.*10.*30"),
+    led(Lead::Part(11), token("dropbox-offline-token", ServiceToken, &["AAAAAAAAAA"], r"A{10}[0-9A-Za-z_-]{43}\b", "*11AAAAAAAAAA*43")),
     token("glhf-key", AiKey, &["glhf_"], r"glhf_[0-9a-f]{32}\b", "glhf_%32"),
     // Payment.
     token("stripe-key", PaymentKey, &["sk_live_", "rk_live_", "pk_live_", "sk_test_", "rk_test_", "pk_test_", "sk_prod_", "pk_prod_", "ak_live_", "ak_test_"], r"[sprka]k_(?:live|test|prod)_[0-9A-Za-z]{10,}", "rk_live_*24"),
     token("stripe-webhook-secret", PaymentKey, &["whsec_"], r"whsec_[0-9A-Za-z+/=]{24,}", "whsec_*32"),
     token("square-token", PaymentKey, &["sq0atp-", "sq0csp-", "sq0idp-", "EAAAE", "EAAAl"], r"(?:sq0[a-z]{3}-[0-9A-Za-z_-]{22,}|EAAA[El][0-9A-Za-z_-]{55,})", "sq0csp-*43"),
     token("braintree-token", PaymentKey, &["access_token$"], r"access_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}", "access_token$production$%16$%32"),
-    token("shopify-token", PaymentKey, &["shpat_", "shpca_", "shppa_", "shpss_", "shpua_"], r"shp(?:at|ca|pa|ss|ua)_[0-9a-fA-F]{32}", "shpat_%32"),
+    token("shopify-token", PaymentKey, &["shpat_", "shpca_", "shppa_", "shpss_", "shpua_", "shptka_"], r"shp(?:at|ca|pa|ss|ua|tka)_[0-9a-fA-F]{32}", "shpat_%32"),
     token("plaid-token", PaymentKey, &["access-sandbox-", "access-development-", "access-production-"], r"access-(?:sandbox|development|production)-[0-9a-f-]{36}", "access-sandbox-%8-%4-%4-%4-%12"),
     token("razorpay-key", PaymentKey, &["rzp_live_", "rzp_test_"], r"rzp_(?:live|test)_[0-9A-Za-z]{14,}", "rzp_live_*14"),
     token("flutterwave-key", PaymentKey, &["FLWSECK", "FLWPUBK"], r"FLW(?:SECK|PUBK)(?:_TEST)?-[0-9A-Za-z]{12,}(?:-X)?", "FLWSECK-%32-X"),
@@ -256,16 +272,16 @@ pub(crate) static TOKENS: &[Token] = &[
     token("age-secret-key", PrivateKey, &["AGE-SECRET-KEY-1"], r"AGE-SECRET-KEY-1[0-9A-Z]{58}", "AGE-SECRET-KEY-1^58"),
     token("nkey-seed", PrivateKey, &["SUA", "SAA", "SOA"], r"S[UAO]A[A-Z2-7]{55}\b", "SUAABCDEFGHIJKLMNOPQRSTUVWXYZ234567ABCDEFGHIJKLMNOPQRSTUVW"),
     token("twilio-key", ServiceToken, &["SK", "AC"], r"(?:SK|AC)(?:[0-9a-fx]{32}|[0-9A-F]{32})\b", "SK%32"),
-    token("facebook-token", ServiceToken, &["EAAC", "EAAB", "EAAD", "EAAG", "EAAM", "IGQV"], r"(?:EAA[BCDGM]|IGQV)[0-9A-Za-z]{40,}", "EAAC*120"),
+    token("facebook-token", ServiceToken, &["EAA", "IGQV"], r"(?:EAA[A-Za-z][0-9A-Za-z]{40,}|IGQV[0-9A-Za-z_-]{40,})", "EAAC*120"),
     token("twitter-bearer", ServiceToken, &["AAAAAAAAAAAAAAAAAAAAA"], r"A{21,}[0-9A-Za-z%+/=_-]{30,}", "AAAAAAAAAAAAAAAAAAAAAAAA*80"),
     token("pubnub-key", ServiceToken, &["sub-c-", "pub-c-", "sec-c-"], r"(?:sub|pub|sec)-c-[0-9A-Za-z]{8}(?:-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12,}", "sub-c-%8-%4-%4-%4-%12"),
     token("segment-key", ServiceToken, &["sgp_"], r"sgp_[0-9A-Za-z]{60,}\b", "sgp_*64"),
     token("artifactory-key", ForgeToken, &["AKCp"], r"AKCp[0-9A-Za-z]{60,}", "AKCp*69"),
-    token("oauth-code", ServiceToken, &["?code=", "&code="], r"[?&]code=(?<value>[0-9A-Za-z/_.%~-]{16,})", "?code=4/0A*24"),
+    token("oauth-code", ServiceToken, &["?code=", "&code="], r"[?&]code=(?<value>[0-9A-Za-z/_.%~-]{16,}={0,2})", "?code=4/0A*24"),
     token("openssh-key", PrivateKey, &["b3BlbnNzaC1rZXktdjE"], r"b3BlbnNzaC1rZXktdjE[0-9A-Za-z+/=]{20,}", "b3BlbnNzaC1rZXktdjE*50"),
     token("mapbox-token", ServiceToken, &["pk.eyJ", "sk.eyJ", "tk.eyJ"], r"[pst]k\.eyJ[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{20,}", "pk.eyJ*60.*22"),
     token("frameio-clojars-token", ServiceToken, &["CLOJARS_"], r"CLOJARS_[0-9a-z]{60}", "CLOJARS_%60"),
-    token("typesense-zpka", ServiceToken, &["zpka_", "cosy_", "wgr_", "cosmo_"], r"(?:zpka_[0-9a-f]{32}_[0-9a-f]{8}|cosmo_[0-9a-f]{32})", "zpka_%32_%8"),
+    token("typesense-zpka", ServiceToken, &["zpka_", "cosy_", "wgr_", "cosmo_"], r"(?:zpka_[0-9a-z]{32}_[0-9a-f]{8}|cosmo_[0-9a-f]{32})", "zpka_%32_%8"),
     token("teamwork-token", ServiceToken, &["tkn.v1_"], r"tkn\.v1_[0-9A-Za-z+/=_-]{40,}", "tkn.v1_*60"),
     token("wrike-token", ServiceToken, &["eyT"], r"eyT[0-9A-Za-z:_-]{60,}\.[0-9A-Za-z_-]{30,}", "eyT*100.*40"),
     token("arn", CloudKey, &["arn:aws"], r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?:\d{12})?:[0-9A-Za-z_/:.+@$*{}-]+", "arn:aws:iam::#12:role/reader"),
@@ -320,11 +336,12 @@ pub(crate) static TOKENS: &[Token] = &[
     // Anything that is signed or wrapped.
     token("jwt", Jwt, &["eyJ"], r"eyJ[0-9A-Za-z_=-]{10,}\.(?:eyJ|[0-9A-Za-z_=-]{6})[0-9A-Za-z_=+/-]*(?:\.[0-9A-Za-z_=+/-]*){0,3}", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.*43"),
     token("base64-private-key", PrivateKey, &["LS0tLS1CRUdJTi"], r"LS0tLS1CRUdJTi[0-9A-Za-z+/=_-]{20,}", "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt*60"),
+    token("key-in-der", PrivateKey, &["MII", "MHcCAQEE", "MHQCAQEE", "MIGHAgEA", "MIGTAgEA", "MIGkAgEBB", "MIHcAgEBB", "MC4CAQAw"], r"(?:MII[A-P][0-9A-Za-z+/][AQgw]IBA[0-9A-Za-z+/\\=]{40,}|MH[cQ]CAQEE[0-9A-Za-z+/=]{40,}|MIG[HT]AgEA[0-9A-Za-z+/=]{40,}|MI(?:Gk|Hc)AgEBB[0-9A-Za-z+/=]{40,}|MC4CAQAw[0-9A-Za-z+/=]{40,})", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC*60"),
     token("putty-private-key", PrivateKey, &["PuTTY-User-Key-File-"], r"PuTTY-User-Key-File-\d:(?s:.){0,12000}?Private-MAC: [0-9a-f]+", "PuTTY-User-Key-File-2: ssh-rsa\nPrivate-MAC: %40"),
-    token("elevenlabs-ticket-key", ServiceToken, &["sk_", "pk_", "odt_", "phr_", "phs_", "pha_", "NF-", "hawk.", "sgp_"], r"(?:sk_[0-9a-f]{32,}|[sp]k_\d{4,}_[0-9A-Z]{20,}|odt_[0-9A-Za-z]{30,}|ph[rsa]_[0-9A-Za-z]{30,}|NF-[0-9A-Za-z]{32}|hawk\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}|sgp_[0-9a-fA-F]{16}_local_[0-9a-fA-F]{40})\b", "odt_*36"),
+    token("elevenlabs-ticket-key", ServiceToken, &["sk_", "pk_", "odt_", "phr_", "phs_", "pha_", "NF-", "hawk.", "sgp_"], r"(?:sk_[0-9a-f]{32,}|[sp]k_\d{4,}_[0-9A-Z]{20,}|odt_[0-9A-Za-z_]{30,}|ph[rsa]_[0-9A-Za-z]{30,}|NF-[0-9A-Za-z]{32}|hawk\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}|sgp_[0-9a-fA-F]{16}_local_[0-9a-fA-F]{40})\b", "odt_*36"),
     // Hashes of passwords.
     token("bcrypt-hash", PasswordHash, &["$2a$", "$2b$", "$2y$", "$2x$"], r"\$2[abxy]\$\d\d\$[0-9A-Za-z./]{53}", "$2b$12$*53"),
-    token("crypt-hash", PasswordHash, &["$1$", "$5$", "$6$", "$8$", "$9$", "$y$", "$apr1$", "$md5$", "$P$", "$H$"], r"\$(?:1|5|6|8|9|y|apr1|md5|P|H)\$(?:rounds=\d+\$)?[0-9A-Za-z./]{1,20}(?:\$[0-9A-Za-z./]{20,90})+", "$6$*16$*86"),
+    token("crypt-hash", PasswordHash, &["$1$", "$5$", "$6$", "$8$", "$9$", "$y$", "$apr1$", "$md5$", "$P$", "$H$", "$DCC2$", "$NT$", "$LM$"], r"\$(?:(?:1|5|6|8|9|y|apr1|md5)\$(?:rounds=\d+\$)?[0-9A-Za-z./]{1,24}(?:\$[0-9A-Za-z./]{20,90})+|[PH]\$[0-9A-Za-z./]{31}|(?i:DCC2|NT|LM)\$(?:\d+#[^#\s]+#)?[0-9a-f]{16,32})", "$6$*16$*86"),
     token("argon2-hash", PasswordHash, &["$argon2", "$scrypt$", "$pbkdf2", "$krb5"], r"\$(?:argon2|scrypt|pbkdf2|krb5)[0-9A-Za-z=,$+/.@:*_-]{30,}", "$argon2id$v=19$m=65536,t=3,p=4$*22$*43"),
     token("ldap-hash", PasswordHash, &["{SSHA", "{SHA", "{SMD5}", "{MD5}", "{CRYPT}", "{PBKDF2"], r"\{(?:S?SHA(?:224|256|384|512)?|S?MD5|CRYPT|PBKDF2[0-9A-Z-]*)\}[0-9A-Za-z+/=$.]{16,}", "{SSHA}*32"),
     token("django-hash", PasswordHash, &["pbkdf2_sha256$", "pbkdf2_sha1$", "bcrypt_sha256$", "sha1$", "md5$"], r"(?:pbkdf2_sha\d+\$\d+\$[0-9A-Za-z./+]{4,}\$[0-9A-Za-z./+=]{20,}|(?:sha1|md5)\$[0-9A-Za-z]{1,}\$[0-9a-f]{32,})", "pbkdf2_sha256$260000$*12$*43="),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     Detectors, address, armour, assignment, bare,
     believe::Strength,
-    class::{self, JOINER, WORD},
+    class::{self, ALNUM, JOINER, WORD},
     colon, command,
     hit::{Certainty, Found, Hits, said, shape},
     kind::Kind,
@@ -43,13 +43,15 @@ pub(crate) fn read(
             | Role::Program(_)
             | Role::Identified
             | Role::Credential(_)
-            | Role::Keyed
+            | Role::Keyed(_)
                 if hit.start < *covered => {}
             Role::Pair => {
                 let pair = login::pair(text, hit.end).filter(|_| context.is_word(hit));
                 let both = pair.into_iter().flatten();
                 hits.extend(both.map(|range| said(range, "login", Kind::BasicAuth)));
             }
+            // `disconnect `
+            Role::Program(_) if class::before(text, hit.start, ALNUM) => {}
             Role::Program(program) => {
                 let values = command::options(text, hit.end, *program);
                 *covered = values
@@ -66,8 +68,16 @@ pub(crate) fn read(
                 let values = command::called_with(text, hit.end, *others).into_iter();
                 hits.extend(values.map(|range| said(range, "credential-call", Kind::BasicAuth)));
             }
-            Role::Keyed => {
-                let range = command::keyed_with(text, hit.end);
+            Role::Piped => {
+                let range = command::piped(text, hit.start);
+                hits.extend(range.map(|range| said(range, "piped-password", Kind::BasicAuth)));
+            }
+            Role::BehindUser => {
+                let range = command::before_host(text, hit.start);
+                hits.extend(range.map(|range| said(range, "login", Kind::BasicAuth)));
+            }
+            Role::Keyed(others) => {
+                let range = command::keyed_with(text, hit.end, *others);
                 hits.extend(range.map(|range| said(range, "key-of-a-call", Kind::Secret)));
             }
             Role::Common => {
@@ -184,7 +194,16 @@ fn assigned(
     covered: &mut usize,
     hits: &mut Hits,
 ) {
+    let end = word.end;
+    let is_behind_id = strength == Strength::Password && text[..word.start].ends_with(b"/");
     let Some(range) = assignment::read(text, word, strength) else {
+        // `ID/PW : user / password`
+        let pair = is_behind_id.then(|| login::pair(text, end)).flatten();
+        hits.extend(
+            pair.into_iter()
+                .flatten()
+                .map(|range| said(range, "login", Kind::BasicAuth)),
+        );
         return;
     };
     *covered = range.end.max(*covered);

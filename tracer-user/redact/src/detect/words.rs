@@ -60,8 +60,12 @@ pub(crate) enum Role {
     Identified,
     /// A call with a user and a password as arguments, behind so many others.
     Credential(u8),
-    /// A call with a key as its second argument.
-    Keyed,
+    /// A call with a key as an argument, behind so many others.
+    Keyed(u8),
+    /// A program that takes a password from a pipe.
+    Piped,
+    /// A host behind a user and a password, as Go's drivers write it.
+    BehindUser,
     /// A password that many people have, with digits behind it.
     Common,
     /// What ends a host's name.
