@@ -7,9 +7,10 @@ use memchr::memmem;
 
 use super::{
     believe::{Link, Name, Strength, accepts},
-    class::{self, ALNUM, DIGIT, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER},
+    class::{self, ALNUM, BASE64, DIGIT, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER},
     link, literal,
     looks::{self, is_code, is_digest, is_grouped, is_mixed, is_plate, is_uuid, looks_random},
+    spelling::is_unpronounceable,
 };
 
 /// How much of a value is looked at, in bytes. What is longer is masked to its end all the same.
@@ -28,10 +29,30 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     }
     let name_end = name_end(text, word.end)?;
     let by = |(start, link)| linked(text, &word, name_end, start, link, strength);
-    link::find(text, name_end).and_then(by).or_else(|| {
-        let start = link::further(text, name_end, strength)?;
-        by((start, Link::Verb))
+    let first = link::find(text, name_end);
+    first.and_then(by).or_else(|| {
+        let again = || {
+            let (start, link) = first.filter(|(_, link)| *link != Link::Blank)?;
+            named_again(text, word.start, start).and_then(|start| by((start, link)))
+        };
+        let further = || {
+            let start = link::further(text, name_end, strength)?;
+            by((start, Link::Verb))
+        };
+        further().or_else(again)
     })
+}
+
+/// Where the value begins behind what the name begins with: `acme_secret = acme …`.
+fn named_again(text: &[u8], word: usize, start: usize) -> Option<usize> {
+    const LONGEST: usize = 24;
+    let floor = word.saturating_sub(LONGEST);
+    let name = floor + class::run_start(&text[floor..word], word - floor, ALNUM | JOINER);
+    let owner = class::run_end(text, start, LETTER) - start;
+    let is_owner = owner >= 3
+        && name + owner <= word
+        && text[name..name + owner].eq_ignore_ascii_case(&text[start..start + owner]);
+    (is_owner && text.get(start + owner) == Some(&b' ')).then_some(start + owner + 1)
 }
 
 /// What the password was changed to, behind the one at `old`: `from … to …`.
@@ -227,11 +248,27 @@ fn glued(text: &[u8], end: usize) -> Option<Range<usize>> {
     joints.take(4).find_map(|joint| {
         let value = &run[joint + 1..];
         let is_single = value.iter().all(|byte| class::is(*byte, ALNUM));
-        let is_value = (is_single && value.len() >= 20 && looks_random(value))
-            || is_uuid(value)
-            || is_grouped(value);
-        is_value.then(|| end + joint + 1..end + run.len())
+        let digits = value.iter().filter(|byte| class::is(**byte, DIGIT)).count();
+        let is_random = || looks_random(value) && (value.len() >= 20 || digits >= 4);
+        let is_value =
+            (is_single && value.len() >= 16 && (is_random() || is_unpronounceable(value)))
+                || is_uuid(value)
+                || is_grouped(value)
+                || looks::is_product_key(value);
+        is_value.then(|| end + joint + 1..rest_of_key(text, end + run.len()))
     })
+}
+
+/// Where a key ends whose first part ends at `end`: base64 and signatures go on behind a sign.
+fn rest_of_key(text: &[u8], end: usize) -> usize {
+    const LEAST: usize = 16;
+    let limit = text.len().min(end + MAX_VALUE);
+    let rest = class::run_end(&text[..limit], end, ALNUM | BASE64);
+    let signature = class::run_end(&text[..limit], (end + 1).min(limit), ALNUM | JOINER);
+    let is_signed = text.get(end) == Some(&b'.')
+        && signature > end + LEAST
+        && looks_random(&text[end + 1..signature]);
+    if is_signed { signature } else { rest }
 }
 
 /// A value compared with the name after it: `"s3cret" == password`.

@@ -159,7 +159,17 @@ pub(crate) fn beside(text: &[u8], id: &Range<usize>, length: usize) -> Option<Ra
             .count();
         let token = &text[place..place + size];
         let has = |classes: u8| token.iter().any(|byte| class::is(*byte, classes));
-        if size == length && place != id.start && has(UPPER) && has(LOWER) && !is_path(token) {
+        // Twilio's is hexadecimal, and stands in quotes.
+        let is_mixed = has(UPPER) && has(LOWER);
+        let is_hex = || {
+            text[id.start] == b'A'
+                && text[id.start + 1] == b'C'
+                && has(DIGIT)
+                && has(LETTER)
+                && token.iter().all(u8::is_ascii_hexdigit)
+                && matches!(text.get(place + size), Some(b'"' | b'\''))
+        };
+        if size == length && place != id.start && (is_mixed || is_hex()) && !is_path(token) {
             return Some(place..place + size);
         }
         place += size.max(1);

@@ -104,6 +104,7 @@ fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
         (Link::Loose, false) => {
             value.len() >= 4
                 && (is_mixed(value)
+                    || is_unpronounceable(value)
                     || (value.len() >= 6 && !is_type(value) && !is_plain_word(value)))
         }
         (Link::Verb, false) => value.len() >= 4 && is_mixed(value) && !is_path(value),
@@ -118,8 +119,9 @@ fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
     let is_id = |word: &[u8]| {
         word.len() > 2
             && word[word.len() - 2..].eq_ignore_ascii_case(b"id")
-            // What Vault calls so is the secret itself.
+            // What Vault and Code Climate call so is the secret itself.
             && !word.eq_ignore_ascii_case(b"secret_id")
+            && !word.eq_ignore_ascii_case(b"reporter_id")
     };
     let says_other = || names_something_else(name.suffix) || is_id(name.word);
     let digits_only = value

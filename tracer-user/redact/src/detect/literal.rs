@@ -8,7 +8,7 @@ use memchr::{memchr, memrchr2};
 use super::{
     believe::Name,
     class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, SPACE},
-    looks::{has_kinds, is_identifier, is_path, is_placeholder},
+    looks::{has_kinds, is_identifier, is_path, is_placeholder, looks_random},
 };
 
 /// The quote behind a type: of `password: String = "..."`, seen from the type.
@@ -101,8 +101,25 @@ pub(crate) fn inside(text: &[u8], from: usize) -> usize {
         let after = end.map_or(&[][..], |end| &rest[place + 1 + end + 1..]);
         last.eq_ignore_ascii_case(b"string") && after.starts_with(b", ")
     };
+    let is_key = |place: usize| {
+        let value = &text[from + place + 1..];
+        let length = value
+            .iter()
+            .take(64)
+            .take_while(|byte| class::is(**byte, ALNUM))
+            .count();
+        let digits = value[..length]
+            .iter()
+            .filter(|byte| class::is(**byte, DIGIT))
+            .count();
+        length >= 10
+            && digits >= 2
+            && value.get(length) == rest.get(place)
+            && has_kinds(&value[..length], 3)
+            && looks_random(&value[..length])
+    };
     match quoted(name + 1) {
-        Some(place) if is_conversion && !names(place) => from + place,
+        Some(place) if (is_conversion && !names(place)) || is_key(place) => from + place,
         _ => from,
     }
 }
@@ -251,6 +268,7 @@ mod tests {
             ("bytes.fromhex('x')", 14),
             ("new String(\"x\")", 11),
             ("os.getenv(\"x\")", 0),
+            ("decrypt(\"FdqO9Jq1Wn\")", 8),
             ("build", 0),
         ] {
             assert_eq!(inside(text.as_bytes(), 0), place, "{text}");

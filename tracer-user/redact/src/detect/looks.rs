@@ -2,7 +2,10 @@
 
 use memchr::memmem;
 
-use super::class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER};
+use super::{
+    class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER},
+    spelling::is_unpronounceable,
+};
 
 /// Whether letters and digits, capitals and small letters are mixed as nobody writes words.
 pub(crate) fn looks_random(value: &[u8]) -> bool {
@@ -202,6 +205,7 @@ fn is_dotted_name(value: &[u8]) -> bool {
                 && (part.len() <= 24
                     || (part.len() <= 48 && !part.iter().any(|byte| class::is(*byte, DIGIT))))
         })
+        && !value.split(|byte| *byte == b'.').any(is_unpronounceable)
 }
 
 /// A dash and a digit: no identifier of a programming language has both.

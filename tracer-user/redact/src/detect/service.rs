@@ -120,6 +120,16 @@ pub(crate) fn key(text: &[u8], start: usize, end: usize) -> Option<Range<usize>>
     (is_key && ((!is_id && !is_digest(value)) || is_joined)).then(|| start..start + length)
 }
 
+/// `acme_client_id`, `acmeAppId`, `acme_id`: whether what follows is a client's name at a service.
+fn is_client_id(name: &[u8]) -> bool {
+    let is_sign = |byte: &u8| matches!(byte, b'_' | b'-' | b'.' | b' ');
+    let plain = name.iter().rev().filter(|byte| !is_sign(byte)).take(10);
+    let mut end: Vec<u8> = plain.map(u8::to_ascii_lowercase).collect();
+    end.reverse();
+    let clients = [&b"clientid"[..], b"appid", b"consumerid", b"bucketid"];
+    clients.into_iter().any(|client| end.ends_with(client))
+}
+
 /// Where the value begins that the run at `start` goes on: behind a prefix as `acme_`, in base64.
 fn beginning(text: &[u8], start: usize) -> usize {
     const LONGEST: usize = 32;
@@ -204,7 +214,13 @@ fn named(text: &[u8], start: usize) -> Option<bool> {
         ]
         .into_iter()
         .any(|other| last.eq_ignore_ascii_case(other));
-    let is_joined = joint.iter().any(|byte| b"=:>(".contains(byte));
+    // The second argument of a call is quoted as the first is.
+    let is_argument = || joint.contains(&b',') && joint.iter().any(|byte| b"\"'".contains(byte));
+    let is_joined = joint.iter().any(|byte| b"=:>(".contains(byte)) || is_argument();
+    // The id of a client goes with its secret, if it looks like no other id.
+    if says_other && is_client_id(name) {
+        return Some(false);
+    }
     (!says_other).then_some(is_joined)
 }
 

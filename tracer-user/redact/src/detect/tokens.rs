@@ -226,6 +226,8 @@ pub(crate) static TOKENS: &[Token] = &[
     token("volcengine-access-key-id", CloudKey, &["AKLT"], r"AKLT[0-9A-Za-z_-]{30,}", "AKLT*42"),
     token("snyk-service-token", ServiceToken, &["snyk_uat.", "snyk_sat."], r"snyk_[us]at\.[0-9a-f]{8}\.[0-9A-Za-z_-]{30,}", "snyk_uat.%8.*60"),
     token("google-oauth-code", CloudKey, &["4/0A"], r"4/0A[0-9A-Za-z_-]{30,}", "4/0A*60"),
+    token("postman-collection", ServiceToken, &["getpostman.com/collections/"], r"getpostman\.com/collections/(?<value>[0-9a-f]{20})\b", "getpostman.com/collections/%20"),
+    token("softlayer-key", CloudKey, &["softlayer.com/soap/v3"], r"softlayer\.com/soap/v3(?:\.1)?/(?<value>[0-9a-z]{64})\b", "api.softlayer.com/soap/v3/%64"),
     token("infracost-key", ServiceToken, &["ico-"], r"ico-[0-9A-Za-z]{32}\b", "ico-*32"),
     token("settlemint-token", ServiceToken, &["sm_aat_", "sm_pat_", "sm_sat_"], r"sm_[aps]at_[0-9A-Za-z]{16,}", "sm_aat_*16"),
     token("defined-networking-key", ServiceToken, &["dnkey-"], r"dnkey-[0-9A-Za-z=_-]{26}-[0-9A-Za-z=_-]{52}", "dnkey-*26-*52"),

@@ -259,7 +259,7 @@ fn secret_beside(token: &str) -> Option<usize> {
     match token {
         "aws-access-key-id" => Some(40),
         "alibaba-access-key-id" => Some(30),
-        "tencent-secret-id" => Some(32),
+        "tencent-secret-id" | "twilio-key" => Some(32),
         _ => None,
     }
 }
