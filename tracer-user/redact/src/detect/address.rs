@@ -35,10 +35,12 @@ const STREETS_PERHAPS_TOO: [&str; 45] = [
 /// Words that begin a street's name in Romance and Slavic languages.
 #[rustfmt::skip]
 const PREFIXES: &[&str] = &[
-    "rue", "avenue", "boulevard", "bd", "chemin", "place", "impasse", "allée", "allee", "quai", "route", "cours", "passage", "square", "sentier", "faubourg", "via", "viale", "piazza", "piazzale", "corso", "vicolo", "strada", "largo",
-    "borgo", "contrada", "rotonda", "stretto", "canale", "incrocio", "lungomare", "calle", "c/", "plaza", "paseo", "avenida", "av.", "avda.", "carrer", "callejón", "callejon", "camino", "ronda", "travesía", "urbanización", "urbanizacion", "acceso", "alameda", "cañada",
-    "cuesta", "glorieta", "pasadizo", "pasaje", "rambla", "vial", "via.", "carretera", "pl.", "rua", "travessa", "praça", "praca", "ul.", "ulica", "aleja", "al.", "os.", "plac", "улица", "ул.", "strada", "str.", "calea", "bulevardul",
-    "г.", "город", "пр.", "просп.", "проспект", "бул.", "бульвар", "пер.", "переулок", "наб.", "пл.", "вул.", "вулиця", "м.", "місто", "jl.", "jalan", "gg.", "kp.", "lorong", "ulici", "náměstí", "nám.",
+    "rue", "avenue", "boulevard", "bd", "chemin", "place", "impasse", "allée", "allee", "quai", "route", "cours", "passage", "square", "sentier", "faubourg", "via", "viale", "piazza", "piazzale", "corso", "vicolo", "strada", "largo", "borgo", "contrada", "rotonda", "stretto", "canale", "incrocio", "lungomare", "calle", "c/", "plaza", "paseo", "avenida", "av.", "avda.", "carrer", "callejón", "callejon", "camino", "ronda", "travesía", "urbanización", "urbanizacion", "acceso", "alameda", "cañada", "cuesta", "glorieta", "pasadizo", "pasaje", "rambla", "vial", "via.", "carretera", "pl.", "rua", "travessa", "praça", "praca", "ul.", "ulica", "aleja", "al.", "os.", "plac", "str.", "calea", "bulevardul", "jl.", "jalan", "gg.", "kp.", "lorong", "ulici", "náměstí", "nám.",
+];
+/// The same where the first letter is not ASCII.
+#[rustfmt::skip]
+const PREFIXES_ABROAD: &[&str] = &[
+    "улица", "ул.", "г.", "город", "пр.", "просп.", "проспект", "бул.", "бульвар", "пер.", "переулок", "наб.", "пл.", "вул.", "вулиця", "м.", "місто",
 ];
 /// What shortens a word of an address and stands in the middle of one.
 const SHORT_PARTS: [&str; 22] = [
@@ -126,7 +128,7 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
         let word = lower(&text[place..end]);
         let word = word.trim_end_matches(['.', ',']);
         let is_name = is_capital(text, place);
-        if names == 0 && !is_name && PREFIXES.contains(&word) {
+        if names == 0 && !is_name && is_prefix(word) {
             is_prefixed = true;
         } else if !(is_name || names > 0 || is_prefixed) {
             return None;
@@ -181,7 +183,7 @@ fn before(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usiz
             return None;
         }
         let is_name = is_capital(text, start);
-        if names > 0 && PREFIXES.contains(&word.as_ref()) {
+        if names > 0 && is_prefix(&word) {
             return Some(start);
         }
         if names == 0 {
@@ -462,7 +464,7 @@ pub(crate) fn told(text: &[u8], word: Range<usize>) -> Option<Range<usize>> {
                 .any(|suffix| word.len() > suffix.len() + 2 && word.ends_with(suffix))
     });
     let has_short_part = parts.clone().any(|word| SHORT_PARTS.contains(&word));
-    let has_prefix = parts.next().is_some_and(|word| PREFIXES.contains(&word));
+    let has_prefix = parts.next().is_some_and(is_prefix);
     // `bydlím v Dlouhá 14, 110 00 Praha`: the word means nothing else.
     let is_certain = has_number && told.contains(',') && !text[word].is_ascii();
     let has_part = told
@@ -562,7 +564,7 @@ fn ends_in_short_form(text: &[u8]) -> bool {
 
 fn starts_with_prefix(text: &[u8], start: usize) -> bool {
     let end = word_end(text, start.min(text.len()), text.len().min(start + 16));
-    start < end && PREFIXES.contains(&lower(&text[start..end]).as_ref())
+    start < end && is_prefix(&lower(&text[start..end]))
 }
 
 fn is_capital(text: &[u8], place: usize) -> bool {
@@ -595,6 +597,15 @@ fn trim(text: &[u8], start: usize, end: usize) -> usize {
         end -= 1;
     }
     end
+}
+
+/// Whether the word begins a street's name or a town's.
+fn is_prefix(word: &str) -> bool {
+    let prefixes = match word.as_bytes() {
+        [first, ..] if first.is_ascii() => PREFIXES,
+        _ => PREFIXES_ABROAD,
+    };
+    prefixes.contains(&word)
 }
 
 /// In small letters; most words are written so.

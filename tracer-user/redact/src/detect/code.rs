@@ -170,7 +170,7 @@ static CODES: &[Code] = &[
     code("eu-vat", "IT12345670017", NationalId, "AA99999999|AA999999999|AA9999999999|AA99999999999|AA999999999999|AAA99999999", Word, |c| c[2] == b'U' || !c[2].is_ascii_uppercase()),
     code("gh-card", "GHA1234567895", NationalId, "AAA9999999999", WordOrAlone, |c| c.starts_with(b"GHA")),
     code("pt-citizen-card", "000000000ZZ4", NationalId, "999999999AA9", WordOrAlone, |_| true),
-    code("any-plate", "4821KLM", VehiclePlate, "XXXX|XXXXX|XXXXXX|XXXXXXX|XXXXXXXX", Beside, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 2),
+    code("any-plate", "4821KLM", VehiclePlate, "XXXXX|XXXXXX|XXXXXXX|XXXXXXXX", Beside, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 2),
     code("any-coded-id", "A12345", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
     code("any-numbered", "POL4821903", NationalId, "XXXXXX|XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX|XXXXXXXXXXXXXX", Number, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
     code("any-long-numbered", "91350100M000100Y43", NationalId, "XXXXXXXXXXXXXXX|XXXXXXXXXXXXXXXX|XXXXXXXXXXXXXXXXX|XXXXXXXXXXXXXXXXXX", Number, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 6),
@@ -402,7 +402,7 @@ fn classify(context: &Context<'_>, range: &Range<usize>, glued: bool) -> Option<
         digits |= u32::from(class::is(*byte, DIGIT)) << place;
         letters |= u32::from(class::is(*byte, LETTER)) << place;
     }
-    if !(4..=18).contains(&count) || digits == 0 || letters == 0 || (glued && !separated) {
+    if !(5..=18).contains(&count) || digits == 0 || letters == 0 || (glued && !separated) {
         return None;
     }
     let is_alone = context.is_alone(range.start, range.end);

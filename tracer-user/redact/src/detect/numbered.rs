@@ -27,7 +27,8 @@ const TECHNICAL: &[&[u8]] = &[
 /// Whether a word for a number stands before what begins at `start`, and none for one whose check digits are
 /// known: those speak for themselves.
 pub(crate) fn is_numbered(context: &Context<'_>, start: usize) -> bool {
-    (in_english(context.text, start) || elsewhere(context, start)) && !is_known(context, start)
+    (in_english(context.text, start) || (context.has_numbers && elsewhere(context, start)))
+        && !is_known(context, start)
 }
 
 fn is_known(context: &Context<'_>, start: usize) -> bool {
@@ -110,8 +111,7 @@ fn elsewhere(context: &Context<'_>, start: usize) -> bool {
         .iter()
         .take_while(|hit| hit.end <= start);
     hits.any(|hit| {
-        let mut roles = context.words.roles(*hit).iter();
-        roles.any(|role| matches!(role, Role::Topic(Topic::Number)))
+        context.words.numbers(*hit)
             && !class::at(text, hit.end, LETTER)
             && !goes_on(text, hit.end)
             && text[hit.end..start].iter().all(joins)

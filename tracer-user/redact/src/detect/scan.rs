@@ -205,6 +205,7 @@ fn plain(
         hits: &words,
         words: &detectors.words,
         whole,
+        has_numbers: words.iter().any(|hit| detectors.words.numbers(*hit)),
     };
     let mut hits = Vec::with_capacity(8);
     let mut covered = 0;

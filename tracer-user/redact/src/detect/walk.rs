@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     address, bare,
-    class::{self, ALNUM, DIGIT, LETTER, UPPER, WORD},
+    class::{self, ALNUM, DIGIT, LETTER, WORD},
     code, colon,
     colon::Colon,
     crypto, email,
@@ -89,16 +89,13 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
         return next.max(place + 1);
     }
     let has_letter = token.iter().any(|byte| class::is(*byte, LETTER));
-    let is_apart =
-        !has_letter && token.len() == 2 && class::before(text, start.saturating_sub(1), UPPER);
-    let account = match is_apart {
-        true => [start.saturating_sub(3), start.saturating_sub(3)],
-        false => [start, place.saturating_sub(2)],
+    let account = |start: usize| Some(start..iban::end(text, start)?);
+    let account = match text[..place] {
+        _ if has_letter => account(start).or_else(|| account(place.saturating_sub(2))),
+        // `PL 61 1090 …`
+        [.., b'A'..=b'Z', b'A'..=b'Z', b' '] if token.len() == 2 => account(place - 3),
+        _ => None,
     };
-    let account = account
-        .into_iter()
-        .filter(|_| has_letter || is_apart)
-        .find_map(|start| Some(start..iban::end(text, start)?));
     if let Some(range) = account {
         let next = range.end;
         hits.push(Found {

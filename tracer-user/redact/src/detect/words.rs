@@ -115,6 +115,7 @@ struct Uses {
     brings: bool,
     marks: bool,
     names_a_column: bool,
+    numbers: bool,
 }
 
 impl Role {
@@ -184,6 +185,7 @@ impl Words {
                 brings: roles.iter().any(Role::brings),
                 marks: roles.iter().any(|role| matches!(role, Role::Mark(_))),
                 names_a_column: roles.iter().any(Role::names_a_column),
+                numbers: roles.contains(&Role::Topic(Topic::Number)),
             };
             entries.push((first, uses));
             first += u32::try_from(roles.len()).expect("a policy has fewer rules than that");
@@ -227,6 +229,11 @@ impl Words {
         self.uses(hit).marks
     }
 
+    /// Whether it is a word for a number of a language other than English.
+    pub(crate) fn numbers(&self, hit: Hit) -> bool {
+        self.uses(hit).numbers
+    }
+
     /// Whether what a column holds that it names is looked for.
     pub(crate) fn names_a_column(&self, hit: Hit) -> bool {
         self.uses(hit).names_a_column
@@ -261,6 +268,8 @@ pub(crate) struct Context<'t> {
     pub(crate) words: &'t Words,
     /// Whether the text is one value, not a part of something longer.
     pub(crate) whole: bool,
+    /// Whether a word for a number of a language other than English is among the hits.
+    pub(crate) has_numbers: bool,
 }
 
 /// How far before a number a word may say what it is, in bytes.

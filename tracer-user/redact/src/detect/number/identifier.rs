@@ -57,16 +57,18 @@ pub(crate) fn find(context: &Context<'_>, window: Window<'_>) -> Option<&'static
                 Kind::Passport => Topic::Passport,
                 _ => Topic::Identity,
             };
+            let topics = [Topic::Identifier(place), generic];
+            let is_long = !identifier.is_specific() && digits.len() > LONGEST_BY_KIND;
+            let told_by = if is_long { 1 } else { 2 };
             let fits = (identifier.alone && is_alone)
-                || identifier
-                    .shapes
-                    .iter()
-                    // Groups with blanks between them are a part of whatever goes on.
-                    .filter(|shape| window.is_whole_run() || !shape.contains(' '))
-                    .any(|shape| window.has_shape(shape))
-                || context.is_about(start, end, &[Topic::Identifier(place)])
-                || ((identifier.is_specific() || digits.len() <= LONGEST_BY_KIND)
-                    && context.is_about(start, end, &[generic]))
+                || (window.groups() > 1
+                    && identifier
+                        .shapes
+                        .iter()
+                        // Groups with blanks between them are a part of whatever goes on.
+                        .filter(|shape| window.is_whole_run() || !shape.contains(' '))
+                        .any(|shape| window.has_shape(shape)))
+                || context.is_about(start, end, &topics[..told_by])
                 || (identifier.name == NUMBERED && is_numbered(context, window));
             fits.then_some(identifier)
         })
@@ -81,9 +83,10 @@ const NUMBERED: &str = "any-identifier";
 fn is_numbered(context: &Context<'_>, window: Window<'_>) -> bool {
     const DATES: [&str; 5] = ["4-2-2", "2-2-4", "2/2/4", "4/2/2", "2 2 4"];
     let (start, end) = (window.start(), window.end());
-    !DATES.into_iter().any(|date| window.has_shape(date))
-        && !numbered::is_quantity(context.text, start, end)
+    window.is_whole_run()
         && numbered::is_numbered(context, start)
+        && !DATES.into_iter().any(|date| window.has_shape(date))
+        && !numbered::is_quantity(context.text, start, end)
 }
 
 const fn id(
@@ -198,8 +201,8 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("lu-national-id", &[13], |d| luhn(&d[..12]) && verhoeff(&[&d[..11], &d[12..]].concat()) && is_date(&d[4..6], &d[6..8]), &[], &["matricule"], "1893120105732"),
     id("tw-ubn", &[8], |d| { let s: u32 = d.iter().zip([1_u32, 2, 1, 2, 1, 2, 4, 1]).map(|(x, w)| { let p = u32::from(*x) * w; p / 10 + p % 10 }).sum(); s.is_multiple_of(5) || (d[6] == 7 && (s + 1).is_multiple_of(5)) }, &[], &["統一編號"], "04595257"),
     of_kind(NationalId, false, id("ph-tin", &[9, 12], |d| check_11_plain(&d[..8], d[8]), &[], &["bir", "tin"], "000-123-456-001")),
-    of_kind(NationalId, false, id(NUMBERED, &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20], |_| true, &["2.3.3-1", "5-7-1", "4-7-1", "2-7-1", "3/3/5", "2/3/5"], &["alien registration", "utr", "seguridad social", "seguro social", "tarjeta sanitaria", "historia clínica", "tessera sanitaria", "cartão sus", "título de eleitor", "utente", "cartão de cidadão", "carte nationale", "ταυτότητας", "ταυτότητα", "vergi no", "ת.ז", "nid", "sss", "umid", "huduma", "iqama", "полис", "полиса", "паспорт", "IČO", "ičo", "číslo op", "občanský průkaz", "personas kods", "hospital number", "chart number", "imei", "imsi", "iccid", "estonian id", "nationalid", "legitymacja", "handelsregister", "hrb", "krankenversichertennummer", "国民健康保険", "national id", "identity card", "id card", "personal id", "voter id", "citizen id", "tax id", "tax number", "employee id", "patient id", "medical record", "mrn", "member id", "policy number", "єдрпоу", "ЄДРПОУ", "nin", "bvn", "cédula", "cedula", "cnic", "emirates id", "cuit", "cuil", "dni", "fein", "employer identification", "green card", "numéro national", "hospital no", "insurance number", "insurance id", "id number", "group number", "personnummer", "matricule", "身份证"], "12345678")),
-    of_kind(BankAccount, false, id("any-long-account", &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26], |_| true, &[], &["nr konta", "numer konta", "conta", "conta corrente", "cbu", "rib", "bankgiro", "plusgiro", "р/с", "расчётный счёт", "расчетный счет", "счёт", "счет", "бик", "БИК", "iban no", "kontonr", "bankkonto", "číslo účtu", "számlaszám", "cuenta bancaria", "cuenta corriente", "conto corrente", "compte bancaire", "rekening", "rekeningnummer", "hesap no", "τραπεζικός λογαριασμός", "חשבון בנק", "رقم الحساب", "खाता संख्या", "số tài khoản", "nomor rekening", "口座", "계좌", "账号", "帳號", "银行账户"], "40817810099910004312")),
+    of_kind(NationalId, false, id(NUMBERED, &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20], |_| true, &["2.3.3-1", "5-7-1", "4-7-1", "2-7-1", "3/3/5", "2/3/5"], &["alien registration", "utr ", "utr:", "seguridad social", "seguro social", "tarjeta sanitaria", "historia clínica", "tessera sanitaria", "cartão sus", "título de eleitor", "utente", "cartão de cidadão", "carte nationale", "ταυτότητας", "ταυτότητα", "vergi no", "ת.ז", "nid ", "nid:", "nid number", "sss", "umid", "huduma", "iqama", "полис", "полиса", "паспорт", "IČO", "ičo", "číslo op", "občanský průkaz", "personas kods", "hospital number", "chart number", "imei", "imsi", "iccid", "estonian id", "nationalid", "legitymacja", "handelsregister", "hrb", "krankenversichertennummer", "国民健康保険", "national id", "identity card", "id card", "personal id", "voter id", "citizen id", "tax id", "tax number", "employee id", "patient id", "medical record", "mrn", "member id", "policy number", "єдрпоу", "ЄДРПОУ", "nin", "bvn", "cédula", "cedula", "cnic", "emirates id", "cuit", "cuil", "dni", "fein", "employer identification", "green card", "numéro national", "hospital no", "insurance number", "insurance id", "id number", "group number", "personnummer", "matricule", "身份证"], "12345678")),
+    of_kind(BankAccount, false, id("any-long-account", &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26], |_| true, &[], &["nr konta", "numer konta", "conta ", "conta:", "conta corrente", "cbu", "rib:", "rib ", "rib :", "bankgiro", "plusgiro", "р/с", "расчётный счёт", "расчетный счет", "счёт", "счет", "бик", "БИК", "iban no", "kontonr", "bankkonto", "číslo účtu", "számlaszám", "cuenta bancaria", "cuenta corriente", "conto corrente", "compte bancaire", "rekening", "rekeningnummer", "hesap no", "τραπεζικός λογαριασμός", "חשבון בנק", "رقم الحساب", "खाता संख्या", "số tài khoản", "nomor rekening", "口座", "계좌", "账号", "帳號", "银行账户"], "40817810099910004312")),
     of_kind(BankAccount, false, id("any-account", &[6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], |_| true, &["2-2-2"], &["account number", "account no", "acct", "bank account", "sort code", "kontonummer", "iban", "bsb", "swift", "ifsc"], "945456787654")),
     of_kind(DrivingLicence, false, id("any-licence", &[7, 8, 9, 10, 11, 12, 13], |_| true, &[], &["運転免許", "驾驶证", "驾照", "vezetői engedély", "řidičský průkaz", "permis de conducere", "körkort", "førerkort", "ajokortti", "rijbewijs", "carta de condução", "δίπλωμα οδήγησης", "רישיון נהיגה", "رخصة القيادة", "ใบขับขี่", "bằng lái xe", "sim card no", "driver license", "driver's license", "drivers license", "driving licence", "driver licence", "führerschein", "permis de conduire"], "123456789")),
     of_kind(Kind::Passport, false, id("any-passport", &[8, 9, 10], |_| true, &[], &["paszport", "paszportu", "паспорта", "διαβατηρίου", "διαβατήριο", "جواز", "گذرنامه", "דרכון", "hộ chiếu", "หนังสือเดินทาง", "útlevél", "pașaport", "passaporte", "cestovní pas", "putovnica", "пасспорт", "загранпаспорт", "passport", "pasaporte", "passeport", "reisepass", "passaporto", "travel document", "여권번호"], "912803456")),

@@ -17,6 +17,9 @@ use super::{
 /// No number that is looked for has more digit groups.
 const MAX_WINDOW: usize = 8;
 
+/// Only accounts have more digits.
+const LONGEST: usize = 19;
+
 /// Reads the run of digits at `start`, and says where the walk goes on.
 pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usize {
     let run = Run::read(context.text, start);
@@ -49,6 +52,10 @@ fn classify(context: &Context<'_>, window: Window<'_>, hits: &Hits) -> Option<Fo
         kind,
         certainty,
     };
+    if count > LONGEST {
+        return identifier::find(context, window)
+            .map(|identifier| found(identifier.name, identifier.kind, Certainty::Context));
+    }
     if card::is_card(context, window) {
         return Some(found("card", Kind::Card, Certainty::Checked));
     }

@@ -159,6 +159,13 @@ impl<'r> Window<'r> {
     /// Whether the window has this shape: lengths as digits, with the separators between them, as
     /// in `3-2-4`. An underscore stands for any separator.
     pub(crate) fn has_shape(self, shape: &str) -> bool {
+        // Most differ in their first group.
+        if let [first, separator, ..] = shape.as_bytes()
+            && !separator.is_ascii_digit()
+            && self.length(0) != usize::from(first - b'0')
+        {
+            return false;
+        }
         let mut group = 0;
         let mut length = 0;
         for byte in shape.bytes() {

@@ -297,9 +297,15 @@ fn is_text(bytes: &[u8]) -> bool {
     if bytes.iter().all(|byte| is_plain(*byte)) {
         return true;
     }
-    let is_utf16 = bytes.len() > 3
-        && bytes.iter().step_by(2).all(|byte| is_plain(*byte))
-        && bytes.iter().skip(1).step_by(2).all(|byte| *byte == 0);
+    let is_wide = |plain: usize, zeroes: usize| {
+        bytes
+            .iter()
+            .skip(plain)
+            .step_by(2)
+            .all(|byte| is_plain(*byte))
+            && bytes.iter().skip(zeroes).step_by(2).all(|byte| *byte == 0)
+    };
+    let is_utf16 = bytes.len() > 3 && (is_wide(0, 1) || is_wide(1, 0));
     let plain = bytes.iter().filter(|byte| is_plain(**byte)).count();
     let is_unicode = plain * 2 >= bytes.len()
         && bytes.iter().all(|byte| is_plain(*byte) || *byte >= 0x80)

@@ -1,9 +1,10 @@
-//! `\u0040`, `\x40`, `\n`, `%40`, `%u0040`, `&#64;`, `&commat;`, and the blanks of a form: `5312+3456`.
+//! `\u0040`, `\x40`, `\n`, `%40`, `%u0040`, `&#64;`, `&commat;`, `=40`, the zeroes of UTF-16, and the blanks of
+//! a form: `5312+3456`.
 
 use memchr::{memchr_iter, memchr3_iter};
 
 use super::Changes;
-use crate::detect::class::{self, DIGIT};
+use crate::detect::class::{self, ALNUM, DIGIT, SPACE};
 
 /// Finds every escape.
 pub(super) fn find(text: &[u8], changes: &mut Changes) {
@@ -35,6 +36,60 @@ pub(super) fn pluses(text: &[u8], changes: &mut Changes) {
         let before = place.checked_sub(2).map(|from| &text[from..place]);
         if is_number(before) && is_number(text.get(place + 1..place + 3)) {
             changes.push(place..place + 1, b" ");
+        }
+    }
+}
+
+/// Reads what mails write for a byte (RFC 2045, 6.7): `=6D=61`, `rosa=2Ed=40example.org`. One alone is most often a
+/// number behind its name.
+pub(super) fn quoted(text: &[u8], changes: &mut Changes) {
+    const NEAR: usize = 24;
+    let mut resume = 0;
+    // Up to where another is known to follow.
+    let mut company = 0;
+    for place in memchr_iter(b'=', text) {
+        let Some(byte) = quoted_byte(text, place).filter(|_| place >= resume) else {
+            continue;
+        };
+        let rest = &text[place + 3..text.len().min(place + 3 + NEAR)];
+        let next = rest
+            .iter()
+            .take_while(|byte| !class::is(**byte, SPACE))
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'=')
+            .find(|(step, _)| quoted_byte(text, place + 3 + step).is_some());
+        if let Some((step, _)) = next {
+            company = company.max(place + 3 + step);
+        }
+        let is_row = next.is_some_and(|(step, _)| step == 0) || (resume == place && place > 0);
+        let is_mark = !class::is(byte, ALNUM) && (place <= company && company > 0);
+        if is_row || is_mark {
+            changes.push(place..place + 3, &[byte]);
+            resume = place + 3;
+        }
+    }
+}
+
+/// The printable byte that `=40` stands for.
+fn quoted_byte(text: &[u8], place: usize) -> Option<u8> {
+    let digits = text.get(place..place + 3)?.strip_prefix(b"=")?;
+    let byte = u8::try_from(hex(Some(digits))?).ok()?;
+    matches!(byte, b' '..=b'~').then_some(byte)
+}
+
+/// Takes out the zeroes beside the bytes of UTF-16.
+pub(super) fn zeroes(text: &[u8], changes: &mut Changes) {
+    for place in memchr_iter(0, text) {
+        let is_zero = |place: Option<usize>| place.and_then(|at| text.get(at)) == Some(&0);
+        let is_beside = |place: Option<usize>| {
+            place
+                .and_then(|at| text.get(at))
+                .is_some_and(|byte| *byte > 0)
+        };
+        let follows = is_zero(place.checked_sub(2)) && is_beside(place.checked_sub(1));
+        let leads = is_zero(Some(place + 2)) && is_beside(Some(place + 1));
+        if follows || leads {
+            changes.push(place..place + 1, b"");
         }
     }
 }
@@ -111,6 +166,7 @@ fn backslash(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
             let value = hex(text.get(place + 2..place + 10))?;
             Some((10, Escaped::Character(char::from_u32(value)?)))
         }
+        b'0' if !class::at(text, place + 2, DIGIT) || is_beside_zero(text, place) => simple(0),
         b'0'..=b'3' => {
             // Octal, as shells and C write it.
             let digits = text.get(place + 1..place + 4)?;
@@ -124,6 +180,14 @@ fn backslash(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
         }
         _ => None,
     }
+}
+
+/// Whether another `\0` stands one character before or behind the one here: they are no octal numbers.
+fn is_beside_zero(text: &[u8], place: usize) -> bool {
+    text.get(place + 3..place + 5) == Some(b"\\0")
+        || place
+            .checked_sub(3)
+            .is_some_and(|before| &text[before..place - 1] == b"\\0")
 }
 
 fn percent(text: &[u8], place: usize) -> Option<(usize, Escaped)> {

@@ -1,5 +1,7 @@
 //! Characters that stand for others: invisible ones, wide ones, other scripts' look-alikes.
 
+use std::ops::Range;
+
 use super::Changes;
 use crate::detect::class::{self, ALNUM, DIGIT, SPACE};
 
@@ -17,8 +19,9 @@ pub(super) fn find(text: &[u8], changes: &mut Changes) {
             Folded::Nothing => changes.push(place..place + length, b""),
             Folded::Always(byte) => changes.push(place..place + length, &[byte]),
             Folded::AmongDigits(byte) => {
-                let is_among =
-                    class::before(text, place, DIGIT) || class::at(text, place + length, DIGIT);
+                let is_among = class::before(text, place, DIGIT)
+                    || class::at(text, place + length, DIGIT)
+                    || is_spacing(text, place..place + length);
                 if is_among {
                     changes.push(place..place + length, &[byte]);
                 }
@@ -42,6 +45,16 @@ enum Folded {
     AmongDigits(u8),
     /// It is a letter of its own script, and a look-alike only in a word with ASCII in it.
     AmongAscii(u8),
+}
+
+/// Whether the character stands after every single one: `r s t`.
+fn is_spacing(text: &[u8], range: Range<usize>) -> bool {
+    let character = &text[range.clone()];
+    let follows = text
+        .get(range.end + 1..)
+        .is_some_and(|rest| rest.starts_with(character));
+    let leads = range.start > 0 && text[..range.start - 1].ends_with(character);
+    follows || leads
 }
 
 /// Whether the word around has an ASCII letter, digit or `@`.

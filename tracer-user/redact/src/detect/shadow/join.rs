@@ -82,25 +82,18 @@ fn tears(text: &[u8], left: usize, right: usize) -> bool {
     let (head, tail) = (&text[left - before..left], &text[right..right + after]);
     let has_digit = |part: &[u8]| part.iter().any(|byte| class::is(*byte, DIGIT));
     let has_at = |part: &[u8]| part.contains(&b'@');
-    // A card's number in groups, torn inside a group.
+    // A card's number in groups, or a phone's behind a sign, torn inside a group or between two.
     let figures = |byte: &&u8| class::is(**byte, DIGIT) || matches!(**byte, b' ' | b'-');
     let count = |byte: &&u8| class::is(**byte, DIGIT);
-    let digits = text[..left]
-        .iter()
-        .rev()
-        .take(WINDOW)
-        .take_while(figures)
-        .filter(count)
-        .count()
-        + text[right..]
-            .iter()
-            .take(WINDOW)
-            .take_while(figures)
-            .filter(count)
-            .count();
-    let is_grouped = class::before(text, left, DIGIT)
-        && class::at(text, right, DIGIT | JOINER)
-        && (12..=24).contains(&digits);
+    let is_grouped = || {
+        let begun = text[..left].iter().rev().take(WINDOW).take_while(figures);
+        let is_foreign = text[..left - begun.clone().count()].ends_with(b"+");
+        let ended = text[right..].iter().take(WINDOW).take_while(figures);
+        let digits = begun.filter(count).count() + ended.filter(count).count();
+        (if is_foreign { 9 } else { 12 }..=24).contains(&digits)
+    };
+    let is_grouped =
+        class::before(text, left, DIGIT) && class::at(text, right, DIGIT | JOINER) && is_grouped();
     // Numbered lines and columns of figures are not torn values.
     let is_number =
         has_digit(head) && has_digit(tail) && before + after >= 8 && before >= 2 && after >= 2;
@@ -183,7 +176,10 @@ fn marked_row(text: &[u8], mark: usize, changes: &mut Changes) -> usize {
     const LEAST: usize = MIN_SPACED;
     let between = text[mark];
     let is_mark = |place: usize| text.get(place) == Some(&between);
-    let is_single = |place: usize| text.get(place).is_some_and(u8::is_ascii_graphic);
+    let is_single = |place: usize| {
+        text.get(place)
+            .is_some_and(|byte| matches!(byte, b' '..=b'~'))
+    };
     let mut first = mark;
     while first > 2 && is_mark(first - 2) && is_single(first - 1) {
         first -= 2;

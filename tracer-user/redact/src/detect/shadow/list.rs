@@ -98,9 +98,9 @@ fn region(text: &[u8], range: Range<usize>, changes: &mut Changes) {
             if !list.push(text, place..place + length, notation) {
                 list.end(changes);
             }
-            // What commas separate without a prefix are decimal numbers.
             let between = &text[place + length..place + length + gap];
-            if gap > 2 || (notation == Notation::Pairs && between.contains(&b',')) {
+            list.has_commas |= between.contains(&b',');
+            if gap > 2 {
                 list.end(changes);
             }
             place += (length + gap).max(1);
@@ -118,6 +118,9 @@ fn value(digits: &[u8], radix: u32) -> Option<u8> {
 struct List {
     range: Range<usize>,
     decoded: Vec<u8>,
+    is_in_pairs: bool,
+    has_commas: bool,
+    has_letters: bool,
 }
 
 impl List {
@@ -130,6 +133,8 @@ impl List {
             (Notation::Pairs, _) if digits.len().is_multiple_of(2) && digits.len() <= MOST => {
                 let bytes = digits.chunks_exact(2).map_while(|pair| value(pair, 16));
                 self.decoded.extend(bytes);
+                self.has_letters |= digits.iter().any(u8::is_ascii_alphabetic);
+                self.is_in_pairs = true;
             }
             (Notation::Prefixed, [b'0', b'x', digits @ ..]) if digits.len() == 2 => {
                 self.decoded.extend(value(digits, 16));
@@ -153,10 +158,14 @@ impl List {
 
     /// The list ends here: it stands for text, or for nothing.
     fn end(&mut self, changes: &mut Changes) {
-        if self.decoded.len() >= MIN {
+        // Without a prefix, what commas separate are decimal numbers, if no letter says otherwise.
+        let is_decimal = self.is_in_pairs && self.has_commas && !self.has_letters;
+        if self.decoded.len() >= MIN && !is_decimal {
             changes.push(self.range.clone(), &self.decoded);
         }
         self.decoded.clear();
+        self.has_commas = false;
+        self.has_letters = false;
     }
 }
 

@@ -78,6 +78,8 @@ pub(crate) fn decoded(text: &[u8], hits: &[Hit], words: &Words) -> Option<Shadow
     }
     escape::find(text, &mut changes);
     escape::pluses(text, &mut changes);
+    escape::quoted(text, &mut changes);
+    escape::zeroes(text, &mut changes);
     tag::find(text, &mut changes);
     escape::colours(text, &mut changes);
     mark::find(text, hits, words, &mut changes);
@@ -304,6 +306,11 @@ mod tests {
             ),
             ("jo%u0040b.de&#64 &#x2e", "jo@b.de@ ."),
             ("card=5312+3456", "card=5312 3456"),
+            ("=67=69=75=6C=69=61=40=6D=67=2E=69=74", "giulia@mg.it"),
+            ("giulia=2Ev=40mg=2Eit y", "giulia.v@mg.it y"),
+            ("g\0i\0u\0@\0m\0", "giu@m"),
+            ("giulia@**mg.it** y", "giulia@mg.it** y"),
+            ("67,69,75,6c,69,61,40,6d,67,2e,69,74", "giulia@mg.it"),
             ("jo<wbr>@b.<b>de</b> a <b> c", "jo@b.de</b> a <b> c"),
             (
                 "[103, 105, 117, 108, 105, 97, 64, 109, 103, 46, 105, 116]",
@@ -323,6 +330,9 @@ mod tests {
             "Москва и Köln",
             "[1, 15043, 3186, 29991, 306, 626, 263, 4086, 1904, 12, 13, 14, 15]",
             "de ad be ef 00 01 02 03 04 05 06 07",
+            "n=48 k=2048 lr=30",
+            "2 ** 10, **kwargs",
+            "one\0two\0",
         ] {
             assert_eq!(decoded_text(text), None, "{text}");
         }
