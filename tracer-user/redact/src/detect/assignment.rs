@@ -195,8 +195,9 @@ fn starts_a_name(text: &[u8], word: &Range<usize>) -> bool {
     let is_camel = class::before(text, start, LOWER) && class::at(text, start, UPPER);
     // Names in capitals are glued together.
     let is_capital = class::before(text, start, UPPER) && class::at(text, start, UPPER);
-    // `compass` and `monkey` are words, `dbpassword` is none.
-    let is_long = class::before(text, start, LOWER) && word.len() >= 6;
+    // `compass` and `monkey` are words, `dbpassword` is none, and neither is Java's `-Dpassword`.
+    let is_defined = text[..start].ends_with(b"-D");
+    let is_long = (class::before(text, start, LOWER) || is_defined) && word.len() >= 6;
     !class::before(text, start, LETTER) || is_camel || is_capital || is_long
 }
 

@@ -157,6 +157,20 @@ fn is_secret(value: &[u8], link: Link, quoted: bool, name: &Name<'_>) -> bool {
     if is_phrase {
         return true;
     }
+    // `cache key: linux-cargo-3f9a…`
+    let is_key_of_a_cache = || {
+        let digest = value
+            .rsplit(|byte| *byte == b'-')
+            .next()
+            .unwrap_or_default();
+        name.word.eq_ignore_ascii_case(b"key")
+            && digest.len() < value.len()
+            && is_digest(digest)
+            && value.iter().filter(|byte| **byte == b'-').count() > 1
+    };
+    if is_key_of_a_cache() {
+        return false;
+    }
     // What fits a register is a number.
     let is_register = value.starts_with(b"0x") && value.len() <= 20;
     if is_register {

@@ -23,16 +23,21 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
     while end < limit && is_part(text[end]) {
         end += 1;
     }
-    // No group of an address is so long: a key or a digest, which the walk reads from its digits.
-    let group = text[place + 1..end.max(place + 1)].iter();
-    let is_long = group.take_while(|byte| byte.is_ascii_hexdigit()).count() > 4;
-    let resume = if is_long {
-        place + 1
-    } else {
-        end.max(place + 1)
+    let run = end;
+    // No group of an address is longer than four digits: a key or a digest, which the walk reads from its own.
+    let resume = || {
+        let groups = &text[place + 1..run.max(place + 1)];
+        let mut start = place + 1;
+        for group in groups.split(|byte| *byte == b':') {
+            if group.len() > 4 {
+                return start;
+            }
+            start += group.len() + 1;
+        }
+        run.max(place + 1)
     };
     if class::before(text, start, ALNUM) || (start > 0 && matches!(text[start - 1], b'_' | b'.')) {
-        return (None, resume);
+        return (None, resume());
     }
     // `fe80::1:` at a sentence's colon.
     if end > start + 1 && text[end - 1] == b':' && text[end - 2] != b':' {
@@ -55,10 +60,10 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
         && matches!(text.get(end), Some(b' '))
         && (start == 0 || text[start - 1] == b'\n');
     if class::at(text, end, ALNUM) || is_nobody(whole) || is_remark {
-        return (None, resume);
+        return (None, resume());
     }
     if is_mac(whole) {
-        return (Some(Colon::Mac(start, end)), end.max(resume));
+        return (Some(Colon::Mac(start, end)), end.max(run));
     }
     if is_v6(whole, has_v4) {
         let mut end = if has_v4 { tail } else { end };
@@ -73,9 +78,9 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
                 end = mask;
             }
         }
-        return (Some(Colon::V6(start, end)), end.max(resume));
+        return (Some(Colon::V6(start, end)), end.max(run));
     }
-    (None, resume)
+    (None, resume())
 }
 
 /// No address at all, or that of everybody: zeroes, `ff:ff:ff:ff:ff:ff`.

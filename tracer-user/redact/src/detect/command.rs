@@ -83,6 +83,17 @@ static PROGRAMS: &[Program] = &[
     program(&["radius-server host ", "tacacs-server host ", "pre-shared-key address "], "key", Takes::Next, ""),
     program(&["key-string ", "masterauth ", "requirepass ", "rootpw "], "", Takes::Free, ""),
     program(&["add_user ", "change_password ", "wpa_passphrase "], "", Takes::Second, ""),
+    program(&["message-digest-key ", "snmp-server user "], "md5", Takes::Next, ""),
+    program(&["snmp-server user "], "sha", Takes::Next, ""),
+    program(&["snmp-server user "], "128", Takes::Next, ""),
+    program(&["privilege 15 "], "secret", Takes::Next, ""),
+    program(&["ssh-keygen "], "-N", Takes::Next, ""),
+    program(&["ssh-keygen "], "-P", Takes::Next, ""),
+    program(&["signtool "], "/p", Takes::Next, ""),
+    program(&["/v defaultpassword "], "/d", Takes::Next, ""),
+    program(&["rclone obscure "], "", Takes::Free, ""),
+    program(&["ncftp ", "ncftpput ", "ncftpget ", "az sql server create "], "-p", Takes::Next, "-u"),
+    program(&["lftp "], "-u", Takes::Behind(b','), ""),
     program(&["htpasswd "], "b", Takes::Last, ""),
     program(&["smbclient ", "rpcclient ", "smbget "], "-U", Takes::Behind(b'%'), ""),
     program(&["sqlplus ", "sqlldr ", "expdp ", "impdp ", "connect ", "oracle:thin:", "rman target "], "", Takes::Behind(b'/'), ""),
@@ -153,6 +164,8 @@ pub(crate) fn options(text: &[u8], end: usize, program: u8) -> Vec<Range<usize>>
             // `-port=3306` is another option.
             && !value[option.len()..].starts_with(b"rot")
             && !value[option.len()..].starts_with(b"ort")
+            // `-Password`, which says its own name.
+            && !value[option.len()..].starts_with(b"assw")
         {
             password = Some(word.start + option.len()..word.end);
         } else if !program.user.is_empty() && value == program.user.as_bytes() {
@@ -430,6 +443,7 @@ mod tests {
         assert_eq!(values("htpasswd -bB .users ann h4sh3dPw"), ["h4sh3dPw"]);
         assert_eq!(values("smbclient //h/s -U ann%sh4rePw"), ["sh4rePw", "ann"]);
         assert_eq!(values("sqlplus scott/t1gerPw@db"), ["t1gerPw", "scott"]);
+        assert_eq!(values("lftp -u ann,ftp4ann sftp://h"), ["ftp4ann", "ann"]);
         assert_eq!(values("radius-server host h key 7 0Ab4Cd"), ["0Ab4Cd"]);
     }
 

@@ -274,7 +274,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("age-secret-key", PrivateKey, &["AGE-SECRET-KEY-1"], r"AGE-SECRET-KEY-1[0-9A-Z]{58}", "AGE-SECRET-KEY-1^58"),
     token("nkey-seed", PrivateKey, &["SUA", "SAA", "SOA"], r"S[UAO]A[A-Z2-7]{55}\b", "SUAABCDEFGHIJKLMNOPQRSTUVWXYZ234567ABCDEFGHIJKLMNOPQRSTUVW"),
     token("twilio-key", ServiceToken, &["SK", "AC"], r"(?:SK|AC)(?:[0-9a-fx]{32}|[0-9A-F]{32})\b", "SK%32"),
-    token("facebook-token", ServiceToken, &["EAA", "IGQV"], r"(?:EAA[A-Za-z][0-9A-Za-z]{40,}|IGQV[0-9A-Za-z_-]{40,})", "EAAC*120"),
+    token("facebook-token", ServiceToken, &["EAA", "IGQV"], r"(?:EAA[A-Z][0-9A-Za-z]{40,}|EAA[0-9A-Za-z]{80,}|IGQV[0-9A-Za-z_-]{40,})", "EAAC*120"),
     token("twitter-bearer", ServiceToken, &["AAAAAAAAAAAAAAAAAAAAA"], r"A{21,}[0-9A-Za-z%+/=_-]{30,}", "AAAAAAAAAAAAAAAAAAAAAAAA*80"),
     token("pubnub-key", ServiceToken, &["sub-c-", "pub-c-", "sec-c-"], r"(?:sub|pub|sec)-c-[0-9A-Za-z]{8}(?:-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12,}", "sub-c-%8-%4-%4-%4-%12"),
     token("segment-key", ServiceToken, &["sgp_"], r"sgp_[0-9A-Za-z]{60,}\b", "sgp_*64"),

@@ -26,6 +26,8 @@ pub(crate) fn read(
     hits: &mut Hits,
 ) {
     let text = context.text;
+    // A program may take several secrets.
+    let before = *covered;
     for role in context.words.roles(hit) {
         match role {
             Role::Rule(place) => token(detectors, context, hit, usize::from(*place), hits),
@@ -39,11 +41,7 @@ pub(crate) fn read(
                 let names = if is_password { PASSWORD } else { SECRET };
                 assigned(text, word, names, covered, hits);
             }
-            Role::Pair
-            | Role::Program(_)
-            | Role::Identified
-            | Role::Credential(_)
-            | Role::Keyed(_)
+            Role::Pair | Role::Identified | Role::Credential(_) | Role::Keyed(_)
                 if hit.start < *covered => {}
             Role::Pair => {
                 let pair = login::pair(text, hit.end).filter(|_| context.is_word(hit));
@@ -51,7 +49,7 @@ pub(crate) fn read(
                 hits.extend(both.map(|range| said(range, "login", Kind::BasicAuth)));
             }
             // `disconnect `
-            Role::Program(_) if class::before(text, hit.start, ALNUM) => {}
+            Role::Program(_) if hit.start < before || class::before(text, hit.start, ALNUM) => {}
             Role::Program(program) => {
                 let values = command::options(text, hit.end, *program);
                 *covered = values
