@@ -294,17 +294,38 @@ impl Context<'_> {
         after: usize,
         topics: &[Topic],
     ) -> bool {
+        self.near(start, end, before, after).any(|hit| {
+            self.words.roles(hit).iter().any(|role| {
+                matches!(role, Role::Topic(topic) if topics.contains(topic)) && self.is_word(hit)
+            })
+        })
+    }
+
+    /// The topics of all words that stand near, in no order.
+    pub(crate) fn topics_near(&self, start: usize, end: usize) -> Vec<Topic> {
+        self.near(start, end, BEFORE, AFTER)
+            .filter(|hit| self.is_word(*hit))
+            .flat_map(|hit| self.words.roles(hit))
+            .filter_map(|role| match role {
+                Role::Topic(topic) => Some(*topic),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn near(
+        &self,
+        start: usize,
+        end: usize,
+        before: usize,
+        after: usize,
+    ) -> impl Iterator<Item = Hit> {
         let first = self.hits.partition_point(|hit| hit.end + before < start);
         self.hits[first..]
             .iter()
-            .take_while(|hit| hit.start <= end + after)
-            .filter(|hit| hit.end <= start || hit.start >= end)
-            .any(|hit| {
-                self.words.roles(*hit).iter().any(|role| {
-                    matches!(role, Role::Topic(topic) if topics.contains(topic))
-                        && self.is_word(*hit)
-                })
-            })
+            .copied()
+            .take_while(move |hit| hit.start <= end + after)
+            .filter(move |hit| hit.end <= start || hit.start >= end)
     }
 
     /// Whether a word on one of the topics ends where this begins, or with one more word between them.

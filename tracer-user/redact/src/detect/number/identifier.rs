@@ -4,6 +4,8 @@
 //! where a word says what it is, where it is all there is, or where its grouping is nobody
 //! else's. The checks are those that the issuing authorities publish.
 
+use std::sync::LazyLock;
+
 use super::run::Window;
 use crate::detect::{
     checksum::{iso_11_10, luhn, remainder, verhoeff, weighted},
@@ -37,42 +39,56 @@ impl Identifier {
 /// The identifier that the window is.
 pub(crate) fn find(context: &Context<'_>, window: Window<'_>) -> Option<&'static Identifier> {
     let digits = window.digits();
-    if !(6..=26).contains(&digits.len()) || !window.stands_free(context.text) {
+    if !(6..=LONGEST).contains(&digits.len()) || !window.stands_free(context.text) {
         return None;
     }
     let (start, end) = (window.start(), window.end());
     let is_alone = context.is_alone(start, end);
-    IDENTIFIERS
-        .iter()
-        .enumerate()
-        .find_map(|(place, identifier)| {
-            if !identifier.lengths.contains(&digits.len()) || !(identifier.holds)(digits) {
-                return None;
-            }
-            let place = u8::try_from(place).ok()?;
-            let generic = match identifier.kind {
-                HealthId => Topic::Health,
-                BankAccount => Topic::Bank,
-                DrivingLicence => Topic::Licence,
-                Kind::Passport => Topic::Passport,
-                _ => Topic::Identity,
-            };
-            let topics = [Topic::Identifier(place), generic];
-            let is_long = !identifier.is_specific() && digits.len() > LONGEST_BY_KIND;
-            let told_by = if is_long { 1 } else { 2 };
-            let fits = (identifier.alone && is_alone)
-                || (window.groups() > 1
-                    && identifier
-                        .shapes
-                        .iter()
-                        // Groups with blanks between them are a part of whatever goes on.
-                        .filter(|shape| window.is_whole_run() || !shape.contains(' '))
-                        .any(|shape| window.has_shape(shape)))
-                || context.is_about(start, end, &topics[..told_by])
-                || (identifier.name == NUMBERED && is_numbered(context, window));
-            fits.then_some(identifier)
-        })
+    let mut near = None;
+    BY_LENGTH[digits.len()].iter().find_map(|&place| {
+        let identifier = &IDENTIFIERS[usize::from(place)];
+        if !(identifier.holds)(digits) {
+            return None;
+        }
+        let generic = match identifier.kind {
+            HealthId => Topic::Health,
+            BankAccount => Topic::Bank,
+            DrivingLicence => Topic::Licence,
+            Kind::Passport => Topic::Passport,
+            _ => Topic::Identity,
+        };
+        let is_long = !identifier.is_specific() && digits.len() > LONGEST_BY_KIND;
+        let mut is_told = || {
+            let near = near.get_or_insert_with(|| context.topics_near(start, end));
+            near.contains(&Topic::Identifier(place)) || !is_long && near.contains(&generic)
+        };
+        let fits = (identifier.alone && is_alone)
+            || (window.groups() > 1
+                && identifier
+                    .shapes
+                    .iter()
+                    // Groups with blanks between them are a part of whatever goes on.
+                    .filter(|shape| window.is_whole_run() || !shape.contains(' '))
+                    .any(|shape| window.has_shape(shape)))
+            || is_told()
+            || (identifier.name == NUMBERED && is_numbered(context, window));
+        fits.then_some(identifier)
+    })
 }
+
+/// How many digits an identifier has at most.
+const LONGEST: usize = 26;
+
+/// The places of those with so many digits, in the table's order.
+static BY_LENGTH: LazyLock<[Vec<u8>; LONGEST + 1]> = LazyLock::new(|| {
+    std::array::from_fn(|length| {
+        (0..)
+            .zip(IDENTIFIERS)
+            .filter(|(_, identifier)| identifier.lengths.contains(&length))
+            .map(|(place, _)| place)
+            .collect()
+    })
+});
 
 /// More digits are told by their own words alone: an account whose check digits do not hold is none.
 const LONGEST_BY_KIND: usize = 17;
