@@ -1,21 +1,20 @@
 //! Brings the file programs into the kernel: the best tier whose programs are really called.
 
 use std::{
-    ffi::{CStr, CString},
-    fs::File,
-    io::{self, Read, Seek},
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    io,
+    os::fd::{AsFd, OwnedFd},
 };
 
 use aya::EbpfLoader;
 use tracer_abi::{
     LossCell,
-    file::{AccessKey, FILE_FIELDS, FileAccess, FileAct, FileActor, FileKey, FoldersState},
+    file::{AccessKey, FILE_FIELDS, FileAccess, FileActor, FileKey, FoldersState},
 };
 
 use super::{
     gate,
     tier::{Coverage, Tier},
+    trial::Trial,
 };
 use crate::{
     btf::KernelTypes,
@@ -23,7 +22,7 @@ use crate::{
     load::{FILES_OBJECT, Form, LoadError, Maps, Purpose, Relocated, Verified, maps_error},
     process::FileId,
     ring::RingBuffer,
-    sys::{bpf, cpus, perf},
+    sys::{bpf, cpus},
     table::Table,
 };
 
@@ -76,13 +75,13 @@ pub(super) const HOOKS: [(&str, &str, &str); 4] = [
 ];
 
 /// The hook that is needed only to refuse.
-const CUT: (&str, &str) = ("lsm_path_truncate", "bpf_lsm_path_truncate");
+pub(super) const CUT: (&str, &str) = ("lsm_path_truncate", "bpf_lsm_path_truncate");
 
 /// The function that moves a name, of fs/dcache.c.
-const MOVE: &str = "__d_move";
+pub(super) const MOVE: &str = "__d_move";
 
 /// The tracepoints of the page cache, which come and go together.
-const PAGE_CACHE: [(&str, &str); 3] = [
+pub(super) const PAGE_CACHE: [(&str, &str); 3] = [
     ("file_get_pages", "mm_filemap_get_pages"),
     ("file_map_pages", "mm_filemap_map_pages"),
     ("file_fault", "mm_filemap_fault"),
@@ -216,7 +215,7 @@ impl Tables {
     }
 
     /// Lets the programs remember what they find out about folders.
-    fn moves_are_counted(&self) -> io::Result<()> {
+    pub(super) fn moves_are_counted(&self) -> io::Result<()> {
         let state = self.folders_state.get(0)?.unwrap_or_default();
         self.folders_state.put(
             0,
@@ -225,174 +224,6 @@ impl Tables {
                 ..state
             },
         )
-    }
-}
-
-/// Attaching a tier and finding out whether it is called.
-struct Trial<'a> {
-    types: &'a KernelTypes,
-    object: &'a Relocated,
-    tables: &'a Tables,
-    enforces: bool,
-}
-
-impl Trial<'_> {
-    fn attach(&mut self, tier: Tier) -> Result<(Coverage, Vec<Attached>), String> {
-        let mut coverage = Coverage {
-            tier,
-            page_cache: false,
-            direct: false,
-            fanotify: false,
-        };
-        let mut links = Vec::new();
-        if tier == Tier::Tracepoint {
-            links.push(
-                attach_tracepoint(self.object, "file_dirty", "writeback_mark_inode_dirty")
-                    .map_err(|error| error.to_string())?,
-            );
-            let direct = attach_tracepoint(self.object, "file_direct", "iomap_dio_rw_begin");
-            coverage.direct = direct.is_ok();
-            links.extend(direct.ok());
-            let pages: Result<Vec<_>, _> = PAGE_CACHE
-                .iter()
-                .map(|(program, name)| attach_tracepoint(self.object, program, name))
-                .collect();
-            coverage.page_cache = pages.is_ok();
-            links.extend(pages.into_iter().flatten());
-            return Ok((coverage, links));
-        }
-        for (suffix, function, hook) in HOOKS {
-            let link = match tier {
-                Tier::Lsm => self.to_target(&format!("lsm_{suffix}"), function, hook, lsm()),
-                Tier::Fentry => {
-                    self.to_target(&format!("fentry_{suffix}"), function, function, fentry())
-                }
-                Tier::Kprobe | Tier::Tracepoint => {
-                    let program = format!("kprobe_{suffix}");
-                    self.to_kprobe(&program, function, perf::open_kprobe)
-                }
-            };
-            links.push(link.map_err(|why| format!("{function}: {why}"))?);
-        }
-        if self.enforces {
-            let (program, hook) = CUT;
-            let link = self.to_target(program, hook, hook, lsm());
-            links.push(link.map_err(|why| format!("{hook}: {why}"))?);
-        }
-        self.prove().map_err(|error| {
-            format!("its programs were loaded and attached, and are not called: {error}")
-        })?;
-        // Without them folders are not remembered, and the way up from a file is gone each time.
-        if let Ok(moves) = self.attach_moves(tier) {
-            links.extend(moves);
-            self.tables
-                .moves_are_counted()
-                .map_err(|error| error.to_string())?;
-        }
-        Ok((coverage, links))
-    }
-
-    /// What counts moves: first where they begin, so that none is thought to be over that is not.
-    fn attach_moves(&self, tier: Tier) -> Result<[Attached; 2], String> {
-        if tier == Tier::Kprobe {
-            return Ok([
-                self.to_kprobe("kprobe_move_begins", MOVE, perf::open_kprobe)?,
-                self.to_kprobe("kprobe_move_ends", MOVE, perf::open_kretprobe)?,
-            ]);
-        }
-        Ok([
-            self.to_target("fentry_move_begins", MOVE, MOVE, fentry())?,
-            self.to_target("fexit_move_ends", MOVE, MOVE, fexit())?,
-        ])
-    }
-
-    fn to_target(
-        &self,
-        program: &str,
-        function: &'static str,
-        target: &str,
-        form: Form,
-    ) -> Result<Attached, String> {
-        let target = self
-            .types
-            .function(target)
-            .ok_or_else(|| format!("this kernel has no function {target}"))?;
-        let program = self
-            .object
-            .load_form(program, Form { target, ..form })
-            .map_err(|error| error.to_string())?;
-        let link = bpf::attach_to_target(program.as_fd());
-        let link = link.map_err(|error| format!("cannot attach: {error}"))?;
-        Ok(Attached {
-            function,
-            link,
-            program,
-        })
-    }
-
-    fn to_kprobe(
-        &self,
-        program: &str,
-        function: &'static str,
-        open: fn(&CStr) -> io::Result<OwnedFd>,
-    ) -> Result<Attached, String> {
-        let name = CString::new(function).map_err(|error| error.to_string())?;
-        let event = open(&name).map_err(|error| format!("no kprobe: {error}"))?;
-        let program = self
-            .object
-            .load_form(program, KPROBE)
-            .map_err(|error| error.to_string())?;
-        let link = bpf::link_perf_event(program.as_fd(), event.as_fd(), 0);
-        let link = link.map_err(|error| format!("cannot attach: {error}"))?;
-        Ok(Attached {
-            function,
-            link,
-            program,
-        })
-    }
-
-    /// Opens and reads a file of this process alone, and looks whether that was seen. A kernel
-    /// without `bpf` among its security modules loads LSM programs, attaches them, and never calls
-    /// them.
-    fn prove(&self) -> io::Result<()> {
-        // SAFETY: the name is a string, and the call makes a new descriptor.
-        let fd = unsafe { libc::memfd_create(c"tracer".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call returned a descriptor that nobody else owns.
-        let memory = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        memory.set_len(1)?;
-        let key = key(FileId::of(&memory.metadata()?));
-        self.tables.watch(key)?;
-        let tried =
-            File::open(format!("/proc/self/fd/{}", memory.as_raw_fd())).and_then(|mut again| {
-                again.rewind()?;
-                again.read_exact(&mut [0])
-            });
-        self.tables.watched.remove(key)?;
-        tried?;
-        let mut seen = [0; FileAct::COUNT];
-        for entry in self.tables.accesses.keys(1 << 16)? {
-            if (entry.inode, entry.device) != (key.inode, key.device) {
-                continue;
-            }
-            if let Some(access) = self.tables.accesses.get(entry)?
-                && entry.pid == std::process::id()
-            {
-                seen = access.counts;
-            }
-            self.tables.accesses.remove(entry)?;
-        }
-        if seen[FileAct::Open as usize] > 0 && seen[FileAct::Read as usize] > 0 {
-            return Ok(());
-        }
-        let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-        Err(io::Error::other(format!(
-            "a file that was opened and read for a trial was not seen; the kernel's security \
-             modules are `{}`",
-            modules.trim()
-        )))
     }
 }
 
@@ -463,7 +294,7 @@ pub(crate) fn verify() -> Result<Vec<Verified>, LoadError> {
     Ok(verified)
 }
 
-const KPROBE: Form = Form {
+pub(super) const KPROBE: Form = Form {
     kind: bpf::PROGRAM_KPROBE,
     attach: 0,
     flags: 0,
@@ -477,7 +308,7 @@ const RAW_TRACEPOINT: Form = Form {
     target: 0,
 };
 
-const fn lsm() -> Form {
+pub(super) const fn lsm() -> Form {
     Form {
         kind: bpf::PROGRAM_LSM,
         attach: bpf::ATTACH_LSM,
@@ -486,7 +317,7 @@ const fn lsm() -> Form {
     }
 }
 
-const fn fentry() -> Form {
+pub(super) const fn fentry() -> Form {
     Form {
         kind: bpf::PROGRAM_TRACING,
         attach: bpf::ATTACH_FENTRY,
@@ -495,14 +326,14 @@ const fn fentry() -> Form {
     }
 }
 
-const fn fexit() -> Form {
+pub(super) const fn fexit() -> Form {
     Form {
         attach: bpf::ATTACH_FEXIT,
         ..fentry()
     }
 }
 
-fn attach_tracepoint(
+pub(super) fn attach_tracepoint(
     object: &Relocated,
     program: &str,
     tracepoint: &'static str,

@@ -14,6 +14,7 @@ mod notice;
 mod observation;
 pub mod pins;
 mod tier;
+mod trial;
 mod views;
 mod watch;
 mod who;
