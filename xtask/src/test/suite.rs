@@ -63,11 +63,6 @@ pub(crate) const SUITES: &[Suite] = &[
                 "warnings",
             ]),
             Step::Check(&["doc", "--workspace", "--no-deps"]),
-            Step::Tests {
-                selection: &["--package", "xtask", "--test", "reproducible"],
-                filter: Some("binary(reproducible)"),
-                alone: true,
-            },
         ],
     },
     Suite {
@@ -82,26 +77,34 @@ pub(crate) const SUITES: &[Suite] = &[
             },
             Step::DocumentationTests,
             Step::Xtask(&["eval", "redaction"], &["eval", "redaction"]),
-            Step::Xtask(&["fuzz", "--seconds", "4"], &["fuzz", "--seconds", "120"]),
+            Step::Tests {
+                selection: &["--package", "xtask", "--test", "reproducible"],
+                filter: Some("binary(reproducible)"),
+                alone: true,
+            },
         ],
     },
     Suite {
         name: "host",
         is_long: false,
         share: minutes(10),
-        steps: &[Step::Tests {
-            selection: &[
-                "--workspace",
-                "--exclude",
-                "tracer-tests",
-                "--exclude",
-                "xtask",
-                "--test",
-                "*",
-            ],
-            filter: Some("not (package(tracer-tests) or package(xtask))"),
-            alone: true,
-        }],
+        steps: &[
+            Step::Tests {
+                selection: &[
+                    "--workspace",
+                    "--exclude",
+                    "tracer-tests",
+                    "--exclude",
+                    "xtask",
+                    "--test",
+                    "*",
+                ],
+                filter: Some("not (package(tracer-tests) or package(xtask))"),
+                alone: true,
+            },
+            // Here for the minutes that compiling with instrumentation takes, which the other suites lack.
+            Step::Xtask(&["fuzz", "--seconds", "4"], &["fuzz", "--seconds", "120"]),
+        ],
     },
     Suite {
         name: "runtimes",

@@ -16,11 +16,10 @@ mod report;
 mod series;
 mod suite;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Mutex;
-use std::thread;
+use std::{env, fs, thread};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -32,7 +31,7 @@ use self::made::{Made, MadeTest};
 use self::report::SeriesReport;
 use self::series::Series;
 use self::suite::{FirstProcess, TESTS, Test};
-use crate::workspace::Workspace;
+use crate::{process, workspace::Workspace};
 
 /// Guests that run at once: each has two processors of its own.
 const PARALLEL: usize = 2;
@@ -79,7 +78,7 @@ pub(crate) struct Options {
 /// Runs the tests and returns this program's exit status.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let wanted = wanted_series(&options.kernel)?;
-    let tests = wanted_tests(&options.test)?;
+    let tests = wanted_tests(workspace, &options.test, &wanted)?;
     let network = match (options.fetch, options.offline) {
         (true, _) => Network::Refresh,
         (_, true) => Network::Never,
@@ -138,7 +137,9 @@ fn wanted_series(names: &[String]) -> Result<Vec<Series>> {
     names.iter().map(|name| name.parse()).collect()
 }
 
-fn wanted_tests(names: &[String]) -> Result<Vec<Test>> {
+/// The tests of these names, or those that run unless they are named, each for the kernels that it is to
+/// run on among `series`.
+fn wanted_tests(workspace: &Workspace, names: &[String], series: &[Series]) -> Result<Vec<Test>> {
     for name in names {
         if !TESTS.iter().any(|test| test.name == name) {
             let known: Vec<_> = TESTS.iter().map(|test| test.name).collect();
@@ -148,14 +149,31 @@ fn wanted_tests(names: &[String]) -> Result<Vec<Test>> {
             );
         }
     }
-    Ok(TESTS
-        .iter()
-        .filter(|test| match names {
-            [] => !test.is_long || std::env::var_os("TRACER_FULL").is_some(),
-            names => names.iter().any(|name| name == test.name),
-        })
-        .copied()
-        .collect())
+    if !names.is_empty() {
+        let named = TESTS
+            .iter()
+            .filter(|test| names.iter().any(|name| name == test.name));
+        return Ok(named.copied().collect());
+    }
+    if env::var_os("TRACER_FULL").is_some() {
+        return Ok(TESTS.to_vec());
+    }
+    let first = draw_of_commit(workspace);
+    let tests = TESTS.iter().filter(|test| !test.is_long).enumerate();
+    let assigned = tests.map(|(place, test)| match test.is_drawn {
+        true => test.drawn(series, first + place),
+        false => *test,
+    });
+    Ok(assigned.collect())
+}
+
+/// Another number for each commit, and the same for each run of it; 0 outside a repository.
+fn draw_of_commit(workspace: &Workspace) -> usize {
+    let mut git = Command::new("git");
+    git.current_dir(&workspace.root).args(["rev-parse", "HEAD"]);
+    let head = process::read(&mut git).unwrap_or_default();
+    let digits = head.get(..4).unwrap_or_default();
+    usize::from_str_radix(digits, 16).unwrap_or_default()
 }
 
 /// What all guests of one invocation share.

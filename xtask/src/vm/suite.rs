@@ -55,6 +55,9 @@ pub(crate) struct Test {
     pub(crate) first_process: FirstProcess,
     /// Runs where it is named, or with `TRACER_FULL`.
     pub(crate) is_long: bool,
+    /// Takes a minute or more, so that the commit draws one of its kernels where several run; all run it
+    /// where it is named, or with `TRACER_FULL`.
+    pub(crate) is_drawn: bool,
     pub(crate) program: Program,
     pub(crate) arguments: &'static [&'static str],
     pub(crate) files: &'static [Needed],
@@ -121,21 +124,20 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "llama-cpp-runs-untraced",
-        // Once: whether guests carry the runtime; what counts calls on newer ones runs it as well.
-        kernels: (Some(Series(6, 1)), Some(Series(6, 5))),
+        // Whether guests carry the runtime; what counts calls runs it as well.
+        is_drawn: true,
         arguments: &["both_decode_calls_run_the_same_steps_to_the_same_tokens"],
         ..traced_workload("workloads")
     },
     Test {
         name: "llama-cpp-is-counted-exactly",
+        is_drawn: true,
         arguments: &["one_process_is_counted_exactly"],
         ..traced_workload("counts")
     },
     Test {
         name: "a-killed-process-is-counted-up-to-its-last-call",
-        // By perf events, each of which the kernel takes off a dying process by itself. By links of many sites
-        // the same test runs on the host.
-        kernels: (Some(Series(6, 1)), Some(Series(6, 5))),
+        is_drawn: true,
         arguments: &["a_process_killed_while_it_generates"],
         ..traced_workload("counts")
     },
@@ -198,6 +200,7 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "what-an-open-costs-is-counted",
+        is_drawn: true,
         // The figures are printed.
         arguments: &["--include-ignored", "--nocapture"],
         ..traced_workload("open_cost")
@@ -209,6 +212,7 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "an-unverified-file-is-refused",
+        is_drawn: true,
         arguments: &["--include-ignored", "--test-threads=1"],
         ..traced_workload("enforcement")
     },
@@ -262,6 +266,7 @@ const fn on_every_kernel(program: Program) -> Test {
         kernels: (None, None),
         first_process: FirstProcess::Init,
         is_long: false,
+        is_drawn: false,
         program,
         arguments: &[],
         files: &[],
@@ -292,6 +297,22 @@ impl Test {
     pub(crate) fn runs_on(&self, series: Series) -> bool {
         let (oldest, newest) = self.kernels;
         oldest.is_none_or(|oldest| oldest <= series) && newest.is_none_or(|newest| series <= newest)
+    }
+
+    /// This test for a single one of those among `series` that it is meant for: the one at the place `draw`,
+    /// counted around.
+    pub(crate) fn drawn(self, series: &[Series], draw: usize) -> Self {
+        let meant: Vec<_> = series.iter().filter(|one| self.runs_on(**one)).collect();
+        match meant.len() {
+            0 => self,
+            count => {
+                let only = Some(*meant[draw % count]);
+                Self {
+                    kernels: (only, only),
+                    ..self
+                }
+            }
+        }
     }
 }
 
@@ -326,5 +347,24 @@ mod tests {
         assert!(test.runs_on(Series(6, 1)));
         assert!(test.runs_on(Series(6, 12)));
         assert!(!test.runs_on(Series(7, 3)));
+    }
+
+    #[test]
+    fn a_drawn_test_comes_to_each_of_its_kernels_in_turn() {
+        let series = [Series(5, 10), Series(6, 1), Series(6, 12), Series(7, 3)];
+        let test = Test {
+            kernels: SUPPORTED,
+            ..TESTS[0]
+        };
+        let drawn = |draw| -> Vec<_> {
+            let test = test.drawn(&series, draw);
+            series.iter().filter(|one| test.runs_on(**one)).collect()
+        };
+        assert_eq!(drawn(0), [&Series(6, 1)]);
+        assert_eq!(drawn(1), [&Series(6, 12)]);
+        assert_eq!(drawn(2), [&Series(7, 3)]);
+        assert_eq!(drawn(3), [&Series(6, 1)]);
+        // Not among those of this run: it has none to be drawn.
+        assert_eq!(test.drawn(&series[..1], 1).kernels, SUPPORTED);
     }
 }
