@@ -171,21 +171,22 @@ impl Run {
         let of = |few: usize, all: usize| if quick { few } else { all };
         // Programs without optimisation show that a measurement works, and need not do so three times.
         let is_smoke = quick && cfg!(debug_assertions);
+        let times = |few: usize, all: usize| if is_smoke { 1 } else { of(few, all) };
         let left_out = &mut self.left_out;
         match group {
             Group::ProbeCost => {
-                let measured = probe_cost::measure(of(2, 11))?;
+                let measured = probe_cost::measure(times(2, 11))?;
                 left_out.extend(measured.left_out);
                 self.prices = Some(measured.prices);
                 Ok(measured.rows)
             }
-            Group::Attach => attach::measure(of(3, 15)),
+            Group::Attach => attach::measure(times(3, 15)),
             Group::Drain => {
                 let mut rows = vec![drain::measure(drain::Extent {
-                    repetitions: of(3, 11),
+                    repetitions: times(3, 11),
                     bursts: of(10, 50),
                 })?];
-                match rings::measure(of(3, 11)) {
+                match rings::measure(times(3, 11)) {
                     Ok(compared) => rows.extend(compared),
                     Err(why) => {
                         left_out.push(LeftOut::because(drain::GROUP, "one ring of all CPUs", &why));
@@ -195,13 +196,13 @@ impl Run {
                 Ok(rows)
             }
             Group::Pipeline => Ok(vec![pipeline::measure(pipeline::Extent {
-                repetitions: of(3, 11),
+                repetitions: times(3, 11),
                 bursts: of(5, 20) as u64,
             })?]),
             Group::Latency => latency::measure(of(2, 7)),
             Group::Footprint => footprint::measure(footprint::Extent {
                 repetitions: of(1, 5),
-                idle: Duration::from_secs(of(5, 10) as u64),
+                idle: Duration::from_secs(if is_smoke { 2 } else { of(5, 10) as u64 }),
             }),
             Group::Instructions => match instructions::measure(&self.machine) {
                 Ok(counted) => Ok(counted),
@@ -211,20 +212,20 @@ impl Run {
                 }
             },
             Group::Redaction => {
-                let repetitions = of(3, 11);
+                let repetitions = times(3, 11);
                 redaction::measure(redaction::Extent { repetitions }, left_out)
             }
             Group::Hashing => {
-                let repetitions = of(3, 9);
+                let repetitions = times(3, 9);
                 hashing::measure(hashing::Extent { repetitions }, left_out)
             }
-            Group::Files => files::measure(of(3, 9), left_out),
+            Group::Files => files::measure(times(3, 9), left_out),
             Group::Sealing => sealing::measure(sealing::Extent {
-                repetitions: of(3, 11),
+                repetitions: times(3, 11),
             }),
             Group::Collector => {
                 let extent = collector::Extent {
-                    repetitions: if is_smoke { 1 } else { of(3, 11) },
+                    repetitions: times(3, 11),
                     stored: if is_smoke {
                         100_000
                     } else {
@@ -246,7 +247,11 @@ impl Run {
             }
             Group::Whole => whole::measure(whole::Extent {
                 repetitions: of(1, 5),
-                calls: of(300_000, 3_000_000) as u64,
+                calls: if is_smoke {
+                    100_000
+                } else {
+                    of(300_000, 3_000_000) as u64
+                },
             }),
             Group::Served => {
                 let prices = match self.prices {
@@ -255,7 +260,7 @@ impl Run {
                 };
                 let extent = served::Extent {
                     pairs: of(2, 30),
-                    steps: of(64, 128) as u32,
+                    steps: if is_smoke { 32 } else { of(64, 128) as u32 },
                     is_quick: quick,
                     ways: if is_smoke { 0 } else { of(1, 3) },
                 };
