@@ -55,8 +55,8 @@ pub(crate) struct Test {
     pub(crate) first_process: FirstProcess,
     /// Runs where it is named, or with `TRACER_FULL`.
     pub(crate) is_long: bool,
-    /// Takes a minute or more, so that the commit draws one of its kernels where several run; all run it
-    /// where it is named, or with `TRACER_FULL`.
+    /// Takes long and differs little from kernel to kernel, so that the commit draws one of its kernels where
+    /// several run; all run it where it is named, or with `TRACER_FULL`.
     pub(crate) is_drawn: bool,
     pub(crate) program: Program,
     pub(crate) arguments: &'static [&'static str],
@@ -155,6 +155,7 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "a-cgroup-is-traced-with-what-is-below-it",
+        is_drawn: true,
         ..traced_workload("cgroups")
     },
     Test {
@@ -190,11 +191,13 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "every-way-to-a-file-is-seen-by-kprobe",
+        is_drawn: true,
         arguments: &["--include-ignored", "--test-threads=1", "kprobe::"],
         ..file_cases()
     },
     Test {
         name: "every-way-to-a-file-is-seen-by-tracepoint",
+        is_drawn: true,
         arguments: &["--include-ignored", "--test-threads=1", "tracepoint::"],
         ..file_cases()
     },
@@ -207,6 +210,7 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "what-lies-below-a-file-system-is-told",
+        is_drawn: true,
         arguments: &["--include-ignored", "--test-threads=1"],
         ..traced_workload("devices")
     },
