@@ -219,9 +219,9 @@ fn what_was_kept_is_stored_whoever_is_killed() -> Result<()> {
 fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
     requires_root!();
     let cache = Cache::open()?;
-    let mut fleet = Fleet::start(content())?;
-    // More than anybody waits for.
+    // More than anybody waits for. It has loaded its model before it is found.
     let mut running = generations(&cache, 200)?;
+    let mut fleet = Fleet::start(content())?;
     fleet.until("attached", |status| {
         status
             .capture
