@@ -219,17 +219,16 @@ fn what_was_kept_is_stored_whoever_is_killed() -> Result<()> {
 fn content_is_in_the_clear_nowhere_but_for_its_reader() -> Result<()> {
     requires_root!();
     let cache = Cache::open()?;
-    // More than anybody waits for. It has loaded its model before it is found.
-    let mut running = generations(&cache, 200)?;
     let mut fleet = Fleet::start(content())?;
+    // More than anybody waits for.
+    let mut running = generations(&cache, 200)?;
     fleet.until("attached", |status| {
         status
             .capture
             .as_ref()
             .is_some_and(|capture| capture.attached > 0)
     })?;
-    // The first probe is there; without those of the text nothing would be sealed that a reader could read.
-    thread::sleep(Duration::from_secs(4));
+    thread::sleep(Duration::from_secs(1));
     // As it is, and in the hexadecimal and base64 forms that events could have.
     let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
     let forms = [SECRET.as_bytes(), hex.as_bytes(), b"aHVudGVyMi1RdW9ra2E"].map(Finder::new);

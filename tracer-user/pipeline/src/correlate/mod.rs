@@ -197,7 +197,7 @@ impl Correlator {
                     create_context(
                         process,
                         call,
-                        &mut self.next_context,
+                        (&mut self.next_model, &mut self.next_context),
                         &mut self.ledger,
                         output,
                     );
@@ -367,11 +367,11 @@ impl Correlator {
     }
 }
 
-/// The call that makes a context ended.
+/// The call that makes a context ended. Its model's load was not seen if it ran while the process was found.
 fn create_context(
     process: &mut Process,
     call: &Call<'_>,
-    next: &mut u64,
+    (next_model, next): (&mut u64, &mut u64),
     ledger: &mut Ledger,
     output: &mut Output,
 ) {
@@ -381,6 +381,10 @@ fn create_context(
     else {
         return;
     };
+    if process.models.is_empty() {
+        let (pid, runtime) = (call.pid(), &call.probe.runtime);
+        process.search(pid, runtime, call.time(), true, next_model, output);
+    }
     *next += 1;
     let id = ContextId(*next);
     let model = process.models.at(call.address(FieldName::Model));
