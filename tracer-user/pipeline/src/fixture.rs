@@ -12,6 +12,9 @@ runtime = "fixture"
 recognise = ["step"]
 environment = ["PATH"]
 
+[options]
+model = ["--model"]
+
 [[probe]]
 name = "step"
 signal = "step"
@@ -35,6 +38,18 @@ symbols = ["load"]
 
 [probe.fields]
 result = "i32 ret"
+
+[[probe]]
+name = "create"
+signal = "context-create"
+group = "loads"
+rate = 1
+emit = "exit"
+symbols = ["create"]
+
+[probe.fields]
+context = "address ret"
+model = "address rdi"
 "#;
 
 /// The profile, as a run that loaded its probes in order.
@@ -74,6 +89,11 @@ impl Record {
     /// The same of a load.
     pub(crate) fn load() -> Self {
         Self::exit_of(1)
+    }
+
+    /// The same of a context's making.
+    pub(crate) fn create() -> Self {
+        Self::exit_of(2)
     }
 
     fn exit_of(probe: u16) -> Self {

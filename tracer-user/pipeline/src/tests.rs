@@ -1,6 +1,10 @@
 //! The pipeline as a whole: what goes in comes out, redacted, counted and in order.
 
-use std::{io, sync::Arc};
+use std::{
+    fs, io,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
 
 use tracer_event::{BootNanos, Label, LossReason, Name, RedactedEvent};
 use tracer_probe::{
@@ -17,7 +21,7 @@ use crate::{
 };
 
 /// Keeps the lines that a JSON sink would write.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Lines {
     lines: Vec<String>,
     kinds: Vec<Label>,
@@ -64,8 +68,12 @@ fn pipeline() -> Pipeline {
 }
 
 fn this_process(time: u64) -> Observation {
+    found(std::process::id(), time)
+}
+
+fn found(pid: u32, time: u64) -> Observation {
     Observation::RuntimeFound(Arc::new(Runtime {
-        process: Process::read(std::process::id()).unwrap(),
+        process: Process::read(pid).unwrap(),
         profile: 0,
         library: LibraryId(0),
         path: "/usr/lib/libfixture.so".into(),
@@ -155,6 +163,60 @@ fn a_load_that_fails_before_its_runtime_is_known_is_told_with_what_its_profile_a
         .collect();
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("\"PATH\""), "{}", told[0]);
+}
+
+/// A process that maps no model and waits, and whose command line names one.
+fn serving(model: &std::path::Path) -> Child {
+    Command::new("sh")
+        .args(["-c", "read _", "sh", "--model"])
+        .arg(model)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_context_whose_model_was_loaded_unseen_has_it_once_it_computes_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.gguf");
+    let mut header = b"GGUF".to_vec();
+    header.extend(3_u32.to_le_bytes());
+    header.extend([0; 16]);
+    fs::write(&model, header).unwrap();
+    let mut server = serving(&model);
+    let pid = server.id();
+
+    let mut pipeline = pipeline();
+    pipeline.push(found(pid, 10));
+    let mut made = Record::create()
+        .value(FieldName::Context, 5)
+        .value(FieldName::Model, 6);
+    made.header.pid = pid;
+    let mut computed = Record::exit().value(FieldName::Context, 5);
+    (computed.header.pid, computed.header.time) = (pid, 2000);
+    pipeline.push(records(&[made.bytes(), computed.bytes()]));
+    let mut sink = Lines::default();
+    pipeline.finish(&Fixture::new(), &mut sink).unwrap();
+    drop(server.stdin.take());
+    server.wait().unwrap();
+
+    let told = |kind| {
+        let told = std::iter::zip(&sink.kinds, &sink.lines);
+        let mut told = told.filter(|(label, _)| label.as_str() == kind);
+        match (told.next(), told.next()) {
+            (Some((_, line)), None) => line,
+            other => panic!("{kind}: {other:?}"),
+        }
+    };
+    assert!(
+        told("model.loaded").contains("\"load\":\"not seen\""),
+        "{sink:?}"
+    );
+    assert!(
+        told("context.created").contains("\"model\":\"unknown\""),
+        "{sink:?}"
+    );
+    assert!(told("inference.step").contains("\"model\":1"), "{sink:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use tracer_abi::Phase;
 use tracer_event::{
-    BootNanos,
+    BootNanos, ModelId,
     inference::{EndReason, Outcome},
 };
 
@@ -45,11 +45,6 @@ struct Held {
 }
 
 impl Inference {
-    /// Whether a context of this address is known.
-    pub(super) fn knows(&self, address: u64) -> bool {
-        self.contexts.contains_key(&address)
-    }
-
     /// Adds a context that is made or first seen at `time`. One of the same address, whose end was
     /// not seen, ends. Where there are too many, the one that no call has concerned for longest is
     /// given up, and counted.
@@ -89,6 +84,13 @@ impl Inference {
     /// The context of an address.
     pub(super) fn context(&self, address: u64) -> Option<&Context> {
         self.contexts.get(&address)
+    }
+
+    /// The model of a known context, where it could not be told when the context was made.
+    pub(super) fn learn_model(&mut self, address: u64, model: Option<ModelId>) {
+        if let Some(context) = self.contexts.get_mut(&address) {
+            context.model = context.model.or(model);
+        }
     }
 
     /// A call.

@@ -197,7 +197,7 @@ impl Correlator {
                     create_context(
                         process,
                         call,
-                        (&mut self.next_model, &mut self.next_context),
+                        &mut self.next_context,
                         &mut self.ledger,
                         output,
                     );
@@ -254,16 +254,9 @@ impl Correlator {
                 }
                 if let Some(address) = action.context()
                     && address != 0
-                    && !process.inference.knows(address)
                 {
-                    // Whoever's context was made unseen loaded its model unseen.
-                    if process.models.is_empty() {
-                        let runtime = &call.probe.runtime;
-                        let next = &mut self.next_model;
-                        process.search(call.pid(), runtime, call.time(), true, next, output);
-                    }
-                    let next = &mut self.next_context;
-                    adopt_context(process, address, call, next, &mut self.ledger, output);
+                    let next = (&mut self.next_model, &mut self.next_context);
+                    meet_context(process, address, call, next, &mut self.ledger, output);
                 }
                 process.inference.act(&action, &mut self.ledger);
                 if let Some(address) = action.context()
@@ -367,11 +360,11 @@ impl Correlator {
     }
 }
 
-/// The call that makes a context ended. Its model's load was not seen if it ran while the process was found.
+/// The call that makes a context ended.
 fn create_context(
     process: &mut Process,
     call: &Call<'_>,
-    (next_model, next): (&mut u64, &mut u64),
+    next: &mut u64,
     ledger: &mut Ledger,
     output: &mut Output,
 ) {
@@ -381,10 +374,6 @@ fn create_context(
     else {
         return;
     };
-    if process.models.is_empty() {
-        let (pid, runtime) = (call.pid(), &call.probe.runtime);
-        process.search(pid, runtime, call.time(), true, next_model, output);
-    }
     *next += 1;
     let id = ContextId(*next);
     let model = process.models.at(call.address(FieldName::Model));
@@ -408,6 +397,35 @@ fn create_context(
     let body = Body::ContextCreated(Box::new(snapshot.clone()));
     let draft = Draft::of_call(call, body);
     process.models.context(model, snapshot, draft, output);
+}
+
+/// A call concerns a context, which therefore has a model. One that no load is known of was loaded
+/// unseen, as is the one whose load ran while its process was found. That a context is made proves
+/// nothing yet: a dry run makes one too, and the load that serves comes after it.
+fn meet_context(
+    process: &mut Process,
+    address: u64,
+    call: &Call<'_>,
+    (next_model, next_context): (&mut u64, &mut u64),
+    ledger: &mut Ledger,
+    output: &mut Output,
+) {
+    let known = process.inference.context(address);
+    if known.is_some_and(|context| context.model.is_some()) {
+        return;
+    }
+    let is_known = known.is_some();
+    if process.models.is_empty() {
+        let (pid, runtime) = (call.pid(), &call.probe.runtime);
+        process.search(pid, runtime, call.time(), true, next_model, output);
+    }
+    if is_known {
+        let model = process.models.only();
+        let unseen = model.filter(|id| process.models.is_unseen(*id));
+        process.inference.learn_model(address, unseen);
+    } else {
+        adopt_context(process, address, call, next_context, ledger, output);
+    }
 }
 
 /// A context that was there before the probes is known from its first call on.

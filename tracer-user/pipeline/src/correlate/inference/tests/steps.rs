@@ -167,10 +167,10 @@ fn of_too_many_contexts_the_least_recently_used_is_given_up() {
     assert_eq!(caller.ledger.given_up, 3);
     let given_up = [2, 3, 4];
     for made in 1..most + 3 {
-        let known = caller.inference.knows(address(made));
+        let known = caller.inference.context(address(made)).is_some();
         assert_eq!(known, !given_up.contains(&made), "context {made}");
     }
-    assert!(caller.inference.knows(CONTEXT));
+    assert!(caller.inference.context(CONTEXT).is_some());
     assert!(caller.requests().is_empty(), "those in use go on");
 }
 
