@@ -143,6 +143,7 @@ static CODES: &[Code] = &[
     code("in-passport", "J8369854", Passport, "A9999999", WordOrAlone, |c| c[1] != b'0'),
     code("in-plate", "KA53ME3456", VehiclePlate, "AA99AA9999|AA9AAA9999|AA99A9999|AA9AA9999|AAA9999|AA9999|A99999", Word, |_| true),
     code("in-plate-series", "KA53ME3456", VehiclePlate, "AA99AA9999|AA9AAA9999", WordOrAlone, |c| IN_STATES.contains(&&c[..2])),
+    code("in-plate-of-all-states", "22BH1234AA", VehiclePlate, "99AA9999A|99AA9999AA", WordOrAlone, |c| &c[2..4] == b"BH"),
     code("kr-passport", "M12345678", Passport, "A99999999|A999A9999", WordOrAlone, |c| b"MSRODG".contains(&c[0])),
     code("es-passport", "AAA123456", Passport, "AAA999999", WordOrAlone, |_| true),
     code("us-passport", "A12345678", Passport, "A99999999", WordOrAlone, |c| c[0] != b'H' || c.len() == 9),

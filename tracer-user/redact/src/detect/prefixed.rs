@@ -144,6 +144,28 @@ fn value(token: &[u8]) -> Option<(&[u8], bool)> {
     (count > 0 && !rest.is_empty()).then_some((rest, is_told))
 }
 
+/// A token that is a UUID, the one at `start`, behind a word for a secret: `acme-secret-6f1e…`. Behind `key` or
+/// `api` alone it may be an id.
+pub(crate) fn uuid(text: &[u8], start: usize) -> Option<Range<usize>> {
+    if !class::before(text, start, JOINER) {
+        return None;
+    }
+    let floor = start.saturating_sub(LONGEST_PREFIX + 1);
+    let head = floor + class::run_start(&text[floor..], start - floor, ALNUM | JOINER);
+    let mut words = text[head..start - 1]
+        .rsplit(|byte| class::is(*byte, JOINER))
+        .map(<[u8]>::to_ascii_lowercase);
+    let last = words.next()?;
+    let is_secret = |word: &[u8]| matches!(word, b"secret" | b"private" | b"token" | b"apikey");
+    let is_told = match last.as_slice() {
+        b"key" => words
+            .next()
+            .is_some_and(|word| word == b"api" || is_secret(&word)),
+        last => is_secret(last),
+    };
+    is_told.then_some(head..start + 36)
+}
+
 /// Whether the token begins with the word for a key: `test` and `dev` begin names of things as well.
 fn has_telling_head(token: &[u8]) -> bool {
     let head = token.split(|byte| class::is(*byte, JOINER)).next();
@@ -211,6 +233,23 @@ mod tests {
         ] {
             assert_eq!(found(&format!("use {token}, please")), Some(token));
             assert_eq!(found(token), Some(token));
+        }
+    }
+
+    #[test]
+    fn a_uuid_is_a_token_behind_a_word_for_a_secret() {
+        const UUID: &str = "6f1e4567-e89b-42d3-a456-426614174000";
+        for (words, is_token) in [
+            ("acme-secret-", true),
+            ("acme-secret-key-", true),
+            ("ACME_API_KEY_", true),
+            ("cache-key-", false),
+            ("secret ", false),
+            ("", false),
+        ] {
+            let text = format!("{words}{UUID}");
+            let found = uuid(text.as_bytes(), words.len());
+            assert_eq!(found, is_token.then_some(0..text.len()), "{text}");
         }
     }
 

@@ -11,7 +11,8 @@ use super::{
     hit::{Certainty, Found, Hits, said, shape},
     iban,
     kind::Kind,
-    number, service, tokens,
+    looks::is_uuid,
+    number, prefixed, service, tokens,
     words::{Context, Topic},
 };
 
@@ -63,6 +64,8 @@ fn digit(context: &Context<'_>, place: usize, hits: &mut Hits) -> usize {
         return next;
     }
     if let Some(end) = opaque(text, start) {
+        let told = prefixed::uuid(text, start).filter(|range| range.end == end);
+        hits.extend(told.map(|range| said(range, "told-uuid", Kind::Secret)));
         return end;
     }
     let starts_a_word = !class::before(text, start, WORD);
@@ -165,13 +168,5 @@ fn opaque(text: &[u8], start: usize) -> Option<usize> {
         let count = digits.take_while(|byte| byte.is_ascii_hexdigit()).count();
         return (count > 0).then_some(start + 2 + count);
     }
-    let candidate = text.get(start..start + 36)?;
-    let is_uuid = candidate
-        .iter()
-        .enumerate()
-        .all(|(place, byte)| match place {
-            8 | 13 | 18 | 23 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        });
-    is_uuid.then_some(start + 36)
+    is_uuid(text.get(start..start + 36)?).then_some(start + 36)
 }
