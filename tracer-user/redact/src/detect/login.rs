@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::{
     assignment::{MAX_VALUE, trim},
     class::{self, ALNUM, JOINER, LETTER, SPACE},
@@ -39,9 +41,21 @@ pub(crate) fn scheme(text: &[u8], end: usize) -> Option<Range<usize>> {
     .then_some(range)
 }
 
-/// User and password of `creds: admin / ...` or `login with admin:...`, seen from the end of the first
-/// word.
+/// User and password of `creds: admin / ...`, `login with admin:...` or `login for it is admin / ...`, seen
+/// from the end of the first word.
 pub(crate) fn pair(text: &[u8], end: usize) -> Option<[Range<usize>; 2]> {
+    const FAR: usize = 48;
+    pair_at(text, end).or_else(|| {
+        let near = &text[end..text.len().min(end + FAR)];
+        let is_said = |byte: &u8| class::is(*byte, LETTER) || b" '-".contains(byte);
+        let said = near.iter().take_while(|byte| is_said(byte)).count();
+        let is = memmem::rfind(&near[..said], b" is ")?;
+        pair_at(text, end + is)
+    })
+}
+
+/// The same, seen from what joins them to the word.
+fn pair_at(text: &[u8], end: usize) -> Option<[Range<usize>; 2]> {
     let line = &text[end..text.len().min(end + 96)];
     let line = line
         .iter()

@@ -168,5 +168,20 @@ fn opaque(text: &[u8], start: usize) -> Option<usize> {
         let count = digits.take_while(|byte| byte.is_ascii_hexdigit()).count();
         return (count > 0).then_some(start + 2 + count);
     }
+    // `libfoo.so[7f237c385a2c+1a2b000]`: where the kernel says a library lies.
+    if text[..start].ends_with(b"[") {
+        let digits = |from: usize| {
+            text[from..]
+                .iter()
+                .take(17)
+                .take_while(|byte| byte.is_ascii_hexdigit())
+                .count()
+        };
+        let base = start + digits(start);
+        if text.get(base) == Some(&b'+') {
+            let end = base + 1 + digits(base + 1);
+            return (text.get(end) == Some(&b']')).then_some(end);
+        }
+    }
     is_uuid(text.get(start..start + 36)?).then_some(start + 36)
 }

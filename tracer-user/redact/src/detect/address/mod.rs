@@ -175,16 +175,21 @@ fn house_number_end(text: &[u8], end: usize) -> usize {
     end
 }
 
-/// The range with a flat, suite or floor beside it.
+/// The range with a flat, suite or floor before or behind it: `Flat 1, …`, `… #194`.
 fn with_part(text: &[u8], range: Range<usize>) -> Range<usize> {
     let mut range = range;
+    if let Some(start) = part_before(text, range.start) {
+        range.start = start;
+    }
     let rest = &text[range.end..text.len().min(range.end + 24)];
     let skip = rest
         .iter()
         .take_while(|byte| b" ,\n".contains(byte))
         .count();
     let place = range.end + skip;
-    if skip > 0 {
+    if skip > 0 && text.get(place) == Some(&b'#') && class::at(text, place + 1, DIGIT) {
+        range.end = class::run_end(text, place + 1, ALNUM);
+    } else if skip > 0 {
         let word = word_end(text, place, text.len().min(place + 16));
         let value = class::run_end(text, (word + 1).min(text.len()), ALNUM);
         let is_part = PARTS.contains(&lower(&text[place..word]).as_ref());
@@ -193,4 +198,17 @@ fn with_part(text: &[u8], range: Range<usize>) -> Range<usize> {
         }
     }
     range
+}
+
+/// Where a part of a building begins that ends in a comma before the address: `Flat 1, `.
+fn part_before(text: &[u8], start: usize) -> Option<usize> {
+    let end = start
+        .checked_sub(2)
+        .filter(|_| text[..start].ends_with(b", "))?;
+    let floor = start.saturating_sub(24);
+    let number = word_start(text, end, floor);
+    let part_end = number.checked_sub(1).filter(|end| text[*end] == b' ')?;
+    let part = word_start(text, part_end, floor);
+    let is_part = number < end && PARTS.contains(&lower(&text[part..part_end]).as_ref());
+    is_part.then_some(part)
 }

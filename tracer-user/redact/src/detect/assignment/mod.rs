@@ -32,7 +32,7 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     if strength != Strength::Password && is_public(text, word.start) {
         return None;
     }
-    let name_end = name_end(text, word.end)?;
+    let name_end = name_end(text, &word)?;
     let by = |(start, link)| linked(text, &word, name_end, start, link, strength);
     let first = link::find(text, name_end);
     first.and_then(by).or_else(|| {
@@ -130,6 +130,15 @@ fn linked(
         && !is_mixed(value)
         && !sets(method)
     {
+        return None;
+    }
+    // `<input autocomplete="current-password" required>`: an attribute.
+    let is_attribute = !quoted
+        && text[..start].ends_with(b"\" ")
+        && value
+            .strip_suffix(b">")
+            .is_some_and(|word| word.iter().all(|byte| class::is(*byte, LETTER)));
+    if is_attribute {
         return None;
     }
     // `input: HTMLInputElement = ...`: a type.

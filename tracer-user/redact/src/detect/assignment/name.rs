@@ -7,6 +7,13 @@ use super::super::class::{self, ALNUM, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER
 /// Whether the word begins a name or a part of one: `dbPassword`, `MYSQLPASS`, `dbpassword`.
 pub(super) fn starts_a_name(text: &[u8], word: &Range<usize>) -> bool {
     let start = word.start;
+    // An entry of a vocabulary, whose blank is a letter of its own.
+    let is_entry = [&b"\xc4\xa0"[..], b"\xe2\x96\x81"]
+        .into_iter()
+        .any(|blank| text[..start].ends_with(blank));
+    if is_entry {
+        return false;
+    }
     let is_camel = class::before(text, start, LOWER) && class::at(text, start, UPPER);
     // Names in capitals are glued together.
     let is_capital = class::before(text, start, UPPER) && class::at(text, start, UPPER);
@@ -50,7 +57,8 @@ pub(super) fn is_option(text: &[u8], word: usize) -> bool {
 }
 
 /// The end of the name that goes on after the word: `_hash`, `Id`, `s`, `[0]`.
-pub(super) fn name_end(text: &[u8], end: usize) -> Option<usize> {
+pub(super) fn name_end(text: &[u8], word: &Range<usize>) -> Option<usize> {
+    let end = word.end;
     let mut place = end;
     while place < text.len()
         && place < end + 40
@@ -100,6 +108,7 @@ pub(super) fn name_end(text: &[u8], end: usize) -> Option<usize> {
             .iter()
             .take_while(|byte| class::is(**byte, LOWER))
             .count()
-            > 1;
+            // `Pwh` in an id is no password.
+            > usize::from(word.len() > 2);
     (!goes_on && place < end + 40).then_some(place)
 }

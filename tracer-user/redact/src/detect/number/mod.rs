@@ -8,7 +8,7 @@ mod run;
 
 use self::run::{Run, Window};
 use super::{
-    class::{self, ALNUM, DIGIT, JOINER},
+    class::{self, ALNUM, DIGIT, JOINER, SPACE},
     hit::{Certainty, Found, Hits},
     kind::Kind,
     words::{Context, Topic},
@@ -132,8 +132,13 @@ fn ip_v4(context: &Context<'_>, window: Window<'_>) -> Option<usize> {
         || window.separator_after() == b'.'
         || (start > 1 && text[start - 1] == b'.' && class::at(text, start - 2, ALNUM))
         || end - start != place + 3;
-    let is_version = context.is_near(start, end, 24, 0, &[Topic::Version])
-        && !context.is_near(start, end, 24, 8, &[Topic::Network]);
+    // `package==1.2.3.4`; a filter has a dotted name or blanks before its signs.
+    let is_pinned = text[..start].ends_with(b"==")
+        && !class::before(text, start - 2, SPACE)
+        && !context.is_near(start, end, 40, 0, &[Topic::Network]);
+    let is_version = is_pinned
+        || context.is_near(start, end, 24, 0, &[Topic::Version])
+            && !context.is_near(start, end, 24, 8, &[Topic::Network]);
     // A network: `10.0.0.0/8`.
     let mask = match text.get(end) {
         Some(b'/') => class::run_end(text, end + 1, DIGIT),

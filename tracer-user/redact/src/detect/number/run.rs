@@ -1,6 +1,9 @@
 //! A run of digit groups, such as `(602) 272-9781` or `4012 8888 8888 1881`.
 
-use crate::detect::class::{self, ALNUM, DIGIT, LETTER};
+use crate::detect::{
+    class::{self, ALNUM, DIGIT, LETTER},
+    colon,
+};
 
 const MAX_GROUPS: usize = 20;
 const MAX_DIGITS: usize = 80;
@@ -106,7 +109,10 @@ fn separator(text: &[u8], end: usize) -> Option<(usize, u8)> {
     }
     // With colons, twos are a time or a link-layer address.
     let is_short = strongest == b':' && class::run_end(text, place, DIGIT) - place < 4;
-    (place > end && class::at(text, place, DIGIT) && !is_short).then_some((place, strongest))
+    // A link-layer address is no part of a number before it.
+    let is_mac = || strongest == b' ' && colon::dashed_mac(text, place).is_some();
+    (place > end && class::at(text, place, DIGIT) && !is_short && !is_mac())
+        .then_some((place, strongest))
 }
 
 fn is_extension(text: &[u8], end: usize) -> bool {

@@ -6,13 +6,21 @@ use super::Changes;
 use crate::detect::words::{Hit, Role, Words};
 
 /// The words, each with what it stands for. ` dot ` alone speaks for an ` at ` before it.
-pub(crate) const MARKS: [(&str, u8); 22] = [
+pub(crate) const MARKS: [(&str, u8); 38] = [
     ("[at]", b'@'),
     ("(at)", b'@'),
     ("{at}", b'@'),
     ("<at>", b'@'),
     ("[ at ]", b'@'),
     ("( at )", b'@'),
+    ("(arroba)", b'@'),
+    ("[arroba]", b'@'),
+    ("(arobase)", b'@'),
+    ("[arobase]", b'@'),
+    ("(chiocciola)", b'@'),
+    ("[chiocciola]", b'@'),
+    ("(ät)", b'@'),
+    ("[ät]", b'@'),
     ("[@]", b'@'),
     ("(@)", b'@'),
     ("_at_", b'@'),
@@ -23,6 +31,14 @@ pub(crate) const MARKS: [(&str, u8); 22] = [
     ("<dot>", b'.'),
     ("[ dot ]", b'.'),
     ("( dot )", b'.'),
+    ("(punkt)", b'.'),
+    ("[punkt]", b'.'),
+    ("(punto)", b'.'),
+    ("[punto]", b'.'),
+    ("(ponto)", b'.'),
+    ("[ponto]", b'.'),
+    ("(point)", b'.'),
+    ("[point]", b'.'),
     ("[.]", b'.'),
     ("(.)", b'.'),
     ("_dot_", b'.'),
