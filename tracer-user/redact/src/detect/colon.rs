@@ -27,6 +27,10 @@ pub(crate) fn read(text: &[u8], place: usize) -> (Option<Colon>, usize) {
     // No group of an address is longer than four digits: a key or a digest, which the walk reads from its own.
     let resume = || {
         let groups = &text[place + 1..run.max(place + 1)];
+        // `cell:720-727-4583`: a number that begins here.
+        if !groups.contains(&b':') {
+            return place + 1;
+        }
         let mut start = place + 1;
         for group in groups.split(|byte| *byte == b':') {
             if group.len() > 4 {

@@ -63,7 +63,9 @@ pub(crate) fn credentials(text: &[u8], mark: usize) -> Option<Range<usize>> {
 fn is_variable(secret: &[u8]) -> bool {
     let is_wrapped =
         |open: &[u8], close: u8| secret.starts_with(open) && secret.last() == Some(&close);
-    is_wrapped(b"${", b'}')
+    let is_formatted = matches!(secret, b"%s" | b"%v" | b"%q" | b"%@");
+    is_formatted
+        || is_wrapped(b"${", b'}')
         || is_wrapped(b"{", b'}')
         || is_wrapped(b"<", b'>')
         || is_wrapped(b"$(", b')')

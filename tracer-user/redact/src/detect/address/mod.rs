@@ -49,6 +49,11 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
         Some([b' ', ..]) => number + 1,
         _ => return None,
     };
+    // `59 bis rue …`
+    let again = ["bis ", "ter ", "quater "]
+        .into_iter()
+        .find(|again| text[place..].starts_with(again.as_bytes()));
+    place += again.map_or(0, str::len);
     let begins = place;
     let limit = text.len().min(number + REACH);
     let mut names = 0;
@@ -189,6 +194,10 @@ fn with_part(text: &[u8], range: Range<usize>) -> Range<usize> {
     let place = range.end + skip;
     if skip > 0 && text.get(place) == Some(&b'#') && class::at(text, place + 1, DIGIT) {
         range.end = class::run_end(text, place + 1, ALNUM);
+    } else if skip > 0
+        && let Some(end) = spanish_floor(text, place)
+    {
+        range.end = end;
     } else if skip > 0 {
         let word = word_end(text, place, text.len().min(place + 16));
         let value = class::run_end(text, (word + 1).min(text.len()), ALNUM);
@@ -198,6 +207,20 @@ fn with_part(text: &[u8], range: Range<usize>) -> Range<usize> {
         }
     }
     range
+}
+
+/// Where `2º izq.` or `3ª B` ends.
+fn spanish_floor(text: &[u8], start: usize) -> Option<usize> {
+    let floor = class::run_end(text, start, DIGIT);
+    let is_ordinal = matches!(floor - start, 1 | 2)
+        && matches!(text.get(floor..floor + 2), Some([0xC2, 0xBA | 0xAA]));
+    if !is_ordinal {
+        return None;
+    }
+    let door = class::run_end(text, floor + 3, ALNUM);
+    let is_door = text.get(floor + 2) == Some(&b' ') && (1..=5).contains(&(door - floor - 3));
+    let end = if is_door { door } else { floor + 2 };
+    Some(end + usize::from(is_door && text.get(end) == Some(&b'.')))
 }
 
 /// Where a part of a building begins that ends in a comma before the address: `Flat 1, `.

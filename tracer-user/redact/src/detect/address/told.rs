@@ -20,13 +20,16 @@ const TOLD_REACH: usize = 120;
 /// What follows a word for an address, as far as a sentence or a line goes.
 pub(crate) fn told(text: &[u8], word: Range<usize>) -> Option<Range<usize>> {
     let word_end = word.end;
-    const LINKS: [&[u8]; 15] = [
+    const LINKS: [&[u8]; 18] = [
         b":\n",
         b": \n",
         b"\n",
         b" is ",
         b" ist ",
         b" est ",
+        b" lautet ",
+        b" jest ",
+        b" \xc3\xa8 ",
         b": ",
         b" : ",
         b"\": \"",

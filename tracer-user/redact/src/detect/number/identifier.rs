@@ -145,7 +145,7 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("ca-sin", &[9], |d| luhn(d) && !matches!(d[0], 0 | 8), &[], &["sin", "social insurance", "nas"], "130 692 544"),
     id("de-tax-id", &[11], de_tax_id, &[], &["steuer", "steuernummer", "steueridentifikationsnummer", "idnr", "tin", "steuer-id"], "86095742719"),
     of_kind(HealthId, true, id("de-doctor-number", &[9], |d| { let s: u32 = weighted(&d[..6], &[4, 9, 4, 9, 4, 9]); (10 - s % 10) % 10 == u32::from(d[6]) && d[7..] != [0, 0] }, &[], &["lanr", "arztnummer"], "123456601")),
-    id("fr-nir", &[15], fr_nir, &["1 2 2 2 3 3 2"], &["nir", "sécurité sociale", "securite sociale", "insee", "numéro de sécu"], "255081416802538"),
+    id("fr-nir", &[15], fr_nir, &["1 2 2 2 3 3 2"], &["nir", "sécurité sociale", "securite sociale", "insee", "numéro de sécu", "num_secu", "num_ss"], "255081416802538"),
     id("fr-siren", &[9], luhn, &[], &["siren"], "732829320"),
     id("fr-siret", &[14], luhn, &[], &["siret"], "73282932000074"),
     id("it-vat", &[11], |d| luhn(d) && d[..7] != [0; 7], &[], &["partita iva", "p.iva", "piva", "partita"], "01333550323"),

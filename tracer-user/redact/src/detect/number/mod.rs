@@ -73,7 +73,9 @@ fn classify(context: &Context<'_>, window: Window<'_>, hits: &Hits) -> Option<Fo
     let phone = phone::read(context, window).or_else(|| phone::second(context, window, hits));
     // A sign says that a country's code follows.
     let is_foreign = phone.is_some_and(|(start, _)| context.text[start] == b'+');
-    let identifier = identifier.filter(|_| !is_foreign);
+    // `"amount": "1414.90"` beside an account.
+    let is_amount = window.groups() == 2 && window.separator(0) == b'.' && window.length(1) == 2;
+    let identifier = identifier.filter(|_| !is_foreign && !is_amount);
     if let Some(identifier) = identifier.filter(|found| found.is_specific() || phone.is_none()) {
         return Some(found(identifier.name, identifier.kind, Certainty::Checked));
     }
