@@ -217,8 +217,11 @@ fn spanish_floor(text: &[u8], start: usize) -> Option<usize> {
     if !is_ordinal {
         return None;
     }
+    if text.get(floor + 2) != Some(&b' ') {
+        return Some(floor + 2);
+    }
     let door = class::run_end(text, floor + 3, ALNUM);
-    let is_door = text.get(floor + 2) == Some(&b' ') && (1..=5).contains(&(door - floor - 3));
+    let is_door = (1..=5).contains(&(door - floor - 3));
     let end = if is_door { door } else { floor + 2 };
     Some(end + usize::from(is_door && text.get(end) == Some(&b'.')))
 }

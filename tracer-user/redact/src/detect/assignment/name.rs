@@ -7,10 +7,11 @@ use super::super::class::{self, ALNUM, HIGH, JOINER, LETTER, LOWER, SPACE, UPPER
 /// Whether the word begins a name or a part of one: `dbPassword`, `MYSQLPASS`, `dbpassword`.
 pub(super) fn starts_a_name(text: &[u8], word: &Range<usize>) -> bool {
     let start = word.start;
-    // An entry of a vocabulary, whose blank is a letter of its own.
-    let is_entry = [&b"\xc4\xa0"[..], b"\xe2\x96\x81"]
+    // An entry of a vocabulary, `'Ġpassword'`, whose blank is a letter of its own. Without the quote it may be
+    // a text in such letters, which holds whatever its writer wrote.
+    let is_entry = ["'Ġ", "\"Ġ", "'▁", "\"▁"]
         .into_iter()
-        .any(|blank| text[..start].ends_with(blank));
+        .any(|entry| text[..start].ends_with(entry.as_bytes()));
     if is_entry {
         return false;
     }
