@@ -246,6 +246,7 @@ impl Engine {
         self.shown(scan, Window::new(self.sizes), text, true)
     }
 
+    /// A text through a window, which decides as often as it does for one that comes in tokens.
     fn shown(
         &self,
         scan: &Scan,
@@ -255,27 +256,36 @@ impl Engine {
     ) -> Result<Vec<u8>, Withheld> {
         let mut shown = Vec::with_capacity(text.len());
         let mut rest = text;
-        loop {
+        while !rest.is_empty() {
             let taken = window.take(rest);
             rest = &rest[taken.bytes..];
-            let last = rest.is_empty() && !window.is_full();
-            if !last && !window.is_full() {
-                continue;
-            }
-            if last && goes_on {
-                window.gap();
-            }
-            let decided = window.decide(last, |text| self.judge(scan, &text));
-            if let Some(reason) = decided.withheld {
-                return Err(reason);
-            }
-            self.count(&decided);
-            shown.extend(window.render(decided.range.clone(), &decided.marks));
-            window.advance(&decided, last);
-            if last {
-                return Ok(shown);
+            if window.is_full() {
+                self.settle(scan, &mut window, false, &mut shown)?;
             }
         }
+        if goes_on {
+            window.gap();
+        }
+        self.settle(scan, &mut window, true, &mut shown)?;
+        Ok(shown)
+    }
+
+    /// Adds what a window shows of what it can decide, all of it if the text ends here.
+    fn settle(
+        &self,
+        scan: &Scan,
+        window: &mut Window,
+        last: bool,
+        shown: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        let decided = window.decide(last, |text| self.judge(scan, &text));
+        if let Some(reason) = decided.withheld {
+            return Err(reason);
+        }
+        self.count(&decided);
+        shown.extend(window.render(decided.range.clone(), &decided.marks));
+        window.advance(&decided, last);
+        Ok(())
     }
 
     /// What to hide in a text that has gaps.

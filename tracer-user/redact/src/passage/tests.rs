@@ -353,6 +353,25 @@ fn cut(text: &[u8], at: &[usize], sizes: Sizes, engine: &Engine) -> String {
     input(&parts).text
 }
 
+#[test]
+fn a_text_that_fills_a_window_to_its_last_byte_is_decided_like_any() {
+    let engine = scanning().with_sizes(SMALL);
+    // Without a blank in it, nothing of it is released before the end.
+    let run = SECRET.repeat(1 + SMALL.window / SECRET.len());
+    for start in ["", "a b c d "] {
+        for length in SMALL.window - 2..SMALL.window + 3 {
+            let text = &format!("{start}{run}").into_bytes()[..length];
+            let whole = engine.redact(Field::Text, Raw::new(Content::text(text)));
+            let Ok(Content::Text(whole)) = whole.value() else {
+                panic!("text is shown")
+            };
+            let whole = String::from_utf8_lossy(whole);
+            assert_eq!(cut(text, &[], SMALL, &engine), whole, "{length} bytes");
+            assert_eq!(cut(text, &[7, 99], SMALL, &engine), whole, "{length} bytes");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_cut_of_a_text_gives_what_the_whole_gives(
