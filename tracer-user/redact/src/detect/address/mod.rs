@@ -1,6 +1,7 @@
 //! Street addresses, around their house number: `12 Main Street`, `24, rue Lenoir`, `Via Roma 131`,
 //! `Lindenallee 10/60`; and what follows a word for an address.
 
+mod part;
 mod told;
 mod town;
 mod words;
@@ -8,16 +9,17 @@ mod words;
 use std::ops::Range;
 
 use super::{
-    class::{self, ALNUM, DIGIT, WORD},
+    class::{self, DIGIT, WORD},
     words::{Context, Topic},
 };
 
 pub(crate) use self::told::{belongs, told};
 use self::{
+    part::with_part,
     town::with_town,
     words::{
-        LINKS, PARTS, STREETS, STREETS_PERHAPS, STREETS_PERHAPS_TOO, SUFFIXES, is_capital,
-        is_prefix, lower, trim, word_end, word_start,
+        LINKS, STREETS, STREETS_PERHAPS, STREETS_PERHAPS_TOO, SUFFIXES, is_capital, is_prefix,
+        lower, trim, word_end, word_start,
     },
 };
 
@@ -178,63 +180,4 @@ fn house_number_end(text: &[u8], end: usize) -> usize {
         end = class::run_end(text, end + 1, DIGIT);
     }
     end
-}
-
-/// The range with a flat, suite or floor before or behind it: `Flat 1, …`, `… #194`.
-fn with_part(text: &[u8], range: Range<usize>) -> Range<usize> {
-    let mut range = range;
-    if let Some(start) = part_before(text, range.start) {
-        range.start = start;
-    }
-    let rest = &text[range.end..text.len().min(range.end + 24)];
-    let skip = rest
-        .iter()
-        .take_while(|byte| b" ,\n".contains(byte))
-        .count();
-    let place = range.end + skip;
-    if skip > 0 && text.get(place) == Some(&b'#') && class::at(text, place + 1, DIGIT) {
-        range.end = class::run_end(text, place + 1, ALNUM);
-    } else if skip > 0
-        && let Some(end) = spanish_floor(text, place)
-    {
-        range.end = end;
-    } else if skip > 0 {
-        let word = word_end(text, place, text.len().min(place + 16));
-        let value = class::run_end(text, (word + 1).min(text.len()), ALNUM);
-        let is_part = PARTS.contains(&lower(&text[place..word]).as_ref());
-        if is_part && text.get(word) == Some(&b' ') && value > word + 1 && value - word < 8 {
-            range.end = value;
-        }
-    }
-    range
-}
-
-/// Where `2º izq.` or `3ª B` ends.
-fn spanish_floor(text: &[u8], start: usize) -> Option<usize> {
-    let floor = class::run_end(text, start, DIGIT);
-    let is_ordinal = matches!(floor - start, 1 | 2)
-        && matches!(text.get(floor..floor + 2), Some([0xC2, 0xBA | 0xAA]));
-    if !is_ordinal {
-        return None;
-    }
-    if text.get(floor + 2) != Some(&b' ') {
-        return Some(floor + 2);
-    }
-    let door = class::run_end(text, floor + 3, ALNUM);
-    let is_door = (1..=5).contains(&(door - floor - 3));
-    let end = if is_door { door } else { floor + 2 };
-    Some(end + usize::from(is_door && text.get(end) == Some(&b'.')))
-}
-
-/// Where a part of a building begins that ends in a comma before the address: `Flat 1, `.
-fn part_before(text: &[u8], start: usize) -> Option<usize> {
-    let end = start
-        .checked_sub(2)
-        .filter(|_| text[..start].ends_with(b", "))?;
-    let floor = start.saturating_sub(24);
-    let number = word_start(text, end, floor);
-    let part_end = number.checked_sub(1).filter(|end| text[*end] == b' ')?;
-    let part = word_start(text, part_end, floor);
-    let is_part = number < end && PARTS.contains(&lower(&text[part..part_end]).as_ref());
-    is_part.then_some(part)
 }
