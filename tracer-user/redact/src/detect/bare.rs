@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::{
     armour::{self, WIDTH},
     class::{self, ALNUM, BASE64, DIGIT, JOINER, LETTER, LOWER, UPPER},
@@ -32,6 +34,9 @@ pub(crate) fn read(text: &[u8], run: &Range<usize>) -> Option<Found> {
     if length >= 10 {
         if let Some(range) = armoured_line(text, run) {
             return Some(found(range, "armoured-line", PrivateKey));
+        }
+        if let Some(range) = azure_account_key(text, run) {
+            return Some(found(range, "azure-account-key", Kind::CloudKey));
         }
         if length <= 32
             && let Some(range) = discord_bot(text, run)
@@ -215,6 +220,8 @@ fn is_random_key(text: &[u8], run: &Range<usize>) -> bool {
     let is_row = token
         .windows(4)
         .any(|four| four.iter().all(|byte| *byte == four[0]));
+    // Go's digest of a module.
+    let is_digest = text[..run.start].ends_with(b" h1:");
     // C++ encodes names with lengths between them.
     let is_symbol = token.starts_with(b"ZN") || text[..run.start].ends_with(b"_");
     // What would be a Bitcoin address if its check held.
@@ -225,6 +232,7 @@ fn is_random_key(text: &[u8], run: &Range<usize>) -> bool {
     let is_encoded = token.iter().all(u8::is_ascii_hexdigit) || is_base64_of_text(text, run.start);
     count(DIGIT) >= 3
         && !is_encoded
+        && !is_digest
         && count(UPPER) * 6 >= token.len()
         && count(LOWER) * 6 >= token.len()
         && turns * 5 >= token.len() * 2
@@ -248,6 +256,34 @@ fn armoured_line(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
         && !class::before(text, start, JOINER)
         && !armour::is_public(text, start))
     .then_some(start..end)
+}
+
+/// The key of a storage account at Azure: 64 bytes in base64, not far behind a word for what it opens. Digests of
+/// SHA-512 and signatures look alike.
+fn azure_account_key(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
+    const LENGTH: usize = 88;
+    const BEFORE: usize = 160;
+    const WORDS: [&[u8]; 4] = [b"account", b"storage", b"azure", b"cosmos"];
+    let floor = run.start.saturating_sub(LENGTH);
+    let start = floor + class::run_start(&text[floor..], run.start - floor, ALNUM | BASE64);
+    // An assignment's sign stands before the key.
+    let start = start + usize::from(text[start] == b'=');
+    let key = text.get(start..start + LENGTH)?;
+    let body = key.strip_suffix(b"==")?;
+    let has = |classes: u8| body.iter().any(|byte| class::is(*byte, classes));
+    let is_key = body.iter().all(|byte| class::is(*byte, ALNUM | BASE64))
+        && !body.contains(&b'=')
+        && has(UPPER)
+        && has(LOWER)
+        && !class::at(text, start + LENGTH, ALNUM | BASE64)
+        && !class::before(text, start, JOINER);
+    let before = &text[start.saturating_sub(BEFORE)..start];
+    let is_told = || {
+        let words = before.split(|byte| !class::is(*byte, LETTER));
+        let mut words = words.map(<[u8]>::to_ascii_lowercase);
+        words.any(|word| WORDS.iter().any(|told| memmem::find(&word, told).is_some()))
+    };
+    (is_key && is_told()).then_some(start..start + LENGTH)
 }
 
 /// A bot's token: its number in base64, when it was made, and a signature.
@@ -307,6 +343,18 @@ mod tests {
         ] {
             assert_eq!(found(&text), Some((rule, text.as_str())), "{text}");
         }
+    }
+
+    #[test]
+    fn an_account_key_is_known_by_what_it_opens() {
+        let key = format!(
+            "{}==",
+            "aB3xE6gH9jK2m+5pQ8sT1vW4y/".repeat(4)[..86].to_owned()
+        );
+        let told = format!("the storage account's: {key}");
+        assert_eq!(found(&told), Some(("azure-account-key", key.as_str())));
+        assert_eq!(found(&format!("\"integrity\": \"sha512-{key}\"")), None);
+        assert_eq!(found(&format!("it is {key}")), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use memchr::memmem;
 
 use super::{
-    class::{self, DIGIT, LOWER},
+    class::{self, DIGIT, HIGH, LOWER},
     looks::{
         has_kinds, is_cmdlet, is_code, is_digest, is_message, is_mixed, is_path, is_placeholder,
         is_plain_word, is_plate, is_product_key, is_prose, is_shuffled, is_type, is_uuid,
@@ -82,6 +82,11 @@ pub(crate) fn accepts(
 fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
     let is_number = || value.iter().all(|byte| class::is(*byte, DIGIT));
     if names_something_else(suffix) && (!is_mixed(value) || is_number()) {
+        return false;
+    }
+    // `13文字以上`, `15자`: how long it has to be.
+    let digits = class::run_end(value, 0, DIGIT);
+    if !quoted && (1..=3).contains(&digits) && class::at(value, digits, HIGH) {
         return false;
     }
     let has_blank = value.contains(&b' ');

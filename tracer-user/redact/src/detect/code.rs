@@ -150,6 +150,7 @@ static CODES: &[Code] = &[
     code("us-mbi", "1EG4TE5MK73", HealthId, "9AX9AX9AA99", Itself, |c| c[0] != b'0' && !c.iter().any(|b| b"SLOIBZ".contains(b))),
     code("us-dea", "AB1234563", HealthId, "AA9999999", WordOrAlone, |c| { let d = values(&c[2..]); (u32::from(d[0]) + u32::from(d[2]) + u32::from(d[4]) + 2 * (u32::from(d[1]) + u32::from(d[3]) + u32::from(d[5]))) % 10 == u32::from(d[6]) && b"ABCDEFGHJKLMPRSTUX".contains(&c[0]) }),
     code("us-driving-licence", "D1234567", DrivingLicence, "A9999999|A99999999|A999999999|A9999999999|A99999999999|A999999999999|A9999999999999|A99999999999999|AA9999999999999", Word, |_| true),
+    code("in-driving-licence", "KA0420190284686", DrivingLicence, "AA9999999999999", Itself, |c| IN_STATES.contains(&&c[..2]) && matches!(&c[4..6], b"19" | b"20")),
     code("mx-curp", "HEGG560427MVZRRL04", NationalId, "AAAA999999AAAAAAX9", Itself, |c| matches!(c[10], b'H' | b'M' | b'X') && is_date(&values(&c[6..8]), &values(&c[8..10]))),
     code("mx-rfc", "HEGG560427AB1", NationalId, "AAAA999999XXX|AAA999999XXX", WordOrAlone, |c| { let l = c.len() - 9; is_date(&values(&c[l + 2..l + 4]), &values(&c[l + 4..l + 6])) }),
     code("cl-rut-k", "12345605K", NationalId, "99999999A|9999999A", WordOrAlone, |c| c[c.len() - 1] == b'K' && cl_rut(&values(&c[..c.len() - 1])) == 10),
@@ -167,7 +168,7 @@ static CODES: &[Code] = &[
     code("any-passport-code", "AB123456", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX|99AA99999|AAA999999", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
     code("mx-voter", "ROVLVR83051209M400", NationalId, "AAAAAA99999999A999", Itself, |c| matches!(c[14], b'H' | b'M') && is_date(&values(&c[8..10]), &values(&c[10..12]))),
     code("any-health-code", "H0048213", HealthId, "A999999|A9999999|A99999999|A999999999|A9999999999|AA99999999|AAA999999999|AAA99999999", Word, |_| true),
-    code("any-licence-code", "B072RRE2I55", DrivingLicence, "XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
+    code("any-licence-code", "B072RRE2I55", DrivingLicence, "XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX|XXXXXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= if c.len() < 12 { 4 } else { 2 }),
     code("eu-vat", "IT12345670017", NationalId, "AA99999999|AA999999999|AA9999999999|AA99999999999|AA999999999999|AAA99999999", Word, |c| c[2] == b'U' || !c[2].is_ascii_uppercase()),
     code("gh-card", "GHA1234567895", NationalId, "AAA9999999999", WordOrAlone, |c| c.starts_with(b"GHA")),
     code("pt-citizen-card", "000000000ZZ4", NationalId, "999999999AA9", WordOrAlone, |_| true),
@@ -178,7 +179,7 @@ static CODES: &[Code] = &[
 ];
 
 /// What has the shape of a code that no word need vouch for, and is none.
-const COUNTER_EXAMPLES: [(&str, &str); 12] = [
+const COUNTER_EXAMPLES: [(&str, &str); 13] = [
     ("mx-voter", "ROVLVR83051209X400"),
     ("es-nif", "12345678A"),
     ("es-nie", "X1234567A"),
@@ -189,6 +190,7 @@ const COUNTER_EXAMPLES: [(&str, &str); 12] = [
     ("de-social-security", "65170839J004"),
     ("in-gstin", "50AAPFU0939F1ZV"),
     ("us-mbi", "0EG4TE5MK73"),
+    ("in-driving-licence", "KA0430190284686"),
     ("mx-curp", "HEGG569927MVZRRL04"),
     ("cn-resident-id-x", "11010519491231001X"),
 ];
@@ -286,7 +288,10 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
         let next = class::run_end(text, end + 1, ALNUM);
         let group = &text[end + 1..next];
         let has = |classes: u8| group.iter().any(|byte| class::is(*byte, classes));
-        if group.len() > 8 || (has(LOWER) && !(is_small && has(DIGIT) && !has(UPPER))) {
+        if group.len() > 8
+            || (has(LOWER) && !(is_small && has(DIGIT) && !has(UPPER)))
+            || (is_small && has(UPPER))
+        {
             break;
         }
         end = next;

@@ -1,6 +1,6 @@
 //! What joins a name to its value: a sign, a blank, a verb, the next attribute or cell.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::{
     believe::{Link, Strength},
@@ -39,6 +39,7 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         return Some((place + length - 1, Link::Loose));
     }
     let start = match text.get(place) {
+        Some(b'{') => literal::braced(text, place),
         Some(b' ' | b',' | b';' | b'>' | b'\r' | b'\n') => {
             next_field(text, place).or_else(|| behind_attributes(text, place))
         }
@@ -73,6 +74,9 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         let mut before = name.skip_while(|byte| class::is(**byte, ALNUM | JOINER));
         matches!(before.next(), Some(b',' | b';' | b'|' | b'\t'))
     };
+    if let Some(start) = next_reply(text, place).filter(|_| place > from) {
+        return Some((start, Link::Loose));
+    }
     if place == from
         && let Some(start) = next_line(text, place).filter(|_| !is_in_a_row())
     {
@@ -82,7 +86,9 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         && class::at(text, place, HIGH)
         && let Some(length) = particle(&text[place..])
     {
-        return Some((place + length, Link::Verb));
+        place += length;
+        skip(&mut place, b" ", 1);
+        return Some((place, Link::Verb));
     }
     // `Unseal Key 1: ...`
     let number = class::run_end(text, place, DIGIT) - place;
@@ -119,6 +125,13 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     {
         place += operator.len() - 1;
     }
+    // Go names a type before the sign.
+    if blanks > 0
+        && let Some(rest) = text[place..].strip_prefix(b"string = ")
+        && rest.starts_with(b"\"")
+    {
+        return Some((text.len() - rest.len(), Link::Loose));
+    }
     if blanks > 0
         && text[place..].starts_with(b"As ")
         && let Some(value) = literal::behind_type(text, place + 3)
@@ -152,6 +165,9 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         if is_colon && let Some(value) = literal::behind_type(text, place) {
             return Some((value, Link::Loose));
         }
+        if let Some(value) = block(text, place) {
+            return Some((value, Link::Loose));
+        }
         if let Some(value) = here_document(text, place) {
             return Some((value, Link::Loose));
         }
@@ -169,6 +185,18 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
         return matches!(text.get(place), Some(b'"' | b'\'')).then_some((place, Link::Loose));
     }
     (blanks > 0 || (place > from && text[place - 1] != b'_')).then_some((place, Link::Blank))
+}
+
+/// The line below the sign of a block in YAML: `key: |`.
+fn block(text: &[u8], from: usize) -> Option<usize> {
+    let rest = text[from..]
+        .strip_prefix(b"|")
+        .or(text[from..].strip_prefix(b">"))?;
+    let rest = rest.strip_prefix(b"-").unwrap_or(rest);
+    let below = rest.strip_prefix(b"\n")?;
+    let blanks = below.iter().take(24).take_while(|byte| **byte == b' ');
+    let blanks = blanks.count();
+    (blanks > 0).then_some(text.len() - below.len() + blanks)
 }
 
 /// The line behind `<<EOT`.
@@ -189,7 +217,8 @@ fn here_document(text: &[u8], from: usize) -> Option<usize> {
 /// `ParameterKey=DbPassword,ParameterValue=`, `<name>api.key</name><value>`, `variable "pw" { default = `.
 fn next_field(text: &[u8], from: usize) -> Option<usize> {
     const LONGEST: usize = 96;
-    const FIELDS: [&[u8]; 7] = [
+    const FIELDS: [&[u8]; 8] = [
+        b"text",
         b"parametervalue",
         b"value",
         b"string",
@@ -346,7 +375,7 @@ fn qualified(rest: &[u8]) -> Option<usize> {
     static HEADS: [u16; 34] = heads(&BEGINNINGS);
     begun(rest, &BEGINNINGS, &HEADS)?;
     let rest = &rest[..rest.len().min(LONGEST)];
-    let is_part = |byte: &u8| class::is(*byte, ALNUM | HIGH | JOINER) || b" '=:.@".contains(byte);
+    let is_part = |byte: &u8| class::is(*byte, ALNUM | HIGH | JOINER) || b" '=:.@+".contains(byte);
     let rest = &rest[..rest.iter().take_while(|byte| is_part(byte)).count()];
     let ends = VERBS.iter().filter_map(|verb| {
         let at = memmem::find(rest, verb.as_bytes())?;
@@ -373,8 +402,8 @@ pub(crate) fn further(text: &[u8], from: usize, strength: Strength) -> Option<us
     ];
     let rest = text.get(from..)?.strip_prefix(b" ")?;
     let rest = &rest[..rest.len().min(LONGEST)];
-    let end = memchr(b':', rest)?;
-    let said = &rest[..end];
+    let end = memchr2(b':', b'=', rest)?;
+    let said = rest[..end].strip_suffix(b" ").unwrap_or(&rest[..end]);
     let blanks = text[from + 1 + end + 1..].iter().take(4);
     let blanks = blanks.take_while(|byte| class::is(**byte, SPACE)).count();
     let is_remark = || said.first() == Some(&b'(') && said.last() == Some(&b')');
@@ -402,6 +431,15 @@ fn next_line(text: &[u8], end: usize) -> Option<usize> {
     let length = word.take_while(is_part).count();
     let is_alone = matches!(text.get(start + length), None | Some(b'\n' | b'\r'));
     ((6..=128).contains(&length) && is_alone).then_some(start)
+}
+
+/// The next reply of a database's shell, behind its number: `1) "token"` above `2) "8f3k…"`.
+fn next_reply(text: &[u8], end: usize) -> Option<usize> {
+    let line = text.get(end..)?.strip_prefix(b"\n")?;
+    let start = text.len() - line.len();
+    let number = class::run_end(text, start, DIGIT);
+    ((1..=3).contains(&(number - start)) && text[number..].starts_with(b") \""))
+        .then_some(number + 2)
 }
 
 #[rustfmt::skip]

@@ -58,6 +58,10 @@ pub(crate) fn inside(text: &[u8], from: usize) -> usize {
     if rest.starts_with(b"<<\"") {
         return from + 2;
     }
+    // A function of nothing.
+    if rest.starts_with(b"() => ") && is_quote(6) {
+        return from + 6;
+    }
     if let Some(tag) = rest.strip_prefix(b"!!") {
         let letters = tag
             .iter()
@@ -122,6 +126,15 @@ pub(crate) fn inside(text: &[u8], from: usize) -> usize {
         Some(place) if (is_conversion && !names(place)) || is_key(place) => from + place,
         _ => from,
     }
+}
+
+/// The quote behind a brace, as C++ gives a constant its value: `secret{"..."}`.
+pub(crate) fn braced(text: &[u8], from: usize) -> Option<usize> {
+    const LONGEST: usize = 24;
+    let rest = text.get(from + 1..)?;
+    let blanks = rest.iter().take(LONGEST);
+    let blanks = blanks.take_while(|byte| class::is(**byte, SPACE)).count();
+    matches!(rest.get(blanks), Some(b'"')).then_some(from + 1 + blanks)
 }
 
 /// What stands between the brackets of `q(...)` or `qq{...}`.

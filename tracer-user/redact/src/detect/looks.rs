@@ -138,6 +138,8 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
         || starts
         || is_variable
         || (value.first() == Some(&b'%') && value.last() == Some(&b'%'))
+        // `--password PASSWORD`: what a program's help calls it.
+        || matches!(value, b"PASSWORD" | b"PASSWD" | b"TOKEN" | b"SECRET" | b"API_KEY")
 }
 
 /// A call, an index, an operator: the value comes from somewhere else.
@@ -180,6 +182,8 @@ pub(crate) fn is_code(value: &[u8], quoted: bool) -> bool {
         || is_index
         || (is_dotted_name(value) && !value.split(|byte| *byte == b'.').any(is_numbered))
         || value.starts_with(b"->")
+        // `ResponseEntity<TokenResponse>`
+        || (value.ends_with(b">") && value.contains(&b'<') && class::is(value[0], LETTER))
         || value.starts_with(b"//")
         || value.starts_with(b"&")
 }

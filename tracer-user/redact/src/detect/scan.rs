@@ -8,7 +8,7 @@ use super::{
     Detectors, Finding, Limits, RuleId, ScanError,
     hit::Found,
     kind::Group,
-    number, own, resolve,
+    number, own, repeat, resolve,
     shadow::{self, Shadow},
     vocabulary::WORDS,
     walk, word,
@@ -51,6 +51,12 @@ pub(crate) fn scan(
         });
     }
     findings.retain(|finding| is_wanted(finding));
+    let mut findings = resolve::resolve(findings);
+    let again = repeat::find(text, &findings);
+    if again.is_empty() {
+        return Ok(findings);
+    }
+    findings.extend(again);
     Ok(resolve::resolve(findings))
 }
 

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
 
 use super::{
     believe::Link,
-    class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER},
+    class::{self, ALNUM, DIGIT, HIGH, JOINER, LETTER, LOWER, UPPER},
     link,
 };
 
@@ -32,15 +32,15 @@ pub(crate) enum Form {
 #[rustfmt::skip]
 pub(crate) static WORDS: &[(Form, &[&str])] = &[
     (Form::Pin, &["pin", "pin code", "pin number", "pin-code", "geheimzahl", "puk", "code pin", "código pin", "пин-код", "пин", "暗証番号", "code de ma carte", "code de ma carte bleue", "code de carte", "code secret"]),
-    (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "security code", "prüfziffer", "kartenprüfnummer", "cryptogramme", "código de seguridad", "código de segurança", "codice di sicurezza"]),
+    (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "security code", "digits on the back", "back of the card", "prüfziffer", "kartenprüfnummer", "cryptogramme", "código de seguridad", "código de segurança", "codice di sicurezza"]),
     (Form::Once, &[
         "otp", "one-time code", "one time code", "verification code", "2fa code", "mfa code", "login code", "authentication code", "confirmation code",
-        "sms code", "entry code", "passcode", "access code", "safe code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
+        "sms code", "sms codes", "your code", "код из смс", "Код из смс", "ओटीपी", "code we", "code you", "code reçu", "code sent", "tan", "entry code", "passcode", "access code", "safe code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
         "codice di verifica", "verificatiecode", "код подтверждения", "验证码", "認証コード", "인증번호",
     ]),
     (Form::Recovery, &["recovery code", "backup code", "scratch code", "recovery codes", "backup codes"]),
     (Form::Bank, &["bic", "swift", "swift code", "bic/swift", "swift/bic", "bic code", "bic-code"]),
-    (Form::Phrase, &["seed phrase", "mnemonic", "mnemonic phrase", "recovery phrase", "secret phrase", "seed words", "backup phrase"]),
+    (Form::Phrase, &["seed phrase", "mnemonic", "mnemonic phrase", "recovery phrase", "secret phrase", "seed words", "backup phrase", "seed", "metamask"]),
 ];
 
 /// The code after the word.
@@ -53,6 +53,9 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<
     {
         return Some(range);
     }
+    if let Some(range) = beside(text, word.end, form).or_else(|| answered(text, word.end, form)) {
+        return Some(range);
+    }
     let (start, link) = link::find(text, word.end)?;
     let quote = usize::from(matches!(text.get(start), Some(b'"' | b'\'' | b'`')));
     let start = start + quote;
@@ -60,10 +63,71 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<
         Form::Pin => digits(text, start, 4..=8).filter(|_| link != Link::Blank),
         Form::CardCheck => digits(text, start, 3..=4).or_else(|| once(text, start, link)),
         Form::Once => once(text, start, link),
-        Form::Recovery => groups(text, start),
-        Form::Phrase => phrase(text, start),
+        Form::Recovery => groups(text, start).or_else(|| once(text, start, link)),
+        Form::Phrase => phrase(text, start, 11).or_else(|| below(text, word.end)),
         Form::Bank => bank(text, start),
     }
+}
+
+/// `PIN (7102)`, `SMS codes, 174853 and …`
+fn beside(text: &[u8], end: usize, form: Form) -> Option<Range<usize>> {
+    let least = match form {
+        Form::Pin | Form::Once => 4,
+        Form::CardCheck => 3,
+        _ => return None,
+    };
+    let rest = text.get(end..)?;
+    let is_bracket = rest.starts_with(b" (");
+    let is_list = form == Form::Once && rest.starts_with(b", ");
+    if !is_bracket && !is_list {
+        return None;
+    }
+    let range = digits(text, end + 2, least..=8)?;
+    (is_list && range.len() >= 6 || text.get(range.end) == Some(&b')')).then_some(range)
+}
+
+/// What is answered on the next line to a question for it: `CALLER: 594`.
+fn answered(text: &[u8], end: usize, form: Form) -> Option<Range<usize>> {
+    const QUESTION: usize = 64;
+    const SPEAKER: usize = 32;
+    let lengths = match form {
+        Form::Pin | Form::Once => 4..=8,
+        Form::CardCheck => 3..=4,
+        _ => return None,
+    };
+    let question = text[end..].iter().take(QUESTION);
+    let line = end + question.take_while(|byte| **byte != b'\n').count();
+    let asks = [&b"?"[..], b".", b":", "。".as_bytes(), "？".as_bytes()]
+        .into_iter()
+        .any(|sign| text[end..line].trim_ascii_end().ends_with(sign));
+    if !asks || text.get(line) != Some(&b'\n') {
+        return None;
+    }
+    let mut start = line + 1;
+    // The time, in brackets.
+    if text.get(start) == Some(&b'[') {
+        let time = text[start..].iter().take(16);
+        start += time.take_while(|byte| **byte != b']').count() + 2;
+    }
+    let speaker = text.get(start..)?.iter().take(SPEAKER);
+    let is_name = |byte: &&u8| class::is(**byte, LETTER | HIGH) || **byte == b' ';
+    let name = speaker.take_while(is_name).count();
+    let colon = start + name;
+    if name == 0 || !text[colon..].starts_with(b": ") {
+        return None;
+    }
+    let range = digits(text, colon + 2, lengths)?;
+    let ends = matches!(text.get(range.end), None | Some(b'\n' | b'\r' | b'.'));
+    ends.then_some(range)
+}
+
+/// The words of a wallet on a line of their own, below where it is spoken of.
+fn below(text: &[u8], end: usize) -> Option<Range<usize>> {
+    const NEAR: usize = 160;
+    let rest = &text[end..text.len().min(end + NEAR)];
+    let lines = memchr_iter(b'\n', rest).map(|line| end + line + 1);
+    let mut phrases = lines.filter_map(|line| phrase(text, line, 12));
+    phrases.find(|range| matches!(text.get(range.end), None | Some(b'\n' | b'\r')))
 }
 
 /// A code for one login.
@@ -201,7 +265,7 @@ fn bank(text: &[u8], start: usize) -> Option<Range<usize>> {
 
 /// The words of a wallet: twelve to twenty-four of three to eight small letters, none of which joins
 /// sentences.
-fn phrase(text: &[u8], start: usize) -> Option<Range<usize>> {
+fn phrase(text: &[u8], start: usize, least: usize) -> Option<Range<usize>> {
     const JOINING: [&[u8]; 10] = [
         b"the", b"and", b"for", b"with", b"which", b"are", b"this", b"your", b"from", b"not",
     ];
@@ -222,7 +286,7 @@ fn phrase(text: &[u8], start: usize) -> Option<Range<usize>> {
         }
         place = word + gap;
     }
-    (count >= 11).then_some(start..end)
+    (count >= least).then_some(start..end)
 }
 
 #[cfg(test)]

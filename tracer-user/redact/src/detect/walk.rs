@@ -12,7 +12,7 @@ use super::{
     iban,
     kind::Kind,
     looks::is_uuid,
-    number, prefixed, service, tokens,
+    number, prefixed, service, session, tokens,
     words::{Context, Topic},
 };
 
@@ -30,7 +30,14 @@ pub(crate) fn read(context: &Context<'_>, hits: &mut Hits) {
                 }
                 place + 1
             }
-            b':' => colon_groups(text, place, hits).1,
+            b':' => match session::password_file(text, place) {
+                Some(range) => {
+                    let next = range.end;
+                    hits.push(said(range, "password-file", Kind::Password));
+                    next
+                }
+                None => colon_groups(text, place, hits).1,
+            },
             _ => place + 1,
         };
         // What is read back from a digit may end before it, as `0xa` does in `0xag7`.

@@ -9,7 +9,7 @@ use super::{
     colon, command,
     hit::{Certainty, Found, Hits, said, shape},
     kind::Kind,
-    login, place,
+    login, place, session,
     short_code::{self, Form},
     tokens::{self, Lead, TOKENS},
     url, user,
@@ -43,6 +43,10 @@ pub(crate) fn read(
             }
             Role::Pair | Role::Identified | Role::Credential(_) | Role::Keyed(_)
                 if hit.start < *covered => {}
+            Role::Cookie => {
+                let sessions = session::cookies(text, hit.end).into_iter();
+                hits.extend(sessions.map(|range| said(range, "session-cookie", Kind::Secret)));
+            }
             Role::Pair => {
                 let pair = login::pair(text, hit.end).filter(|_| context.is_word(hit));
                 let both = pair.into_iter().flatten();
@@ -244,6 +248,10 @@ fn token(detectors: &Detectors, context: &Context<'_>, hit: Hit, place: usize, h
     }
     // What leads up to a word belongs to it: `14 characters.atlasv1.…`.
     let start = if start == hit.start { lead } else { start };
+    // Who knows a hook's address may post there: it is masked with its scheme.
+    let scheme: &[u8] = b"https://";
+    let is_hook = token.name.ends_with("-webhook") && text[..start].ends_with(scheme);
+    let start = if is_hook { start - scheme.len() } else { start };
     hits.push(Found {
         range: start..end,
         rule: token.name,

@@ -54,6 +54,8 @@ pub(crate) enum Role {
     User,
     /// A user's name and a password may follow, with a sign between them.
     Pair,
+    /// Cookies may follow.
+    Cookie,
     /// A program that takes a password among its options, by its place in the table.
     Program(u8),
     /// `IDENTIFIED WITH`: a password or its hash follows.

@@ -33,6 +33,9 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         return None;
     }
     let name_end = name_end(text, &word)?;
+    if is_line_of_a_source(text, word.end, name_end) {
+        return None;
+    }
     let by = |(start, link)| linked(text, &word, name_end, start, link, strength);
     let first = link::find(text, name_end);
     first.and_then(by).or_else(|| {
@@ -179,6 +182,17 @@ fn linked(
             .unwrap_or(text.len() - range.end);
     }
     Some(range)
+}
+
+/// Whether a file of that name and one of its lines stand there: `login.c:623`.
+fn is_line_of_a_source(text: &[u8], word: usize, name: usize) -> bool {
+    const ENDINGS: [&[u8]; 13] = [
+        b".c", b".h", b".cc", b".cpp", b".cu", b".go", b".rs", b".py", b".js", b".ts", b".java",
+        b".rb", b".php",
+    ];
+    ENDINGS.contains(&&text[word..name])
+        && text.get(name) == Some(&b':')
+        && class::at(text, name + 1, DIGIT)
 }
 
 /// Whether a method of this name is given what it is called on.

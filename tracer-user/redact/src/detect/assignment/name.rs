@@ -20,7 +20,7 @@ pub(super) fn starts_a_name(text: &[u8], word: &Range<usize>) -> bool {
     let is_capital = class::before(text, start, UPPER) && class::at(text, start, UPPER);
     // `compass` and `monkey` are words, `dbpassword` is none, and neither is Java's `-Dpassword`.
     let is_defined = text[..start].ends_with(b"-D");
-    let is_long = (class::before(text, start, LOWER) || is_defined) && word.len() >= 6;
+    let is_long = (class::before(text, start, LETTER) || is_defined) && word.len() >= 6;
     !class::before(text, start, LETTER) || is_camel || is_capital || is_long
 }
 

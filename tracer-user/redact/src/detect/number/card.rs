@@ -1,10 +1,52 @@
 //! Payment cards: an issuer's prefix, a length it uses, a grouping people write, and Luhn's check.
 
+use memchr::memchr_iter;
+
 use super::run::Window;
 use crate::detect::{
     checksum,
+    class::{self, ALNUM, DIGIT},
+    hit::{Certainty, Found},
+    kind::Kind,
     words::{Context, Topic},
 };
+
+/// The month and year up to which the card is good whose number ends at `end`, not far behind it: `exp. 05/29`.
+pub(crate) fn expiry(text: &[u8], end: usize) -> Option<Found> {
+    const NEAR: usize = 96;
+    let limit = text.len().min(end + NEAR);
+    let slashes = memchr_iter(b'/', &text[end..limit]).map(|slash| end + slash);
+    slashes
+        .filter_map(|slash| month_and_year(text, slash))
+        .next()
+}
+
+/// The month and year around a slash, that are no part of a date with a day.
+fn month_and_year(text: &[u8], slash: usize) -> Option<Found> {
+    let is_blank = |place: usize| usize::from(text.get(place) == Some(&b' '));
+    let month = slash - is_blank(slash - 1);
+    let year = slash + 1 + is_blank(slash + 1);
+    let start = month.checked_sub(2)?;
+    let end = class::run_end(text, year.min(text.len()), DIGIT);
+    let is_month = matches!(
+        text[start..month],
+        [b'0', b'1'..=b'9'] | [b'1', b'0'..=b'2']
+    );
+    let is_year = matches!(
+        text[year.min(end)..end],
+        [b'2'..=b'4', _] | [b'2', b'0', _, _]
+    );
+    let is_part = |place: Option<&u8>| {
+        place.is_some_and(|byte| class::is(*byte, ALNUM) || matches!(byte, b'/' | b'-'))
+    };
+    let before = start.checked_sub(1).and_then(|place| text.get(place));
+    (is_month && is_year && !is_part(before) && !is_part(text.get(end))).then_some(Found {
+        range: start..end,
+        rule: "card-expiry",
+        kind: Kind::Card,
+        certainty: Certainty::Context,
+    })
+}
 
 /// Whether the window is a card's number.
 pub(crate) fn is_card(context: &Context<'_>, window: Window<'_>) -> bool {

@@ -31,7 +31,11 @@ pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usiz
             .find_map(|last| Some((last, classify(context, run.window(first, last), hits)?)));
         match found {
             Some((last, found)) => {
+                let expiry = (found.rule == "card")
+                    .then(|| card::expiry(context.text, found.range.end))
+                    .flatten();
                 hits.push(found);
+                hits.extend(expiry);
                 first = last + 1;
             }
             None => first += 1,
@@ -148,5 +152,7 @@ fn ip_v4(context: &Context<'_>, window: Window<'_>) -> Option<usize> {
     };
     let is_network = (end + 2..=end + 3).contains(&mask) && !class::at(text, mask, ALNUM | JOINER);
     let end = if is_network { mask } else { end };
-    (!is_part && !is_version).then_some(end)
+    // Every machine has these, so they name none.
+    let is_anyones = matches!(&text[start..window.end()], b"127.0.0.1" | b"0.0.0.0");
+    (!is_part && !is_version && !is_anyones).then_some(end)
 }

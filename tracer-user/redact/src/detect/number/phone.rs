@@ -75,6 +75,8 @@ fn prefix(text: &[u8], start: usize) -> (usize, bool) {
     }
     match text[..place] {
         [.., b'+', b' '] => (place - 2, true),
+        // `(+41) 22 730 5989`
+        [.., b'(', b'+'] => (place - 2, true),
         [.., b'+'] => (place - 1, true),
         _ => (place, false),
     }
@@ -100,6 +102,7 @@ fn extension(text: &[u8], end: usize) -> usize {
         b" x ",
         b" x",
         b"x",
+        b"ext",
         b" ext.",
         b" #",
     ]
@@ -131,12 +134,16 @@ fn is_dialled_abroad(window: Window<'_>) -> bool {
 /// `(212) 555-0123`, `212-555-0123`, `212.555.0123`, with or without a leading 1.
 fn is_north_american(window: Window<'_>) -> bool {
     const SHAPES: [&str; 6] = ["3)3-4", "3-3-4", "3.3.4", "3)3.4", "3)3 4", "3)7"];
+    // Russia and Turkey lead their areas with an 8 or a 0.
+    const TRUNK: [&str; 4] = ["1)3)3-2-2", "1)3)3 2 2", "1)3)3-4", "1)3)3 4"];
     const LONG: [&str; 6] = [
         "1-3-3-4", "1.3.3.4", "1 3 3 4", "1)3)3-4", "1 3-3-4", "1)3-3-4",
     ];
     let digits = window.digits();
     (SHAPES.into_iter().any(|shape| window.has_shape(shape)))
         || (digits[0] == 1 && LONG.into_iter().any(|shape| window.has_shape(shape)))
+        || (matches!(digits[0], 0 | 7 | 8)
+            && TRUNK.into_iter().any(|shape| window.has_shape(shape)))
 }
 
 /// A trunk zero and then groups of two to four digits, as most of Europe writes: `01 84 17 61 18`.

@@ -116,9 +116,11 @@ fn separator(text: &[u8], end: usize) -> Option<(usize, u8)> {
 }
 
 fn is_extension(text: &[u8], end: usize) -> bool {
-    text.get(end)
-        .is_some_and(|byte| byte.eq_ignore_ascii_case(&b'x'))
-        && class::at(text, end + 1, DIGIT)
+    let word = class::run_end(text, end, LETTER);
+    let is_known = [&b"x"[..], b"ext"]
+        .into_iter()
+        .any(|known| text[end..word].eq_ignore_ascii_case(known));
+    is_known && class::at(text, word, DIGIT)
 }
 
 impl<'r> Window<'r> {

@@ -48,6 +48,10 @@ pub(super) fn quoted(text: &[u8], changes: &mut Changes) {
     // Up to where another is known to follow.
     let mut company = 0;
     for place in memchr_iter(b'=', text) {
+        if let Some(end) = soft_break(text, place) {
+            changes.push(place..end, b"");
+            continue;
+        }
         let Some(byte) = quoted_byte(text, place).filter(|_| place >= resume) else {
             continue;
         };
@@ -63,11 +67,38 @@ pub(super) fn quoted(text: &[u8], changes: &mut Changes) {
         }
         let is_row = next.is_some_and(|(step, _)| step == 0) || (resume == place && place > 0);
         let is_mark = !class::is(byte, ALNUM) && (place <= company && company > 0);
-        if is_row || is_mark {
+        if is_row || is_mark || has_company(text, place) {
             changes.push(place..place + 3, &[byte]);
             resume = place + 3;
         }
     }
+}
+
+/// Where the line goes on whose end is no end, in a text with other bytes written so.
+fn soft_break(text: &[u8], place: usize) -> Option<usize> {
+    const NEAR: usize = 76;
+    let end = match text.get(place + 1..)? {
+        [b'\n', ..] => place + 2,
+        [b'\r', b'\n', ..] => place + 3,
+        _ => return None,
+    };
+    let near = &text[place.saturating_sub(NEAR)..text.len().min(end + NEAR)];
+    let mut signs = memchr_iter(b'=', near);
+    signs
+        .any(|sign| quoted_byte(near, sign).is_some())
+        .then_some(end)
+}
+
+/// Whether two more bytes are written so in the same run of letters and digits.
+fn has_company(text: &[u8], place: usize) -> bool {
+    const NEAR: usize = 64;
+    let is_part = |byte: &&u8| class::is(**byte, ALNUM) || b"=.@-_".contains(byte);
+    let before = text[place.saturating_sub(NEAR)..place].iter().rev();
+    let start = place - before.take_while(is_part).count();
+    let behind = text[place..].iter().take(NEAR).take_while(is_part).count();
+    let run = &text[start..place + behind];
+    let signs = memchr_iter(b'=', run).filter(|sign| quoted_byte(run, *sign).is_some());
+    signs.take(3).count() == 3
 }
 
 /// The printable byte that `=40` stands for.
@@ -142,6 +173,8 @@ fn backslash(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
         b'r' => simple(b'\r'),
         b't' => simple(b'\t'),
         quoted @ (b'/' | b'"' | b'\'' | b'\\' | b'@' | b'.' | b'-' | b'_') => simple(*quoted),
+        // PostgreSQL writes bytes so, all of them behind one sign.
+        b'x' if is_row_of_bytes(text, place + 2) => None,
         b'x' => {
             let value = hex(text.get(place + 2..place + 4))?;
             Some((4, Escaped::Byte(u8::try_from(value).ok()?)))
@@ -180,6 +213,13 @@ fn backslash(text: &[u8], place: usize) -> Option<(usize, Escaped)> {
         }
         _ => None,
     }
+}
+
+/// Whether hexadecimal digits go on for so long that they are no one byte's.
+fn is_row_of_bytes(text: &[u8], start: usize) -> bool {
+    const LEAST: usize = 14;
+    let digits = text[start..].iter().take(LEAST);
+    digits.take_while(|byte| byte.is_ascii_hexdigit()).count() == LEAST
 }
 
 /// Whether another `\0` stands one character before or behind the one here: they are no octal numbers.

@@ -4,7 +4,7 @@
 use memchr::memchr_iter;
 
 use super::Changes;
-use crate::detect::class::{self, ALNUM, BASE64, DIGIT, JOINER, SPACE};
+use crate::detect::class::{self, ALNUM, BASE64, DIGIT, JOINER, LETTER, LOWER, SPACE};
 
 /// The shortest row of single characters that is drawn together.
 const MIN_SPACED: usize = 9;
@@ -76,7 +76,7 @@ fn tears(text: &[u8], left: usize, right: usize) -> bool {
     if before == 0 || after == 0 {
         return false;
     }
-    if begins_an_assignment(&text[right..]) {
+    if begins_an_assignment(&text[right..]) || begins_an_entry(text, left, right) {
         return false;
     }
     let (head, tail) = (&text[left - before..left], &text[right..right + after]);
@@ -97,18 +97,78 @@ fn tears(text: &[u8], left: usize, right: usize) -> bool {
     // Numbered lines and columns of figures are not torn values.
     let is_number =
         has_digit(head) && has_digit(tail) && before + after >= 8 && before >= 2 && after >= 2;
-    let is_token = (before >= 12 && after >= 4)
+    let is_token = (before >= 12 && after >= 4 && !is_word(tail, text.get(right + after)))
         || (before >= 4 && after >= 12 && (has_digit(head) || has_digit(tail)));
-    is_number
+    is_number && !ends_a_date(head)
         || is_grouped
         || is_token
-        || (has_at(head) && after >= 2)
+        || (has_at(head) && after >= 2 && !ends_a_domain(head))
         || (has_at(tail) && before >= 2)
+}
+
+/// `5. `, `41) `, ` 58 |`, `503  `: an entry of a list, a row of a table or a line with its number begins there.
+fn begins_an_entry(text: &[u8], left: usize, right: usize) -> bool {
+    let number = class::run_end(text, right, DIGIT);
+    if number == right {
+        return false;
+    }
+    let line = text[..left].iter().rev().take_while(|byte| **byte != b'\n');
+    let is_row = line.take(256).any(|byte| *byte == b'|');
+    match text[number..] {
+        [b'.' | b')', b' ', ..] => number - right <= 2,
+        [b' ', b'|', ..] => is_row,
+        [b' ', b' ', ..] | [b'\t', ..] => true,
+        _ => false,
+    }
+}
+
+/// Whether the next line begins with a word and not with the rest of a token, whose letters are mixed.
+fn is_word(tail: &[u8], next: Option<&u8>) -> bool {
+    let marks = tail.iter().rev().take_while(|byte| b".:%".contains(byte));
+    let length = tail.len() - marks.count();
+    let tail = &tail[..length];
+    let is_small = |byte: &u8| class::is(*byte, LOWER | JOINER);
+    let is_followed = || matches!(next, Some(b' ' | b',' | b'=' | b'|'));
+    length >= 3
+        && class::is(tail[0], LETTER)
+        && tail[1..].iter().all(is_small)
+        && (length >= 5 || is_followed())
+}
+
+/// Whether a date with its year ends there, so that nothing of it is torn off.
+fn ends_a_date(head: &[u8]) -> bool {
+    let Some(from) = head.len().checked_sub(8) else {
+        return false;
+    };
+    let date = &head[from..];
+    let is_sign = |byte: u8| matches!(byte, b'/' | b'-' | b'.');
+    class::is(date[7], DIGIT)
+        && date[4..].iter().all(|byte| class::is(*byte, DIGIT))
+        && is_sign(date[3])
+        && class::is(date[2], DIGIT)
+        && (is_sign(date[1]) || (is_sign(date[0]) && class::is(date[1], DIGIT)))
+}
+
+/// Whether a mail's address ends there with one of the usual domains, which nothing goes on from.
+fn ends_a_domain(head: &[u8]) -> bool {
+    const DOMAINS: [&[u8]; 20] = [
+        b"com", b"org", b"net", b"edu", b"gov", b"io", b"de", b"fr", b"uk", b"it", b"es", b"pl",
+        b"nl", b"se", b"jp", b"cn", b"kr", b"ru", b"br", b"eu",
+    ];
+    let head = head.strip_suffix(b".").unwrap_or(head);
+    let Some(at) = head.iter().rposition(|byte| *byte == b'@') else {
+        return false;
+    };
+    let mut labels = head[at + 1..].rsplit(|byte| *byte == b'.');
+    let last = labels.next().unwrap_or_default();
+    labels.next().is_some() && DOMAINS.contains(&last)
 }
 
 /// `NAME=…` or `name: …`: the next entry of a list, not the rest of a value.
 fn begins_an_assignment(line: &[u8]) -> bool {
     const LONGEST: usize = 64;
+    // Longer is the rest of a token, and what follows it its padding or its check.
+    const NAME: usize = 40;
     let line = &line[..line.len().min(LONGEST)];
     let is_name = |byte: &&u8| class::is(**byte, ALNUM | JOINER) || **byte == b'.';
     let name = line.iter().take_while(is_name).count();
@@ -129,11 +189,12 @@ fn begins_an_assignment(line: &[u8]) -> bool {
         }
     };
     name > 1
+        && name <= NAME
         && match after {
             // `=` at a line's end is padding.
             [b'=', next, ..] => !matches!(next, b'=' | b'\n' | b'\r'),
             [b':', next, ..] => second > 0 || class::is(*next, SPACE),
-            [b' ', b'=', ..] => true,
+            [b' ', b'=' | b':', ..] => true,
             _ => false,
         }
 }
@@ -145,6 +206,11 @@ pub(super) fn spaced(text: &[u8], changes: &mut Changes) {
     // Such a row has blanks at every other place, so that one look at every eighth finds it.
     while place + 4 < text.len() {
         let window = &text[place..place + 4];
+        if let Some(single) = between_pairs(text, place) {
+            let end = row(text, row_start(text, single), changes);
+            place = place.max(end) + 8;
+            continue;
+        }
         if window[0] != window[2] && window[1] != window[3] {
             place += 8;
             continue;
@@ -168,6 +234,18 @@ pub(super) fn spaced(text: &[u8], changes: &mut Changes) {
         };
         place = place.max(end) + 8;
     }
+}
+
+/// The single character between two pairs of blanks, if one begins here or at one of the next two places.
+fn between_pairs(text: &[u8], place: usize) -> Option<usize> {
+    let first = text[place..place + 3]
+        .iter()
+        .position(|byte| *byte == b' ')?;
+    let place = place + first;
+    let [b' ', b' ', single, b' ', b' '] = text.get(place..place + 5)? else {
+        return None;
+    };
+    (!class::is(*single, SPACE)).then_some(place + 2)
 }
 
 /// Takes the marks out of a row such as `4-1-1-1-…` around the mark at `mark`, and gives its end.
@@ -253,10 +331,17 @@ fn row(text: &[u8], first: usize, changes: &mut Changes) -> usize {
         length += 1;
     }
     if length >= MIN_SPACED {
+        // As many stand between all of them, and more for a blank.
+        let mut usual = 3;
+        let mut at = first;
+        while at < last {
+            usual = usual.min(gap(at));
+            at += 1 + gap(at);
+        }
         let mut at = first;
         while at < last {
             let blanks = gap(at);
-            let kept = if blanks > 1 { b" ".as_slice() } else { b"" };
+            let kept = if blanks > usual { b" ".as_slice() } else { b"" };
             changes.push(at + 1..at + 1 + blanks, kept);
             at += 1 + blanks;
         }
