@@ -81,7 +81,8 @@ pub(crate) fn accepts(
 
 fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
     let is_number = || value.iter().all(|byte| class::is(*byte, DIGIT));
-    if names_something_else(suffix) && (!is_mixed(value) || is_number()) {
+    let is_other = || !is_mixed(value) || is_number() || value.first() == Some(&b'/');
+    if names_something_else(suffix) && is_other() {
         return false;
     }
     // `13文字以上`, `15자`: how long it has to be.

@@ -55,7 +55,11 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     if blanks > 0
         && let Some(length) = qualified(&text[place..])
     {
-        return Some((place + length, Link::Verb));
+        place += length;
+        while let Some(length) = filler(&text[place..]) {
+            place += length;
+        }
+        return Some((place, Link::Verb));
     }
     if let Some(length) = verb(&text[place..]).filter(|_| blanks > 0) {
         place += length;
@@ -406,7 +410,12 @@ pub(crate) fn further(text: &[u8], from: usize, strength: Strength) -> Option<us
     let said = rest[..end].strip_suffix(b" ").unwrap_or(&rest[..end]);
     let blanks = text[from + 1 + end + 1..].iter().take(4);
     let blanks = blanks.take_while(|byte| class::is(**byte, SPACE)).count();
-    let is_remark = || said.first() == Some(&b'(') && said.last() == Some(&b')');
+    let is_remark = || {
+        matches!(
+            (said.first(), said.last()),
+            (Some(b'('), Some(b')')) | (Some(b'"'), Some(b'"'))
+        )
+    };
     let is_word = |word: &[u8]| {
         !word.is_empty()
             && word.iter().all(|byte| class::is(*byte, LOWER | HIGH))
@@ -456,12 +465,13 @@ fn verb(rest: &[u8]) -> Option<usize> {
 /// What a verb is followed by before the value: `is now `, `was changed to `.
 #[rustfmt::skip]
 fn filler(rest: &[u8]) -> Option<usize> {
-    static FILLERS: [&str; 31] = [
+    static FILLERS: [&str; 32] = [
+        "tried ",
         "now ", "currently ", "still ", "just ", "simply ", "changed to ", "set to ", "reset to ", "updated to ", "changed from ", "auf ", "jetzt ", "noch ",
         "changé en ", "changé pour ", "remplacé par ", "maintenant ", "cambiada a ", "cambiado a ", "ahora ", "alterada para ", "agora ", "cambiata in ", "ora ", "teraz ",
         "nu ", "adalah ", "following ", "as follows ", "called ", "generated ",
     ];
-    static HEADS: [u16; 31] = heads(&FILLERS);
+    static HEADS: [u16; 32] = heads(&FILLERS);
     begun(rest, &FILLERS, &HEADS).map(str::len)
 }
 

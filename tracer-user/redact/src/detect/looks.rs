@@ -138,8 +138,30 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
         || starts
         || is_variable
         || (value.first() == Some(&b'%') && value.last() == Some(&b'%'))
+        || is_masked(value)
+        || has_field(value)
         // `--password PASSWORD`: what a program's help calls it.
         || matches!(value, b"PASSWORD" | b"PASSWD" | b"TOKEN" | b"SECRET" | b"API_KEY")
+}
+
+/// Whether most of it is a row of the same mark or letter, as in `bP88Q~xxxxxxxxxxxx`.
+fn is_masked(value: &[u8]) -> bool {
+    const LEAST: usize = 12;
+    let longest = value
+        .chunk_by(|one, other| one == other)
+        .map(<[u8]>::len)
+        .max();
+    longest.is_some_and(|longest| longest >= LEAST && longest * 2 >= value.len())
+}
+
+/// Whether a format's field is in it, as in `prefix_{name}`.
+fn has_field(value: &[u8]) -> bool {
+    let Some(opens) = value.iter().position(|byte| *byte == b'{') else {
+        return false;
+    };
+    let name = class::run_end(value, opens + 1, LOWER | JOINER);
+    let name = class::run_end(value, name, DIGIT);
+    value.get(name) == Some(&b'}')
 }
 
 /// A call, an index, an operator: the value comes from somewhere else.
@@ -183,9 +205,20 @@ pub(crate) fn is_code(value: &[u8], quoted: bool) -> bool {
         || (is_dotted_name(value) && !value.split(|byte| *byte == b'.').any(is_numbered))
         || value.starts_with(b"->")
         // `ResponseEntity<TokenResponse>`
-        || (value.ends_with(b">") && value.contains(&b'<') && class::is(value[0], LETTER))
+        || is_generic(value)
         || value.starts_with(b"//")
         || value.starts_with(b"&")
+}
+
+/// `ResponseEntity<TokenResponse>`: a type of types.
+fn is_generic(value: &[u8]) -> bool {
+    let opens = value.iter().position(|byte| *byte == b'<');
+    opens.is_some_and(|opens| {
+        value.ends_with(b">")
+            && class::before(value, opens, LETTER)
+            && class::at(value, opens + 1, LETTER)
+            && class::is(value[0], LETTER)
+    })
 }
 
 /// What PowerShell is asked for, as `(ConvertTo-SecureString`: its arguments follow.
@@ -467,7 +500,7 @@ pub(crate) fn is_message(value: &[u8]) -> bool {
 pub(crate) fn names_a_password(value: &[u8]) -> bool {
     let is_name = value
         .iter()
-        .all(|byte| class::is(*byte, LETTER | JOINER) || b"#./:".contains(byte))
+        .all(|byte| class::is(*byte, LETTER | JOINER) || b"#./:$".contains(byte))
         && (value.iter().any(|byte| !class::is(*byte, LETTER))
             || value
                 .windows(2)

@@ -12,7 +12,7 @@ use super::{
 /// theme=dark; PHPSESSID=3eb5…`.
 pub(crate) fn cookies(text: &[u8], end: usize) -> Vec<Range<usize>> {
     /// How much of a header is read.
-    const MOST: usize = 4096;
+    const MOST: usize = 1024;
     let joint = text[end..].iter().take(6);
     let joint = joint.take_while(|byte| b"\"' :=".contains(byte)).count();
     let start = end + joint;

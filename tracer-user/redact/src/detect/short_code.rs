@@ -78,12 +78,23 @@ fn beside(text: &[u8], end: usize, form: Form) -> Option<Range<usize>> {
     };
     let rest = text.get(end..)?;
     let is_bracket = rest.starts_with(b" (");
-    let is_list = form == Form::Once && rest.starts_with(b", ");
-    if !is_bracket && !is_list {
-        return None;
-    }
-    let range = digits(text, end + 2, least..=8)?;
-    (is_list && range.len() >= 6 || text.get(range.end) == Some(&b')')).then_some(range)
+    let joints = [&b", "[..], b"] sent ", b" sent "].into_iter();
+    let joint = match is_bracket {
+        true => 2,
+        false if form == Form::Once => {
+            joints
+                .map(|it| (it, it.len()))
+                .find(|(it, _)| rest.starts_with(it))?
+                .1
+        }
+        false => return None,
+    };
+    let range = digits(text, end + joint, least..=8)?;
+    let holds = match is_bracket {
+        true => text.get(range.end) == Some(&b')'),
+        false => range.len() >= 6,
+    };
+    holds.then_some(range)
 }
 
 /// What is answered on the next line to a question for it: `CALLER: 594`.

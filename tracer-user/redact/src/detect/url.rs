@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::{
     class::{self, ALNUM, HIGH},
     looks,
@@ -51,13 +53,22 @@ pub(crate) fn credentials(text: &[u8], mark: usize) -> Option<Range<usize>> {
         return is_token.then(|| start..start + at);
     };
     let (user, secret) = (&information[..colon], &information[colon + 1..]);
-    if secret.is_empty() || is_variable(secret) || user.contains(&b'/') {
+    if secret.is_empty() || is_variable(secret) || stands_for_one(secret) || user.contains(&b'/') {
         return None;
     }
     // Who the user is goes with the password, unless everybody is called that.
     let is_stock = user.is_empty() || STOCK_USERS.contains(&user);
     let from = if is_stock { start + colon + 1 } else { start };
     Some(from..start + at)
+}
+
+/// `YOUR_PASSWORD`, `xxxxx`, `********`: what a manual writes there.
+fn stands_for_one(secret: &[u8]) -> bool {
+    let is_name = secret
+        .iter()
+        .all(|byte| class::is(*byte, class::UPPER) || *byte == b'_');
+    let is_row = secret.len() >= 4 && secret.iter().all(|byte| *byte == secret[0]);
+    is_row || (is_name && secret.contains(&b'_') && memmem::find(secret, b"PASS").is_some())
 }
 
 fn is_variable(secret: &[u8]) -> bool {

@@ -69,9 +69,9 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
         let is_name = is_capital(text, place);
         if names == 0 && !is_name && is_prefix(word) {
             is_prefixed = true;
-        } else if !(is_name || names > 0 || is_prefixed) {
+        } else if !(is_name || names > 0 || is_prefixed || is_ordinal(word)) {
             return None;
-        } else if !is_name && !LINKS.contains(&word) {
+        } else if !is_name && !LINKS.contains(&word) && !is_ordinal(word) {
             break;
         }
         names += 1;
@@ -84,7 +84,7 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
                     && (STREETS_PERHAPS.contains(&word) || STREETS_PERHAPS_TOO.contains(&word)))
         };
         if names > 1 && is_name && is_street() {
-            found = Some(end);
+            found = Some(numbered_street(text, end));
         }
         // A full stop ends the sentence, a comma the street.
         if text.get(end) != Some(&b' ') || matches!(text[end - 1], b',' | b'.') && found.is_some() {
@@ -97,6 +97,23 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
     }
     // `221 Bahnhofstraße` is written that way by the French and the Belgians.
     found.map(|end| trim(text, begins, end))
+}
+
+/// `43rd`, as streets are called.
+fn is_ordinal(word: &str) -> bool {
+    let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_number = matches!(digits.len(), 1..=3) && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number && matches!(&word[digits.len()..], "st" | "nd" | "rd" | "th")
+}
+
+/// Where `County Road 12` ends whose `Road` ends at `end`.
+fn numbered_street(text: &[u8], end: usize) -> usize {
+    let number = class::run_end(text, (end + 1).min(text.len()), DIGIT);
+    let is_numbered = text.get(end) == Some(&b' ')
+        && (1..=4).contains(&(number.saturating_sub(end + 1)))
+        && !class::at(text, number, WORD)
+        && text.get(number) != Some(&b'.');
+    if is_numbered { number } else { end }
 }
 
 fn number_digits(text: &[u8], end: usize) -> usize {

@@ -38,7 +38,8 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     }
     let by = |(start, link)| linked(text, &word, name_end, start, link, strength);
     let first = link::find(text, name_end);
-    first.and_then(by).or_else(|| {
+    let told = || told_after_a_comma(text, name_end).filter(|_| strength == Strength::Password);
+    first.and_then(by).or_else(told).or_else(|| {
         let again = || {
             let (start, link) = first.filter(|(_, link)| *link != Link::Blank)?;
             named_again(text, word.start, start).and_then(|start| by((start, link)))
@@ -49,6 +50,18 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
         };
         further().or_else(again)
     })
+}
+
+/// `a temporary password, 39QY50uvvA2Q`: only what nothing else looks like.
+fn told_after_a_comma(text: &[u8], name_end: usize) -> Option<Range<usize>> {
+    const LEAST: usize = 10;
+    let start = text[name_end..]
+        .starts_with(b", ")
+        .then_some(name_end + 2)?;
+    let (range, quoted) = value(text, start, Link::Blank, Strength::Password)?;
+    let value = &text[range.clone()];
+    let is_value = !quoted && value.len() >= LEAST && looks_random(value) && is_mixed(value);
+    (is_value && !is_code(value, false) && !looks::is_placeholder(value)).then_some(range)
 }
 
 /// What the password was changed to, behind the one at `old`: `from … to …`.
@@ -101,6 +114,10 @@ fn linked(
     if link == Link::Blank && is_reference(text, word.start) {
         return None;
     }
+    // `password=` above the next entry: nothing is assigned.
+    if text[name_end..start].contains(&b'\n') && is_entry(&text[start..]) {
+        return None;
+    }
     // `--password x`: an option is joined to its value by a blank.
     let link = match link {
         Link::Blank if is_option(text, word.start) && text.get(start) != Some(&b'-') => Link::Tight,
@@ -126,6 +143,10 @@ fn linked(
         range.end -= looks::file_ending(&text[range.clone()]);
     }
     let value = &text[range.clone()];
+    // What `--ask-password` is followed by.
+    if link == Link::Tight && text[..start].ends_with(b" ") && is_url(value) {
+        return None;
+    }
     // `password.addEventListener("input", ...)`: a call of anything but what sets it.
     let method = suffix.iter().rposition(|byte| *byte == b'.');
     if let Some(method) = method.map(|dot| &suffix[dot + 1..])
@@ -182,6 +203,25 @@ fn linked(
             .unwrap_or(text.len() - range.end);
     }
     Some(range)
+}
+
+/// `name=` at a line's beginning.
+fn is_entry(line: &[u8]) -> bool {
+    const LONGEST: usize = 48;
+    let is_name = |byte: &&u8| class::is(**byte, ALNUM | JOINER) || **byte == b'.';
+    let name = line.iter().take(LONGEST).take_while(is_name).count();
+    let rest = line[name..].strip_prefix(b" ").unwrap_or(&line[name..]);
+    name > 1
+        && matches!(
+            rest,
+            [b'='] | [b'=', b'\n' | b'\r' | b' ' | b'"' | b'\'' | b'0'..=b'z', ..]
+        )
+        && class::is(line[0], LETTER)
+        && !rest.starts_with(b"==")
+}
+
+fn is_url(value: &[u8]) -> bool {
+    value.starts_with(b"http://") || value.starts_with(b"https://")
 }
 
 /// Whether a file of that name and one of its lines stand there: `login.c:623`.

@@ -33,6 +33,10 @@ pub(super) fn value(
     let limit = text.len().min(place + MAX_VALUE);
     if matches!(quote, b'"' | b'\'' | b'`') {
         place += escape + 1;
+        // Nothing is in it.
+        if escape == 0 && text.get(place) == Some(&quote) && text.get(place + 1) != Some(&quote) {
+            return None;
+        }
         // `"""` opens a text of several lines.
         while place < limit && text[place] == quote && place < start + escape + 3 {
             place += 1;
@@ -77,6 +81,7 @@ pub(super) fn value(
     let run = &text[place..place + length];
     let length = memmem::find(run, b"</")
         .or_else(|| memmem::find(run, b"<br"))
+        .or_else(|| memmem::find(run, b"<|"))
         .unwrap_or(length);
     let end = trim(text, place, place + length);
     (end > place).then_some((place..end, false))

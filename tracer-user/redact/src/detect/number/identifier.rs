@@ -179,7 +179,7 @@ pub(crate) static IDENTIFIERS: &[Identifier] = &[
     id("in-aadhaar", &[12], |d| d[0] > 1 && verhoeff(d), &["4 4 4", "4-4-4", "4:4:4"], &["aadhaar", "aadhar", "uidai", "आधार"], "2341 2341 2346"),
     id("cn-resident-id", &[18], |d| cn_resident_id(&d[..17], Some(d[17])), &[], &["身份证", "resident id", "居民"], "440524188001010014"),
     id("jp-my-number", &[12], |d| { let s: u32 = (1..=11).map(|n: usize| u32::from(d[11 - n]) * (if n <= 6 { n as u32 + 1 } else { n as u32 - 5 })).sum(); let r = s % 11; (if r <= 1 { 0 } else { 11 - r }) == u32::from(d[11]) }, &[], &["my number", "マイナンバー", "個人番号"], "123456789018"),
-    of_kind(NationalId, true, id("kr-rrn", &[13], |d| is_date(&d[2..4], &d[4..6]) && d[6] <= 9, &["6-7"], &["rrn", "주민등록번호", "resident registration", "frn", "외국인등록번호"], "960121-1234567")),
+    of_kind(NationalId, true, id("kr-rrn", &[13], |d| is_date(&d[2..4], &d[4..6]) && (1..=9).contains(&d[6]), &["6-7"], &["rrn", "주민등록번호", "resident registration", "frn", "외국인등록번호"], "960121-1234567")),
     id("kr-brn", &[10], |d| { let s = weighted(&d[..9], &[1, 3, 7, 1, 3, 7, 1, 3, 5]) + u32::from(d[8]) * 5 / 10; (10 - s % 10) % 10 == u32::from(d[9]) }, &["3-2-5"], &["brn", "사업자등록번호"], "104-86-56659"),
     of_kind(DrivingLicence, false, id("kr-driving-licence", &[12], |d| (11..=28).contains(&(d[0] * 10 + d[1])), &["2-2-6-2"], &["운전면허"], "11-22-123456-12")),
     id("th-national-id", &[13], |d| d[0] > 0 && d[1] > 0 && (11 - weighted(&d[..12], &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]) % 11) % 10 == u32::from(d[12]), &["1-4-5-2-1", "1 4 5 2 1"], &["thai id", "tnin", "เลขประจำตัวประชาชน", "บัตรประชาชน"], "3456789012347"),

@@ -75,8 +75,8 @@ fn classify(context: &Context<'_>, window: Window<'_>, hits: &Hits) -> Option<Fo
     }
     let identifier = identifier::find(context, window);
     let phone = phone::read(context, window).or_else(|| phone::second(context, window, hits));
-    // A sign says that a country's code follows.
-    let is_foreign = phone.is_some_and(|(start, _)| context.text[start] == b'+');
+    // A sign says that a country's code follows, a bracket that an area's does.
+    let is_foreign = phone.is_some_and(|(start, _)| matches!(context.text[start], b'+' | b'('));
     // `"amount": "1414.90"` beside an account.
     let is_amount = window.groups() == 2 && window.separator(0) == b'.' && window.length(1) == 2;
     let identifier = identifier.filter(|_| !is_foreign && !is_amount);
@@ -153,6 +153,6 @@ fn ip_v4(context: &Context<'_>, window: Window<'_>) -> Option<usize> {
     let is_network = (end + 2..=end + 3).contains(&mask) && !class::at(text, mask, ALNUM | JOINER);
     let end = if is_network { mask } else { end };
     // Every machine has these, so they name none.
-    let is_anyones = matches!(&text[start..window.end()], b"127.0.0.1" | b"0.0.0.0");
+    let is_anyones = !is_network && matches!(&text[start..end], b"127.0.0.1" | b"0.0.0.0");
     (!is_part && !is_version && !is_anyones).then_some(end)
 }

@@ -76,6 +76,11 @@ fn decode(text: &[u8], start: usize, end: usize) -> Option<(usize, Vec<u8>)> {
         let (length, decoded) = digits(text, start + 2, end)?;
         return Some((length + 2, decoded));
     }
+    // PostgreSQL's `\\x6769…`.
+    if text[start..end].starts_with(b"x") && text[..start].ends_with(b"\\") {
+        let (length, decoded) = digits(text, start + 1, end)?;
+        return Some((length + 1, decoded));
+    }
     digits(text, start, end)
         .or_else(|| base64(text, start))
         .or_else(|| base32(text, start, end))

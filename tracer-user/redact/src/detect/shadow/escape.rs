@@ -92,11 +92,18 @@ fn soft_break(text: &[u8], place: usize) -> Option<usize> {
 /// Whether two more bytes are written so in the same run of letters and digits.
 fn has_company(text: &[u8], place: usize) -> bool {
     const NEAR: usize = 64;
-    let is_part = |byte: &&u8| class::is(**byte, ALNUM) || b"=.@-_".contains(byte);
-    let before = text[place.saturating_sub(NEAR)..place].iter().rev();
-    let start = place - before.take_while(is_part).count();
-    let behind = text[place..].iter().take(NEAR).take_while(is_part).count();
-    let run = &text[start..place + behind];
+    // A soft line break is a part of it.
+    let is_part = |place: &usize| {
+        let byte = text[*place];
+        class::is(byte, ALNUM)
+            || b"=.@-_".contains(&byte)
+            || (byte == b'\n' && *place > 0 && matches!(text[*place - 1], b'=' | b'\r'))
+    };
+    let before = (place.saturating_sub(NEAR)..place)
+        .rev()
+        .take_while(is_part);
+    let behind = (place..text.len().min(place + NEAR)).take_while(is_part);
+    let run = &text[place - before.count()..place + behind.count()];
     let signs = memchr_iter(b'=', run).filter(|sign| quoted_byte(run, *sign).is_some());
     signs.take(3).count() == 3
 }
