@@ -53,6 +53,13 @@ fn hostile(length: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("users", repeat(" -u a:")),
         ("words of context", repeat("card phone ssn ")),
         ("words that begin as a hexadecimal number", repeat("0xag7 ")),
+        ("cookies", repeat("cookie: a=b;")),
+        ("wallets", repeat("seed\n")),
+        ("one value again and again", repeat("password=abc12345 ")),
+        ("pairs of blanks", repeat("a  ")),
+        ("a mail's escapes", repeat("=3D=\n")),
+        ("ports", repeat("a:5432:")),
+        ("cards", repeat("4111111111111111 /")),
         ("invalid bytes", vec![0xFF; length]),
     ]
 }
