@@ -298,8 +298,13 @@ fn row_start(text: &[u8], place: usize) -> usize {
             return first;
         }
         let previous = first - blanks - 1;
-        let is_single =
-            !class::is(text[previous], SPACE) && !class::before(text, previous, ALNUM | JOINER);
+        // A sign that stands close to what is before it is no part of the row.
+        let is_sign = b":=".contains(&text[previous])
+            && previous > 0
+            && !class::before(text, previous, SPACE);
+        let is_single = !class::is(text[previous], SPACE)
+            && !class::before(text, previous, ALNUM | JOINER)
+            && !is_sign;
         if !is_single {
             return first;
         }

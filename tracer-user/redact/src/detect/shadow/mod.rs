@@ -202,7 +202,7 @@ impl Shadow {
         }
     }
 
-    /// Where a range came from, if any of it was decoded or stood elsewhere.
+    /// Where a range came from, if any of it was decoded or stood elsewhere, and came from somewhere.
     pub(crate) fn origin(&self, range: &Range<usize>) -> Option<Range<usize>> {
         if range.is_empty() {
             return None;
@@ -230,7 +230,8 @@ impl Shadow {
         }
         let start = self.pieces[first].from(range.start);
         let end = self.pieces[last].to(range.end);
-        Some(start..end.max(start))
+        // What stands in added names alone came from nowhere.
+        (start < end).then_some(start..end)
     }
 
     fn end_of(&self, piece: usize) -> usize {
