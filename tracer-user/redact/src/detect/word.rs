@@ -209,6 +209,10 @@ fn assigned(
         return;
     };
     *covered = range.end.max(*covered);
+    for other in assignment::others_of_list(text, &range, strength) {
+        *covered = other.end;
+        hits.push(said(other, kind.name(), kind));
+    }
     if strength == Strength::Password
         && let Some(user) =
             user::beside_in_a_string(text, &range).or_else(|| user::near(text, &range))

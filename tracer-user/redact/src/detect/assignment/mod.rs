@@ -2,6 +2,7 @@
 //! `--token ...`, `<password>...</password>`, `my password is ...`, `setPassword("...")`.
 
 mod form;
+mod list;
 mod name;
 mod value;
 
@@ -14,11 +15,14 @@ use super::{
     looks::{self, is_code, is_mixed, looks_random},
 };
 
-pub(crate) use self::value::{MAX_VALUE, trim};
 use self::{
     form::{behind_compound, compared, glued, named_again},
     name::{is_option, is_public, is_reference, name_end, starts_a_name},
     value::value,
+};
+pub(crate) use self::{
+    list::others as others_of_list,
+    value::{MAX_VALUE, trim},
 };
 
 /// The value after the name whose deciding word is at `word`.
@@ -131,6 +135,9 @@ fn linked(
     if may_be_list && let Some(range) = literal::bytes(text, start, &name) {
         return Some(range);
     }
+    let start = list::first(text, start)
+        .filter(|_| link == Link::Loose)
+        .unwrap_or(start);
     let (mut range, quoted) = value(text, start, link, strength)?;
     // No key holds an `@`; in a URL it ends what opens it.
     if strength != Strength::Password
