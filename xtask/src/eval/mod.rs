@@ -159,7 +159,8 @@ fn show(set: &str, document: &Document, scanned: &Scanned) {
             .iter()
             .filter(|span| span.start < range.end && range.start < span.end)
             .collect();
-        let masked = &document.text[range.clone()];
+        // A finding on bytes may end within a character.
+        let masked = String::from_utf8_lossy(&document.text.as_bytes()[range.clone()]);
         match (touched.first(), touched.last()) {
             (Some(first), Some(last)) if range.start < first.start || last.end < range.end => {
                 println!(

@@ -279,6 +279,9 @@ fn azure_account_key(text: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
         && !class::before(text, start, JOINER);
     let before = &text[start.saturating_sub(BEFORE)..start];
     let is_told = || {
+        if memmem::rfind(before, b"sha512").is_some() {
+            return false;
+        }
         let words = before.split(|byte| !class::is(*byte, LETTER));
         let mut words = words.map(<[u8]>::to_ascii_lowercase);
         words.any(|word| WORDS.iter().any(|told| memmem::find(&word, told).is_some()))

@@ -4,7 +4,7 @@
 use memchr::memmem;
 
 use super::{
-    class::{self, DIGIT, HIGH, LOWER},
+    class::{self, ALNUM, DIGIT, LOWER},
     looks::{
         has_kinds, is_cmdlet, is_code, is_digest, is_message, is_mixed, is_path, is_placeholder,
         is_plain_word, is_plate, is_product_key, is_prose, is_shuffled, is_type, is_uuid,
@@ -87,7 +87,12 @@ fn is_password(value: &[u8], link: Link, quoted: bool, suffix: &[u8]) -> bool {
     }
     // `13文字以上`, `15자`: how long it has to be.
     let digits = class::run_end(value, 0, DIGIT);
-    if !quoted && (1..=3).contains(&digits) && class::at(value, digits, HIGH) {
+    let is_counted = || {
+        let unit = value.get(digits);
+        unit.is_some_and(|byte| (0xE3..=0xED).contains(byte))
+            && !value[digits..].iter().any(|byte| class::is(*byte, ALNUM))
+    };
+    if !quoted && (1..=3).contains(&digits) && is_counted() {
         return false;
     }
     let has_blank = value.contains(&b' ');

@@ -168,7 +168,8 @@ static CODES: &[Code] = &[
     code("any-passport-code", "AB123456", Passport, "AA999999|AA9999999|A9999999|A99999999|999999999|AXXXXXXXX|99AA99999|AAA999999", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 4),
     code("mx-voter", "ROVLVR83051209M400", NationalId, "AAAAAA99999999A999", Itself, |c| matches!(c[14], b'H' | b'M') && is_date(&values(&c[8..10]), &values(&c[10..12]))),
     code("any-health-code", "H0048213", HealthId, "A999999|A9999999|A99999999|A999999999|A9999999999|AA99999999|AAA999999999|AAA99999999", Word, |_| true),
-    code("any-licence-code", "B072RRE2I55", DrivingLicence, "XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX|XXXXXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= if c.len() < 12 { 4 } else { 2 }),
+    code("any-licence-code", "B072RRE2I55", DrivingLicence, "XXXXXXX|XXXXXXXX|XXXXXXXXX|XXXXXXXXXX|XXXXXXXXXXX|XXXXXXXXXXXX|XXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= if c.len() == 12 { 2 } else { 4 }),
+    code("any-long-licence-code", "SIDQG634762YV0RM", DrivingLicence, "XXXXXXXXXXXXXXXX", Word, |c| c.iter().filter(|b| b.is_ascii_digit()).count() >= 6 && !c.iter().all(u8::is_ascii_hexdigit)),
     code("eu-vat", "IT12345670017", NationalId, "AA99999999|AA999999999|AA9999999999|AA99999999999|AA999999999999|AAA99999999", Word, |c| c[2] == b'U' || !c[2].is_ascii_uppercase()),
     code("gh-card", "GHA1234567895", NationalId, "AAA9999999999", WordOrAlone, |c| c.starts_with(b"GHA")),
     code("pt-citizen-card", "000000000ZZ4", NationalId, "999999999AA9", WordOrAlone, |_| true),
@@ -288,7 +289,7 @@ pub(crate) fn read(context: &Context<'_>, token: Range<usize>) -> Option<Found> 
         let next = class::run_end(text, end + 1, ALNUM);
         let group = &text[end + 1..next];
         let has = |classes: u8| group.iter().any(|byte| class::is(*byte, classes));
-        if group.len() > 8
+        if group.len() > 11
             || (has(LOWER) && !(is_small && has(DIGIT) && !has(UPPER)))
             || (is_small && has(UPPER))
         {

@@ -51,7 +51,12 @@ pub(crate) fn find(text: &[u8], from: usize) -> Option<(usize, Link)> {
     if let Some(start) = start {
         return Some((start, Link::Loose));
     }
-    let blanks = skip(&mut place, b" \t", 12);
+    let blanks = skip(&mut place, b" \t", 24);
+    if blanks > 0
+        && let Some(length) = adjective(&text[place..])
+    {
+        return Some((place + length, Link::Blank));
+    }
     if blanks > 0
         && let Some(length) = qualified(&text[place..])
     {
@@ -392,7 +397,10 @@ fn qualified(rest: &[u8]) -> Option<usize> {
 /// `password to proceed to installation:`. Behind a password's name only words that say nothing else of it.
 pub(crate) fn further(text: &[u8], from: usize, strength: Strength) -> Option<usize> {
     const LONGEST: usize = 48;
-    const PHRASES: [&[u8]; 10] = [
+    const PHRASES: [&[u8]; 13] = [
+        b"issued",
+        b"created",
+        b"sent",
         b"instead",
         b"again",
         b"below",
@@ -425,7 +433,8 @@ pub(crate) fn further(text: &[u8], from: usize, strength: Strength) -> Option<us
         Strength::Password => PHRASES.contains(&said),
         Strength::Secret => said.split(|byte| *byte == b' ').all(is_word),
     };
-    (blanks > 0 && (is_remark() || is_said())).then_some(from + 1 + end + 1 + blanks)
+    (blanks > 0 && (is_remark() || rest[end] == b':' && is_said()))
+        .then_some(from + 1 + end + 1 + blanks)
 }
 
 /// The only word of the next line, where a name ends its own: `API key` above `8f3k…`.
@@ -451,14 +460,31 @@ fn next_reply(text: &[u8], end: usize) -> Option<usize> {
         .then_some(number + 2)
 }
 
+/// `La password temporanea …`: what some languages put behind the name.
+fn adjective(rest: &[u8]) -> Option<usize> {
+    static ADJECTIVES: [&str; 8] = [
+        "temporanea ",
+        "provvisoria ",
+        "temporal ",
+        "temporaire ",
+        "provisoire ",
+        "temporária ",
+        "provisória ",
+        "tymczasowe ",
+    ];
+    static HEADS: [u16; 8] = heads(&ADJECTIVES);
+    begun(rest, &ADJECTIVES, &HEADS).map(str::len)
+}
+
 #[rustfmt::skip]
 fn verb(rest: &[u8]) -> Option<usize> {
-    static VERBS: [&str; 48] = [
+    static VERBS: [&str; 51] = [
+        "war ", "était ", "era ",
         "will be ", "is ", "was ", "are ", "ist ", "est ", "es ", "to ", "is:", "equals ", "lautet ", "è ", "é ", "jest ", "er ",
         "är ", "on ", "olarak ", "este ", "mea este ", "je ", "είναι ", "μου είναι ", "là ", "adalah ", "yra ", "ir ", "هي ",
         "היא ", "from ", "auf ", "c'est ", "c’est ", "wurde ", "has been ", "a été ", "ha sido ", "foi ", "è stata ", "of ", "saya ", "שלי היא ", "changed to ", "set to ", "reset to ", "now ", "này là ", "của tôi là ",
     ];
-    static HEADS: [u16; 48] = heads(&VERBS);
+    static HEADS: [u16; 51] = heads(&VERBS);
     begun(rest, &VERBS, &HEADS).map(str::len)
 }
 

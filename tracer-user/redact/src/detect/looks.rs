@@ -154,14 +154,18 @@ fn is_masked(value: &[u8]) -> bool {
     longest.is_some_and(|longest| longest >= LEAST && longest * 2 >= value.len())
 }
 
-/// Whether a format's field is in it, as in `prefix_{name}`.
+/// Whether it is a word with a format's field, as in `prefix_{name}`.
 fn has_field(value: &[u8]) -> bool {
     let Some(opens) = value.iter().position(|byte| *byte == b'{') else {
         return false;
     };
     let name = class::run_end(value, opens + 1, LOWER | JOINER);
     let name = class::run_end(value, name, DIGIT);
+    let is_word = |part: &[u8]| part.iter().all(|byte| class::is(*byte, LOWER | JOINER));
     value.get(name) == Some(&b'}')
+        && name != opens + 2
+        && is_word(&value[..opens])
+        && is_word(&value[name + 1..])
 }
 
 /// A call, an index, an operator: the value comes from somewhere else.
@@ -217,7 +221,7 @@ fn is_generic(value: &[u8]) -> bool {
         value.ends_with(b">")
             && class::before(value, opens, LETTER)
             && class::at(value, opens + 1, LETTER)
-            && class::is(value[0], LETTER)
+            && class::is(value[0], UPPER) == class::at(value, opens + 1, UPPER)
     })
 }
 

@@ -8,7 +8,8 @@
 //! # For whoever scans a text piece by piece
 //!
 //! [`Detectors::reach`] says how far a decision looks and how long a finding can become. What is
-//! further than [`Reach::around`] from a place has no say in what is found there. A text that is a
+//! further than [`Reach::around`] from a place has no say in what is found there, but for a value that is found
+//! elsewhere in what is scanned at once, which is found again. A text that is a
 //! part of something longer must be scanned with [`Limits::is_whole`] unset.
 
 mod address;
@@ -22,6 +23,7 @@ mod code;
 mod colon;
 mod command;
 mod crypto;
+mod dialogue;
 mod email;
 mod finder;
 mod hit;

@@ -1,12 +1,12 @@
-//! Values that stand elsewhere in the same text, where nothing tells them: a password that an answer repeats
-//! from its question.
+//! Values that stand elsewhere in what is scanned at once, where nothing tells them: a password that an answer
+//! repeats from its question.
 
 use memchr::memmem;
 
 use super::{
     Finding,
     class::{self, ALNUM, DIGIT, LETTER},
-    kind::Group,
+    kind::{Group, Kind},
 };
 
 /// No more values are looked for, so that a text full of them stays linear.
@@ -23,7 +23,9 @@ pub(crate) fn find(text: &[u8], findings: &[Finding]) -> Vec<Finding> {
     let mut values: Vec<&[u8]> = Vec::new();
     for finding in findings {
         let value = &text[finding.range.clone()];
-        if finding.group == Group::Places || !is_one_of_its_own(value) || values.contains(&value) {
+        // The day of a birth is one in every log.
+        let is_told = finding.group != Group::Places && finding.kind != Kind::BirthDate;
+        if !is_told || !is_one_of_its_own(value) || values.contains(&value) {
             continue;
         }
         values.push(value);

@@ -56,6 +56,12 @@ pub(crate) fn scan(
     if again.is_empty() {
         return Ok(findings);
     }
+    watch.check()?;
+    if findings.len() + again.len() > limits.max_findings {
+        return Err(ScanError::TooMany {
+            limit: limits.max_findings,
+        });
+    }
     findings.extend(again);
     Ok(resolve::resolve(findings))
 }

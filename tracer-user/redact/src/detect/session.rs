@@ -4,39 +4,48 @@
 use std::ops::Range;
 
 use super::{
+    assignment::MAX_VALUE,
     class::{self, ALNUM, DIGIT, LETTER, LOWER, SPACE, UPPER},
-    looks::{is_path, is_placeholder, looks_random},
+    looks::{has_kinds, is_code, is_path, is_placeholder, looks_random},
 };
 
 /// Values of the cookies behind the name of their header that look like what a session is known by: `Cookie:
 /// theme=dark; PHPSESSID=3eb5…`.
 pub(crate) fn cookies(text: &[u8], end: usize) -> Vec<Range<usize>> {
-    /// How much of a header is read.
+    /// Where the last cookie that is read begins at most, and how long it may be.
     const MOST: usize = 1024;
+    const LONGEST: usize = 4096;
     let joint = text[end..].iter().take(6);
     let joint = joint.take_while(|byte| b"\"' :=".contains(byte)).count();
     let start = end + joint;
-    let is_header = text[end..start]
+    // A quote stands before what a command is given.
+    let opening = &text[end.saturating_sub(1)..start];
+    let quote = opening
         .iter()
-        .any(|byte| matches!(byte, b':' | b'='));
-    if !is_header {
+        .copied()
+        .find(|byte| matches!(byte, b'"' | b'\''));
+    if quote.is_none() && !opening.iter().any(|byte| matches!(byte, b':' | b'=')) {
         return Vec::new();
     }
-    let line = text[start..].iter().take(MOST);
-    let line = line.take_while(|byte| !b"\n\r\"'".contains(byte)).count();
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r') || Some(*byte) == quote;
     let mut place = start;
     let mut found = Vec::new();
-    for cookie in text[start..start + line].split(|byte| *byte == b';') {
-        let value = cookie
-            .iter()
-            .position(|byte| *byte == b'=')
-            .map(|sign| sign + 1);
-        if let Some(value) = value
-            && identifies(&cookie[value..])
+    while place < text.len().min(start + MOST) {
+        let rest = text[place..].iter().take(LONGEST);
+        let length = rest
+            .take_while(|byte| !is_end(byte) && **byte != b';')
+            .count();
+        let cookie = &text[place..place + length];
+        let sign = cookie.iter().position(|byte| *byte == b'=');
+        if let Some(sign) = sign
+            && identifies(&cookie[sign + 1..])
         {
-            found.push(place + value..place + cookie.len());
+            found.push(place + sign + 1..place + length);
         }
-        place += cookie.len() + 1;
+        place += length + 1;
+        if text.get(place - 1) != Some(&b';') {
+            break;
+        }
     }
     found
 }
@@ -50,7 +59,15 @@ fn identifies(value: &[u8]) -> bool {
         && has(DIGIT)
         && has(LETTER)
         && !is_path(value)
+        && !is_code(value, false)
+        && !is_time(value)
         && (looks_random(value) || (has(LOWER) && has(UPPER)))
+}
+
+/// `2024-01-01T00:00:00Z`
+fn is_time(value: &[u8]) -> bool {
+    let is_digit = |place: usize| class::at(value, place, DIGIT);
+    (0..4).all(is_digit) && value.get(4) == Some(&b'-') && is_digit(5) && is_digit(6)
 }
 
 /// The password at the end of a line of PostgreSQL's password file, whose port stands behind the colon at
@@ -71,16 +88,16 @@ pub(crate) fn password_file(text: &[u8], colon: usize) -> Option<Range<usize>> {
     let is_first = host == 0 || matches!(text[host - 1], b'\n' | b' ' | b'"' | b'\'' | b'\t');
     let database = field(port + 1).filter(|end| text.get(*end) == Some(&b':'))?;
     let user = field(database + 1).filter(|end| text.get(*end) == Some(&b':'))?;
-    let password = text[user + 1..].iter().take(FIELD);
-    let end = user
-        + 1
-        + password
-            .take_while(|byte| !class::is(**byte, SPACE))
-            .count();
+    let password = text[user + 1..].iter().take(MAX_VALUE);
+    let is_rest = |byte: &&u8| !class::is(**byte, SPACE) && !b"\"'".contains(byte);
+    let end = user + 1 + password.take_while(is_rest).count();
     let value = &text[user + 1..end];
     let is_password = value.len() >= 4 && !is_placeholder(value) && !value.contains(&b':');
+    // Programs number lines so as well.
+    let is_usual = [&b":5432:"[..], b":5433:", b":6432:"].contains(&&text[colon..=port]);
+    let is_likely = is_usual || (has_kinds(value, 3) && value.iter().any(|b| class::is(*b, DIGIT)));
     let is_host = text[host..colon].iter().any(|byte| class::is(*byte, ALNUM));
-    (is_first && is_host && is_password).then_some(user + 1..end)
+    (is_first && is_host && is_password && is_likely).then_some(user + 1..end)
 }
 
 #[cfg(test)]

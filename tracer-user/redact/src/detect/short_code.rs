@@ -7,8 +7,8 @@ use memchr::{memchr_iter, memmem};
 
 use super::{
     believe::Link,
-    class::{self, ALNUM, DIGIT, HIGH, JOINER, LETTER, LOWER, UPPER},
-    link,
+    class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER},
+    dialogue, link,
 };
 
 /// What follows the word.
@@ -32,104 +32,128 @@ pub(crate) enum Form {
 #[rustfmt::skip]
 pub(crate) static WORDS: &[(Form, &[&str])] = &[
     (Form::Pin, &["pin", "pin code", "pin number", "pin-code", "geheimzahl", "puk", "code pin", "código pin", "пин-код", "пин", "暗証番号", "code de ma carte", "code de ma carte bleue", "code de carte", "code secret"]),
-    (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "security code", "digits on the back", "back of the card", "prüfziffer", "kartenprüfnummer", "cryptogramme", "código de seguridad", "código de segurança", "codice di sicurezza"]),
+    (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "security code", "digits on the back", "güvenlik kodu", "セキュリティコード", "back of the card", "prüfziffer", "kartenprüfnummer", "cryptogramme", "código de seguridad", "código de segurança", "codice di sicurezza"]),
     (Form::Once, &[
         "otp", "one-time code", "one time code", "verification code", "2fa code", "mfa code", "login code", "authentication code", "confirmation code",
-        "sms code", "sms codes", "your code", "код из смс", "Код из смс", "ओटीपी", "code we", "code you", "code reçu", "code sent", "tan", "entry code", "passcode", "access code", "safe code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
+        "sms code", "sms codes", "your code", "код из смс", "Код из смс", "ओटीपी", "code we", "code you", "code reçu", "code reçu par sms", "code sent", "code is", "code from the app", "transfer code", "try code", "kod sms", "sms onay kodu", "onay kodu", "doğrulama kodu", "sms decía", "to log in", "to sign in", "tan", "entry code", "passcode", "access code", "safe code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
         "codice di verifica", "verificatiecode", "код подтверждения", "验证码", "認証コード", "인증번호",
     ]),
     (Form::Recovery, &["recovery code", "backup code", "scratch code", "recovery codes", "backup codes"]),
     (Form::Bank, &["bic", "swift", "swift code", "bic/swift", "swift/bic", "bic code", "bic-code"]),
-    (Form::Phrase, &["seed phrase", "mnemonic", "mnemonic phrase", "recovery phrase", "secret phrase", "seed words", "backup phrase", "seed", "metamask"]),
+    (Form::Phrase, &["seed phrase", "mnemonic", "mnemonic phrase", "recovery phrase", "secret phrase", "seed words", "backup phrase", "seed", "metamask", "wallet backup", "hardware wallet", "ledger nano"]),
 ];
 
 /// The code after the word.
 pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<usize>> {
-    if class::before(text, word.start, ALNUM | JOINER) || class::at(text, word.end, LETTER) {
+    // `np.tan`, `Erlang/OTP`
+    let is_part = matches!(text[..word.start].last(), Some(b'.' | b'/'));
+    if class::before(text, word.start, ALNUM | JOINER)
+        || class::at(text, word.end, LETTER)
+        || (form == Form::Once && is_part)
+    {
         return None;
     }
     if form == Form::Once
-        && let Some(range) = told_before(text, word.start)
+        && let Some(range) = told_before(text, &word)
     {
         return Some(range);
     }
-    if let Some(range) = beside(text, word.end, form).or_else(|| answered(text, word.end, form)) {
-        return Some(range);
+    // Programs have codes as well.
+    if form == Form::Once
+        && text[word.clone()].eq_ignore_ascii_case(b"code is")
+        && is_technical(text, word.start)
+    {
+        return None;
     }
+    let beside = || match form {
+        Form::Phrase => below(text, word.end).or_else(|| soon(text, word.end)),
+        form => beside(text, &word, form).or_else(|| dialogue::answer(text, &word, form)),
+    };
+    behind(text, &word, form).or_else(beside)
+}
+
+/// What a sign, a verb or a blank joins to the word.
+fn behind(text: &[u8], word: &Range<usize>, form: Form) -> Option<Range<usize>> {
     let (start, link) = link::find(text, word.end)?;
     let quote = usize::from(matches!(text.get(start), Some(b'"' | b'\'' | b'`')));
     let start = start + quote;
+    let least_words = if is_loose(&text[word.clone()]) {
+        12
+    } else {
+        11
+    };
     match form {
-        Form::Pin => digits(text, start, 4..=8).filter(|_| link != Link::Blank),
+        Form::Pin => {
+            digits(text, start, 4..=8).filter(|_| link != Link::Blank || is_somebodys(text, word))
+        }
         Form::CardCheck => digits(text, start, 3..=4).or_else(|| once(text, start, link)),
-        Form::Once => once(text, start, link),
+        Form::Once => once(text, start, link).filter(|range| is_told(text, word, range)),
         Form::Recovery => groups(text, start).or_else(|| once(text, start, link)),
-        Form::Phrase => phrase(text, start, 11).or_else(|| below(text, word.end)),
+        Form::Phrase => phrase(text, start, least_words),
         Form::Bank => bank(text, start),
     }
 }
 
-/// `PIN (7102)`, `SMS codes, 174853 and …`
-fn beside(text: &[u8], end: usize, form: Form) -> Option<Range<usize>> {
+/// `door pin`, `my pin`, `SIM PIN`: what is told from a microchip's.
+fn is_somebodys(text: &[u8], word: &Range<usize>) -> bool {
+    const OWNERS: [&[u8]; 16] = [
+        b"door",
+        b"gate",
+        b"sim",
+        b"my",
+        b"her",
+        b"his",
+        b"card",
+        b"alarm",
+        b"account",
+        b"atm",
+        b"keypad",
+        b"voicemail",
+        b"bank",
+        b"then",
+        b"old",
+        b"new",
+    ];
+    let before = text[..word.start].strip_suffix(b" ").unwrap_or_default();
+    let owner = class::run_start(before, before.len(), LETTER);
+    let is_owned = OWNERS
+        .iter()
+        .any(|known| before[owner..].eq_ignore_ascii_case(known));
+    // In capitals the word is none of a circuit's, whose pins have no more than three digits.
+    is_owned || &text[word.clone()] == b"PIN"
+}
+
+/// `PIN (7102)`, `SMS codes, 174853 and …`, `[otp] sent 174853`
+fn beside(text: &[u8], word: &Range<usize>, form: Form) -> Option<Range<usize>> {
     let least = match form {
         Form::Pin | Form::Once => 4,
         Form::CardCheck => 3,
         _ => return None,
     };
-    let rest = text.get(end..)?;
-    let is_bracket = rest.starts_with(b" (");
-    let joints = [&b", "[..], b"] sent ", b" sent "].into_iter();
-    let joint = match is_bracket {
-        true => 2,
-        false if form == Form::Once => {
-            joints
-                .map(|it| (it, it.len()))
-                .find(|(it, _)| rest.starts_with(it))?
-                .1
-        }
-        false => return None,
-    };
-    let range = digits(text, end + joint, least..=8)?;
-    let holds = match is_bracket {
-        true => text.get(range.end) == Some(&b')'),
-        false => range.len() >= 6,
-    };
-    holds.then_some(range)
+    let rest = &text[word.end..];
+    let named = &text[word.clone()];
+    // Circuits have pins, and programs code.
+    let is_technical =
+        named.eq_ignore_ascii_case(b"your code") || text[..word.start].ends_with(b"GPIO ");
+    if rest.starts_with(b" (") && !is_technical {
+        let range = digits(text, word.end + 2, least..=8)?;
+        return (text.get(range.end) == Some(&b')')).then_some(range);
+    }
+    let joint = [&b", "[..], b"] sent ", b" sent "]
+        .into_iter()
+        .find(|joint| rest.starts_with(joint))?;
+    let is_list = joint.starts_with(b",");
+    let is_one = form == Form::Once && (!is_list || named.eq_ignore_ascii_case(b"sms codes"));
+    let range = digits(text, word.end + joint.len(), 6..=7).filter(|_| is_one)?;
+    Some(range)
 }
 
-/// What is answered on the next line to a question for it: `CALLER: 594`.
-fn answered(text: &[u8], end: usize, form: Form) -> Option<Range<usize>> {
-    const QUESTION: usize = 64;
-    const SPEAKER: usize = 32;
-    let lengths = match form {
-        Form::Pin | Form::Once => 4..=8,
-        Form::CardCheck => 3..=4,
-        _ => return None,
-    };
-    let question = text[end..].iter().take(QUESTION);
-    let line = end + question.take_while(|byte| **byte != b'\n').count();
-    let asks = [&b"?"[..], b".", b":", "。".as_bytes(), "？".as_bytes()]
-        .into_iter()
-        .any(|sign| text[end..line].trim_ascii_end().ends_with(sign));
-    if !asks || text.get(line) != Some(&b'\n') {
-        return None;
-    }
-    let mut start = line + 1;
-    // The time, in brackets.
-    if text.get(start) == Some(&b'[') {
-        let time = text[start..].iter().take(16);
-        start += time.take_while(|byte| **byte != b']').count() + 2;
-    }
-    let speaker = text.get(start..)?.iter().take(SPEAKER);
-    let is_name = |byte: &&u8| class::is(**byte, LETTER | HIGH) || **byte == b' ';
-    let name = speaker.take_while(is_name).count();
-    let colon = start + name;
-    if name == 0 || !text[colon..].starts_with(b": ") {
-        return None;
-    }
-    let range = digits(text, colon + 2, lengths)?;
-    let ends = matches!(text.get(range.end), None | Some(b'\n' | b'\r' | b'.'));
-    ends.then_some(range)
+/// The words of a wallet behind a few others: `my recovery phrase? its pencil cabin …`.
+fn soon(text: &[u8], end: usize) -> Option<Range<usize>> {
+    const NEAR: usize = 24;
+    let near = &text[end..text.len().min(end + NEAR)];
+    let mut blanks = memchr_iter(b' ', near).map(|blank| end + blank + 1);
+    blanks.find_map(|start| phrase(text, start, 12))
 }
 
 /// The words of a wallet on a line of their own, below where it is spoken of.
@@ -141,14 +165,30 @@ fn below(text: &[u8], end: usize) -> Option<Range<usize>> {
     phrases.find(|range| matches!(text.get(range.end), None | Some(b'\n' | b'\r')))
 }
 
+/// Whether the word for a wallet's words means other things as well.
+fn is_loose(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"seed") || word.eq_ignore_ascii_case(b"metamask")
+}
+
+/// Whether the number is what the word says: `your code is 12345 lines long`, and `tan` is no code in small letters.
+fn is_told(text: &[u8], word: &Range<usize>, range: &Range<usize>) -> bool {
+    let named = &text[word.clone()];
+    let is_spoken = [&b"your code"[..], b"code is", b"code we", b"code you"]
+        .into_iter()
+        .any(|spoken| named.eq_ignore_ascii_case(spoken));
+    let goes_on = text.get(range.end) == Some(&b' ') && class::at(text, range.end + 1, LETTER);
+    let is_tangent = named.eq_ignore_ascii_case(b"tan") && named != b"TAN";
+    !is_tangent && (!is_spoken || range.len() >= 6 || !goes_on)
+}
+
 /// A code for one login.
 fn once(text: &[u8], start: usize, link: Link) -> Option<Range<usize>> {
-    let least = if link == Link::Blank { 6 } else { 4 };
+    let least = if link == Link::Blank { 5 } else { 4 };
     digits(text, start, least..=8).or_else(|| two_groups(text, start))
 }
 
 /// `583201 is your Google verification code`, `583 201 as a verification code`.
-fn told_before(text: &[u8], word: usize) -> Option<Range<usize>> {
+fn told_before(text: &[u8], word: &Range<usize>) -> Option<Range<usize>> {
     const NEAR: usize = 48;
     const LINKS: [&[u8]; 5] = [
         b" is your ",
@@ -157,10 +197,13 @@ fn told_before(text: &[u8], word: usize) -> Option<Range<usize>> {
         b" as the ",
         b" as your ",
     ];
-    let floor = word.saturating_sub(NEAR);
-    let before = &text[floor..word];
-    let link = LINKS.iter().find_map(|link| memmem::rfind(before, link))?;
-    let end = floor + link;
+    let floor = word.start.saturating_sub(NEAR);
+    let before = &text[floor..word.start];
+    // `Use 864287 to log in`
+    let end = match text[word.clone()].starts_with(b"to ") {
+        true => floor + before.strip_suffix(b" ")?.len(),
+        false => floor + LINKS.iter().find_map(|link| memmem::rfind(before, link))?,
+    };
     let is_part = |byte: u8| class::is(byte, DIGIT) || matches!(byte, b' ' | b'-');
     let length = text[floor..end]
         .iter()
@@ -174,7 +217,43 @@ fn told_before(text: &[u8], word: usize) -> Option<Range<usize>> {
             .take_while(|byte| !class::is(**byte, DIGIT))
             .count();
     let range = digits(text, start, 4..=8).or_else(|| two_groups(text, start))?;
-    (range.end == end && !class::before(text, start, ALNUM)).then_some(range)
+    // `G-284917`
+    let prefix = if text[..start].ends_with(b"-") && class::before(text, start - 1, UPPER) {
+        2
+    } else {
+        0
+    };
+    let start = start - prefix;
+    (range.end == end && !class::before(text, start, ALNUM)).then_some(start..end)
+}
+
+/// `error code is`, `zip code is`: whether the code before which the word stands is no login's.
+fn is_technical(text: &[u8], start: usize) -> bool {
+    const OTHERS: [&[u8]; 18] = [
+        b"error",
+        b"exit",
+        b"status",
+        b"return",
+        b"response",
+        b"http",
+        b"zip",
+        b"postal",
+        b"area",
+        b"country",
+        b"byte",
+        b"source",
+        b"machine",
+        b"op",
+        b"result",
+        b"reason",
+        b"region",
+        b"language",
+    ];
+    let before = text[..start].strip_suffix(b" ").unwrap_or(&text[..start]);
+    let word = class::run_start(before, before.len(), LETTER);
+    OTHERS
+        .iter()
+        .any(|other| before[word..].eq_ignore_ascii_case(other))
 }
 
 /// The password that begins with a word that many people's passwords begin with: `password123`, `p@ssw0rd99!`.
@@ -200,7 +279,7 @@ pub(crate) fn common_password(text: &[u8], word: Range<usize>) -> Option<Range<u
 }
 
 /// So many digits that are no part of anything longer.
-fn digits(
+pub(crate) fn digits(
     text: &[u8],
     start: usize,
     lengths: std::ops::RangeInclusive<usize>,
@@ -216,7 +295,7 @@ fn digits(
 }
 
 /// `482 913`
-fn two_groups(text: &[u8], start: usize) -> Option<Range<usize>> {
+pub(crate) fn two_groups(text: &[u8], start: usize) -> Option<Range<usize>> {
     let first = digits(text, start, 3..=4).or_else(|| {
         let end = class::run_end(text, start, DIGIT);
         (text.get(end) == Some(&b'-') && (3..=4).contains(&(end - start))).then_some(start..end)

@@ -206,6 +206,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token("discord-webhook", ChatToken, &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/\d{15,}/[0-9A-Za-z_-]{40,}", "discord.com/api/webhooks/#18/*68"),
     led(Lead::Name, token("teams-webhook", ChatToken, &["outlook.office.com/webhook/", ".webhook.office.com/"], r"(?:outlook\.office\.com/webhook|\.webhook\.office\.com)/[0-9A-Za-z@/_-]{36,}", "outlook.office.com/webhook/%8-%4-%4-%4-%12@%32/IncomingWebhook/%32")),
     token("node-provider-key", ServiceToken, &["infura.io/v3/", "infura.io/ws/v3/", "alchemy.com/v2/", "alchemyapi.io/v2/"], r"(?:infura\.io/(?:ws/)?v3/|alchemy(?:api)?\.(?:com|io)/v2/)(?<value>[0-9A-Za-z_-]{32})", "infura.io/v3/%32"),
+    token("openweathermap-key", ServiceToken, &["appid="], r"appid=(?<value>[0-9a-f]{32})\b", "appid=%32"),
     token("zoom-jitsi-webhook", ChatToken, &["webhook/zapier", "hooks.zapier.com/"], r"hooks\.zapier\.com/hooks/catch/[0-9A-Za-z/]{10,}", "hooks.zapier.com/hooks/catch/#7/*7"),
     led(Lead::Number, token("telegram-bot-token", ChatToken, &[":AA"], r":AA[0-9A-Za-z_-]{32,36}", "#10:AA*33")),
     // Issuers that came later, each as its documentation shows it.

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
-
 use super::{
     class::{self, ALNUM, HIGH},
     looks,
@@ -67,8 +65,11 @@ fn stands_for_one(secret: &[u8]) -> bool {
     let is_name = secret
         .iter()
         .all(|byte| class::is(*byte, class::UPPER) || *byte == b'_');
-    let is_row = secret.len() >= 4 && secret.iter().all(|byte| *byte == secret[0]);
-    is_row || (is_name && secret.contains(&b'_') && memmem::find(secret, b"PASS").is_some())
+    let is_row = secret.len() >= 4
+        && b"xX*.-_".contains(&secret[0])
+        && secret.iter().all(|byte| *byte == secret[0]);
+    let ends = [&b"_PASS"[..], b"_PASSWD", b"_PASSWORD"];
+    is_row || (is_name && ends.into_iter().any(|end| secret.ends_with(end)))
 }
 
 fn is_variable(secret: &[u8]) -> bool {

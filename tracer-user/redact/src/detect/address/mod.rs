@@ -84,7 +84,10 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
                     && (STREETS_PERHAPS.contains(&word) || STREETS_PERHAPS_TOO.contains(&word)))
         };
         if names > 1 && is_name && is_street() {
-            found = Some(numbered_street(text, end));
+            found = Some(match word {
+                "road" | "route" | "highway" | "hwy" | "rd" => numbered_street(text, end),
+                _ => end,
+            });
         }
         // A full stop ends the sentence, a comma the street.
         if text.get(end) != Some(&b' ') || matches!(text[end - 1], b',' | b'.') && found.is_some() {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    super::class::{self, ALNUM, DIGIT, UPPER},
+    super::class::{self, ALNUM, DIGIT, LOWER, UPPER},
     words::{LINKS, is_capital, lower, trim, word_end},
 };
 
@@ -15,8 +15,10 @@ pub(super) fn with_town(text: &[u8], range: Range<usize>) -> Range<usize> {
     let skip = rest
         .iter()
         .take(3)
-        .take_while(|byte| b" ,\n".contains(byte))
+        .take_while(|byte| b" ,.\n".contains(byte))
         .count();
+    // A full stop ends the sentence, but for a short form's: `Blvd., Boise`.
+    let skip = if rest.starts_with(b". ") { 0 } else { skip };
     let mut place = range.end + skip;
     if skip > 0
         && let Some(end) = state_and_code(text, place)
@@ -79,8 +81,21 @@ fn state_and_code(text: &[u8], start: usize) -> Option<usize> {
         {
             return Some(end);
         }
-        let is_state = matches!(end - place, 2 | 3)
-            && text[place..end].iter().all(|byte| class::is(*byte, UPPER));
+        // `Raleigh, North Carolina 27611`, `Bengaluru 560068`
+        let code = class::run_end(text, (end + 1).min(text.len()), DIGIT);
+        let is_named =
+            text.get(end) == Some(&b' ') && matches!(code.saturating_sub(end + 1), 5 | 6);
+        if is_named && !class::at(text, code, ALNUM) && class::before(text, end, LOWER) {
+            return Some(code);
+        }
+        let name = text[place..end]
+            .strip_suffix(b",")
+            .unwrap_or(&text[place..end]);
+        let is_state =
+            matches!(name.len(), 2 | 3) && name.iter().all(|byte| class::is(*byte, UPPER));
+        if is_state && let Some(end) = canadian_code(text, end) {
+            return Some(end);
+        }
         if is_state && place > start && text.get(end) == Some(&b' ') {
             let code = class::run_end(text, end + 1, DIGIT);
             let more = match text.get(code) {
@@ -89,7 +104,7 @@ fn state_and_code(text: &[u8], start: usize) -> Option<usize> {
             };
             let code_end = if more == code + 5 { more } else { code };
             // Australia's states have two or three letters, and its codes four digits.
-            let is_code = matches!((end - place, code - end), (2, 6) | (2 | 3, 5));
+            let is_code = matches!((name.len(), code - end), (2, 6) | (2 | 3, 5));
             return (is_code && !class::at(text, code_end, ALNUM)).then_some(code_end);
         }
         if text.get(end) != Some(&b' ') {
@@ -98,6 +113,16 @@ fn state_and_code(text: &[u8], start: usize) -> Option<usize> {
         place = end + 1;
     }
     None
+}
+
+/// Where a code such as ` M4K 5H6` ends.
+fn canadian_code(text: &[u8], start: usize) -> Option<usize> {
+    let [b' ', a, b, c, b' ', d, e, f] = text.get(start..start + 8)? else {
+        return None;
+    };
+    let holds = [a, c, e].into_iter().all(|byte| class::is(*byte, UPPER))
+        && [b, d, f].into_iter().all(|byte| class::is(*byte, DIGIT));
+    (holds && !class::at(text, start + 8, ALNUM)).then_some(start + 8)
 }
 
 /// Where a postcode such as `PO1 3AB` ends.

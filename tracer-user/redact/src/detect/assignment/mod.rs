@@ -42,7 +42,9 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
     }
     let by = |(start, link)| linked(text, &word, name_end, start, link, strength);
     let first = link::find(text, name_end);
-    let told = || told_after_a_comma(text, name_end).filter(|_| strength == Strength::Password);
+    let told = || {
+        told_after_a_comma(text, word.start, name_end).filter(|_| strength == Strength::Password)
+    };
     first.and_then(by).or_else(told).or_else(|| {
         let again = || {
             let (start, link) = first.filter(|(_, link)| *link != Link::Blank)?;
@@ -57,15 +59,19 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, strength: Strength) -> Optio
 }
 
 /// `a temporary password, 39QY50uvvA2Q`: only what nothing else looks like.
-fn told_after_a_comma(text: &[u8], name_end: usize) -> Option<Range<usize>> {
+fn told_after_a_comma(text: &[u8], word: usize, name_end: usize) -> Option<Range<usize>> {
     const LEAST: usize = 10;
+    const GIVEN: [&[u8]; 5] = [b"temporary ", b"temp ", b"new ", b"initial ", b"one-time "];
+    if !GIVEN.iter().any(|given| text[..word].ends_with(given)) {
+        return None;
+    }
     let start = text[name_end..]
         .starts_with(b", ")
         .then_some(name_end + 2)?;
     let (range, quoted) = value(text, start, Link::Blank, Strength::Password)?;
-    let value = &text[range.clone()];
-    let is_value = !quoted && value.len() >= LEAST && looks_random(value) && is_mixed(value);
-    (is_value && !is_code(value, false) && !looks::is_placeholder(value)).then_some(range)
+    let told = &text[range.clone()];
+    let is_value = !quoted && told.len() >= LEAST && looks_random(told) && is_mixed(told);
+    (is_value && !is_code(told, false) && !looks::is_placeholder(told)).then_some(range)
 }
 
 /// What the password was changed to, behind the one at `old`: `from … to …`.
@@ -150,6 +156,10 @@ fn linked(
         range.end -= looks::file_ending(&text[range.clone()]);
     }
     let value = &text[range.clone()];
+    // `${DB_PASSWORD:?missing}`
+    if value.starts_with(b"?") && is_reference(text, word.start) {
+        return None;
+    }
     // What `--ask-password` is followed by.
     if link == Link::Tight && text[..start].ends_with(b" ") && is_url(value) {
         return None;
@@ -212,13 +222,16 @@ fn linked(
     Some(range)
 }
 
-/// `name=` at a line's beginning.
+/// `name=` at a line's beginning; a value that ends in its padding has digits.
 fn is_entry(line: &[u8]) -> bool {
     const LONGEST: usize = 48;
     let is_name = |byte: &&u8| class::is(**byte, ALNUM | JOINER) || **byte == b'.';
     let name = line.iter().take(LONGEST).take_while(is_name).count();
     let rest = line[name..].strip_prefix(b" ").unwrap_or(&line[name..]);
+    let is_name = line[..name].iter().any(|byte| matches!(byte, b'.' | b'_'))
+        || !line[..name].iter().any(|byte| class::is(*byte, DIGIT));
     name > 1
+        && is_name
         && matches!(
             rest,
             [b'='] | [b'=', b'\n' | b'\r' | b' ' | b'"' | b'\'' | b'0'..=b'z', ..]

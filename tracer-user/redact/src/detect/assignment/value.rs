@@ -34,7 +34,10 @@ pub(super) fn value(
     if matches!(quote, b'"' | b'\'' | b'`') {
         place += escape + 1;
         // Nothing is in it.
-        if escape == 0 && text.get(place) == Some(&quote) && text.get(place + 1) != Some(&quote) {
+        let is_over = |byte: Option<&u8>| {
+            byte.is_none_or(|byte| class::is(*byte, SPACE) || b",;)>/]}".contains(byte))
+        };
+        if escape == 0 && text.get(place) == Some(&quote) && is_over(text.get(place + 1)) {
             return None;
         }
         // `"""` opens a text of several lines.
@@ -59,7 +62,6 @@ pub(super) fn value(
     let is_parameter = link == Link::Tight && text[..start].ends_with(b"=");
     let is_end = |byte: u8| {
         class::is(byte, SPACE)
-            || (byte == b'&' && is_parameter)
             || byte < 0x20
             || match link {
                 Link::Tight | Link::Loose => b"\"'`,;".contains(&byte),
@@ -67,8 +69,11 @@ pub(super) fn value(
             }
     };
     let run_length = |from: usize| {
-        let run = text[from..limit].iter();
-        run.take_while(|byte| !is_end(**byte)).count()
+        let run = text[from..limit].iter().enumerate();
+        // What ends a parameter begins the next.
+        let is_joint = |place: usize| is_parameter && class::at(text, from + place + 1, ALNUM);
+        run.take_while(|(place, byte)| !(is_end(**byte) || **byte == b'&' && is_joint(*place)))
+            .count()
     };
     let mut length = run_length(place);
     // A password may have the marks in it that separate others.
@@ -82,6 +87,7 @@ pub(super) fn value(
     let length = memmem::find(run, b"</")
         .or_else(|| memmem::find(run, b"<br"))
         .or_else(|| memmem::find(run, b"<|"))
+        .or_else(|| memmem::find(run, b"<end_of_turn>"))
         .unwrap_or(length);
     let end = trim(text, place, place + length);
     (end > place).then_some((place..end, false))

@@ -1,11 +1,11 @@
 //! Payment cards: an issuer's prefix, a length it uses, a grouping people write, and Luhn's check.
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memmem};
 
 use super::run::Window;
 use crate::detect::{
     checksum,
-    class::{self, ALNUM, DIGIT},
+    class::{self, ALNUM, DIGIT, LETTER},
     hit::{Certainty, Found},
     kind::Kind,
     words::{Context, Topic},
@@ -16,9 +16,56 @@ pub(crate) fn expiry(text: &[u8], end: usize) -> Option<Found> {
     const NEAR: usize = 96;
     let limit = text.len().min(end + NEAR);
     let slashes = memchr_iter(b'/', &text[end..limit]).map(|slash| end + slash);
-    slashes
-        .filter_map(|slash| month_and_year(text, slash))
-        .next()
+    let mut dates = slashes.filter_map(|slash| month_and_year(text, slash));
+    dates.find(|date| is_told(&text[end..date.range.start]))
+}
+
+/// Whether nothing but signs stands between a card and a month, or a word for its expiry.
+fn is_told(between: &[u8]) -> bool {
+    const WORDS: [&str; 14] = [
+        "exp",
+        "valid",
+        "thru",
+        "until",
+        "bis",
+        "gültig",
+        "caduc",
+        "venc",
+        "scad",
+        "kullanma",
+        "действ",
+        "有効",
+        "ważn",
+        "geldig",
+    ];
+    let between = between.to_ascii_lowercase();
+    let is_near = between.len() <= 8 && !between.iter().any(|byte| class::is(*byte, LETTER));
+    is_near
+        || WORDS
+            .iter()
+            .any(|word| memmem::find(&between, word.as_bytes()).is_some())
+}
+
+/// The check value close behind a card's month and year: `07/28 code 6207`.
+pub(crate) fn check_value(text: &[u8], end: usize) -> Option<Found> {
+    const NEAR: usize = 16;
+    let between = text[end..].iter().take(NEAR);
+    let between = between.take_while(|byte| class::is(**byte, LETTER) || b" ,/:()".contains(byte));
+    let start = end + between.count();
+    let value = class::run_end(text, start, DIGIT);
+    let goes_on =
+        matches!(text.get(value), Some(b'/' | b'-' | b'.')) && class::at(text, value + 1, DIGIT);
+    let is_value = start > end + 1
+        && matches!(value - start, 3 | 4)
+        && !class::before(text, start, LETTER)
+        && !class::at(text, value, ALNUM)
+        && !goes_on;
+    is_value.then_some(Found {
+        range: start..value,
+        rule: "card-check-value",
+        kind: Kind::Card,
+        certainty: Certainty::Context,
+    })
 }
 
 /// The month and year around a slash, that are no part of a date with a day.
@@ -52,7 +99,12 @@ fn month_and_year(text: &[u8], slash: usize) -> Option<Found> {
 pub(crate) fn is_card(context: &Context<'_>, window: Window<'_>) -> bool {
     let digits = window.digits();
     let count = digits.len();
-    if !(12..=19).contains(&count) || !is_grouped(window) || !window.stands_free(context.text) {
+    // Its month of expiry may stand behind a slash.
+    let is_free = || {
+        window.stands_free(context.text)
+            || (window.separator_before() == 0 && context.text[window.end()..].starts_with(b" / "))
+    };
+    if !(12..=19).contains(&count) || !is_grouped(window) || !is_free() {
         return false;
     }
     if !checksum::luhn(digits) || digits.iter().all(|digit| *digit == digits[0]) {

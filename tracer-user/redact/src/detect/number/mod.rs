@@ -9,7 +9,7 @@ mod run;
 use self::run::{Run, Window};
 use super::{
     class::{self, ALNUM, DIGIT, JOINER, SPACE},
-    hit::{Certainty, Found, Hits},
+    hit::{Certainty, Found, Hits, shape},
     kind::Kind,
     words::{Context, Topic},
 };
@@ -25,6 +25,16 @@ pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usiz
     let run = Run::read(context.text, start);
     let mut first = 0;
     while first < run.groups {
+        if let Some(end) = address(context, &run, first) {
+            let start = run.window(first, first).start();
+            if !is_anyones(&context.text[start..end]) {
+                hits.push(shape(start..end, "ip-v4", Kind::IpAddress));
+            }
+            // Its port is no number of somebody's.
+            let has_port = run.window(first, first + 3).separator_after() == b':';
+            first += if has_port { 5 } else { 4 };
+            continue;
+        }
         let longest = run.groups.min(first + MAX_WINDOW);
         let found = (first..longest)
             .rev()
@@ -34,14 +44,33 @@ pub(crate) fn read(context: &Context<'_>, start: usize, hits: &mut Hits) -> usiz
                 let expiry = (found.rule == "card")
                     .then(|| card::expiry(context.text, found.range.end))
                     .flatten();
+                let check = expiry
+                    .as_ref()
+                    .and_then(|it| card::check_value(context.text, it.range.end));
                 hits.push(found);
                 hits.extend(expiry);
+                hits.extend(check);
                 first = last + 1;
             }
             None => first += 1,
         }
     }
     run.end.max(start + 1)
+}
+
+/// Where the address ends that the next four groups are.
+fn address(context: &Context<'_>, run: &Run, first: usize) -> Option<usize> {
+    let last = first + 3;
+    if last < run.groups {
+        ip_v4(context, run.window(first, last))
+    } else {
+        None
+    }
+}
+
+/// Whether every machine has the address, so that it names none.
+fn is_anyones(address: &[u8]) -> bool {
+    address.starts_with(b"127.") || address == b"0.0.0.0"
 }
 
 fn classify(context: &Context<'_>, window: Window<'_>, hits: &Hits) -> Option<Found> {
@@ -62,11 +91,6 @@ fn classify(context: &Context<'_>, window: Window<'_>, hits: &Hits) -> Option<Fo
     }
     if card::is_card(context, window) {
         return Some(found("card", Kind::Card, Certainty::Checked));
-    }
-    if let Some(end) = ip_v4(context, window) {
-        let mut found = found("ip-v4", Kind::IpAddress, Certainty::Shape);
-        found.range.end = end;
-        return Some(found);
     }
     if let Some(end) = dotted_nif(context.text, window) {
         let mut found = found("es-nif", Kind::NationalId, Certainty::Checked);
@@ -152,7 +176,5 @@ fn ip_v4(context: &Context<'_>, window: Window<'_>) -> Option<usize> {
     };
     let is_network = (end + 2..=end + 3).contains(&mask) && !class::at(text, mask, ALNUM | JOINER);
     let end = if is_network { mask } else { end };
-    // Every machine has these, so they name none.
-    let is_anyones = !is_network && matches!(&text[start..end], b"127.0.0.1" | b"0.0.0.0");
-    (!is_part && !is_version && !is_anyones).then_some(end)
+    (!is_part && !is_version).then_some(end)
 }

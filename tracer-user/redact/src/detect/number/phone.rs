@@ -41,6 +41,7 @@ pub(crate) fn read(context: &Context<'_>, window: Window<'_>) -> Option<(usize, 
     (is_country_code
         || (is_dialled_abroad(window) && !is_dumped(text, window))
         || is_north_american(window)
+        || is_behind_a_trunk_prefix(window)
         || (is_grouped_national(window) && !is_dumped(text, window))
         || is_dialled_with_an_area(window)
         || is_said())
@@ -133,17 +134,22 @@ fn is_dialled_abroad(window: Window<'_>) -> bool {
 
 /// `(212) 555-0123`, `212-555-0123`, `212.555.0123`, with or without a leading 1.
 fn is_north_american(window: Window<'_>) -> bool {
-    const SHAPES: [&str; 6] = ["3)3-4", "3-3-4", "3.3.4", "3)3.4", "3)3 4", "3)7"];
-    // Russia and Turkey lead their areas with an 8 or a 0.
-    const TRUNK: [&str; 4] = ["1)3)3-2-2", "1)3)3 2 2", "1)3)3-4", "1)3)3 4"];
+    const SHAPES: [&str; 8] = [
+        "2)5-4", "2)5 4", "3)3-4", "3-3-4", "3.3.4", "3)3.4", "3)3 4", "3)7",
+    ];
     const LONG: [&str; 6] = [
         "1-3-3-4", "1.3.3.4", "1 3 3 4", "1)3)3-4", "1 3-3-4", "1)3-3-4",
     ];
     let digits = window.digits();
     (SHAPES.into_iter().any(|shape| window.has_shape(shape)))
         || (digits[0] == 1 && LONG.into_iter().any(|shape| window.has_shape(shape)))
-        || (matches!(digits[0], 0 | 7 | 8)
-            && TRUNK.into_iter().any(|shape| window.has_shape(shape)))
+}
+
+/// `8(495)500-56-23`, `0(212) 219 79 35`: Russia leads its areas with an 8 or its country's 7, Turkey with a zero.
+fn is_behind_a_trunk_prefix(window: Window<'_>) -> bool {
+    const SHAPES: [&str; 4] = ["1)3)3-2-2", "1)3)3 2 2", "1)3)3-4", "1)3)3 4"];
+    matches!(window.digits()[0], 0 | 7 | 8)
+        && SHAPES.into_iter().any(|shape| window.has_shape(shape))
 }
 
 /// A trunk zero and then groups of two to four digits, as most of Europe writes: `01 84 17 61 18`.
@@ -152,6 +158,12 @@ fn is_grouped_national(window: Window<'_>) -> bool {
     let even = (1..groups).all(|group| (2..=4).contains(&window.length(group)));
     let count = window.digits().len();
     if window.has_shape("2)4 4") || window.has_shape("2)4-4") {
+        return true;
+    }
+    // `07429 805220`, `091 79647 94552`
+    if (window.has_shape("5 6") && matches!(window.digits(), [0, 1 | 2 | 7, ..]))
+        || (window.has_shape("3 5 5") && matches!(window.digits(), [0, 9, 1, 6..=9, ..]))
+    {
         return true;
     }
     matches!(window.digits(), [0, 1..=9, ..])

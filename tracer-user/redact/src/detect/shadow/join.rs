@@ -97,8 +97,9 @@ fn tears(text: &[u8], left: usize, right: usize) -> bool {
     // Numbered lines and columns of figures are not torn values.
     let is_number =
         has_digit(head) && has_digit(tail) && before + after >= 8 && before >= 2 && after >= 2;
-    let is_token = (before >= 12 && after >= 4 && !is_word(tail, text.get(right + after)))
-        || (before >= 4 && after >= 12 && (has_digit(head) || has_digit(tail)));
+    let is_token =
+        (before >= 12 && after >= 4 && !begins_with_a_word(tail, text.get(right + after)))
+            || (before >= 4 && after >= 12 && (has_digit(head) || has_digit(tail)));
     is_number && !ends_a_date(head)
         || is_grouped
         || is_token
@@ -117,13 +118,16 @@ fn begins_an_entry(text: &[u8], left: usize, right: usize) -> bool {
     match text[number..] {
         [b'.' | b')', b' ', ..] => number - right <= 2,
         [b' ', b'|', ..] => is_row,
-        [b' ', b' ', ..] | [b'\t', ..] => true,
+        // A card's last group is no line's number.
+        [b' ', b' ', ..] | [b'\t', ..] => number - right < 4 || !class::before(text, left, DIGIT),
+        // A time stamp.
+        [b'-', m, n, b'-', ..] => number - right == 4 && class::is(m, DIGIT) && class::is(n, DIGIT),
         _ => false,
     }
 }
 
 /// Whether the next line begins with a word and not with the rest of a token, whose letters are mixed.
-fn is_word(tail: &[u8], next: Option<&u8>) -> bool {
+fn begins_with_a_word(tail: &[u8], next: Option<&u8>) -> bool {
     let marks = tail.iter().rev().take_while(|byte| b".:%".contains(byte));
     let length = tail.len() - marks.count();
     let tail = &tail[..length];
