@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::{
     assignment::{MAX_VALUE, trim},
-    class::{self, ALNUM, JOINER, LETTER, SPACE},
+    class::{self, ALNUM, DIGIT, JOINER, LETTER, SPACE},
     looks::{has_kinds, is_mixed, is_placeholder, looks_random},
 };
 
@@ -112,6 +112,28 @@ fn pair_at(text: &[u8], end: usize) -> Option<[Range<usize>; 2]> {
     (joins && is_password).then(|| [name, end + value.start..end + value.end])
 }
 
+/// The password behind a mail's address that ends at `end`: `jo@example.org / S3cret-47`, `jo@example.org:S3cret-47`.
+pub(crate) fn behind_mail(text: &[u8], end: usize) -> Option<Range<usize>> {
+    const LEAST: usize = 8;
+    let joint = [&b" / "[..], b":"]
+        .into_iter()
+        .find(|joint| text[end..].starts_with(joint))?;
+    let start = end + joint.len();
+    let is_part = |byte: &&u8| !class::is(**byte, SPACE) && !b"\"'`,;/@<>()".contains(byte);
+    let run = text[start..].iter().take(MAX_VALUE).take_while(is_part);
+    let length = run.count();
+    let ends = text
+        .get(start + length)
+        .is_none_or(|byte| class::is(*byte, SPACE));
+    let value = start..trim(text, start, start + length);
+    let password = &text[value.clone()];
+    let is_password = password.len() >= LEAST
+        && has_kinds(password, 3)
+        && is_mixed(password)
+        && password.iter().any(|byte| class::is(*byte, DIGIT));
+    (ends && is_password).then_some(value)
+}
+
 /// `user:password` after `-u` or `--user`, as curl takes it.
 pub(crate) fn user(text: &[u8], end: usize) -> Option<Range<usize>> {
     let start = end
@@ -161,4 +183,23 @@ pub(crate) fn user(text: &[u8], end: usize) -> Option<Range<usize>> {
         (true, true) => false,
     };
     (start > end && holds).then(|| start..start + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_behind_a_mails_address_is_found() {
+        let found = |text: &'static str| {
+            let at = text.find('@').expect("the case has an address");
+            let end = at + text[at..].find([' ', ':']).expect("something follows it");
+            behind_mail(text.as_bytes(), end).map(|range| &text[range])
+        };
+        assert_eq!(found("a@b.de / S3cret-47x\n"), Some("S3cret-47x"));
+        assert_eq!(found("a@b.de:S3cret-47x"), Some("S3cret-47x"));
+        assert_eq!(found("git@github.com:acme/Repo-2.git"), None);
+        assert_eq!(found("a@b.de: hello"), None);
+        assert_eq!(found("a@b.de / c@D-1.example"), None);
+    }
 }

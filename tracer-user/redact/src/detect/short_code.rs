@@ -7,7 +7,7 @@ use memchr::{memchr_iter, memmem};
 
 use super::{
     believe::Link,
-    class::{self, ALNUM, DIGIT, JOINER, LETTER, LOWER, UPPER},
+    class::{self, ALNUM, DIGIT, HIGH, JOINER, LETTER, LOWER, UPPER},
     dialogue, link,
 };
 
@@ -74,7 +74,12 @@ pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<
 
 /// What a sign, a verb or a blank joins to the word.
 fn behind(text: &[u8], word: &Range<usize>, form: Form) -> Option<Range<usize>> {
-    let (start, link) = link::find(text, word.end)?;
+    // `验证码951384`
+    let is_glued = class::before(text, word.end, HIGH) && class::at(text, word.end, DIGIT);
+    let (start, link) = match is_glued {
+        true => (word.end, Link::Blank),
+        false => link::find(text, word.end)?,
+    };
     let quote = usize::from(matches!(text.get(start), Some(b'"' | b'\'' | b'`')));
     let start = start + quote;
     let least_words = if is_loose(&text[word.clone()]) {
@@ -83,9 +88,11 @@ fn behind(text: &[u8], word: &Range<usize>, form: Form) -> Option<Range<usize>> 
         11
     };
     match form {
-        Form::Pin => {
-            digits(text, start, 4..=8).filter(|_| link != Link::Blank || is_somebodys(text, word))
-        }
+        Form::Pin => digits(text, start, 4..=8).filter(|range| {
+            link != Link::Blank
+                || is_somebodys(text, word)
+                || is_a_line(text, &(word.start..range.end))
+        }),
         Form::CardCheck => digits(text, start, 3..=4).or_else(|| once(text, start, link)),
         Form::Once => once(text, start, link).filter(|range| is_told(text, word, range)),
         Form::Recovery => groups(text, start).or_else(|| once(text, start, link)),
@@ -121,6 +128,11 @@ fn is_somebodys(text: &[u8], word: &Range<usize>) -> bool {
         .any(|known| before[owner..].eq_ignore_ascii_case(known));
     // In capitals the word is none of a circuit's, whose pins have no more than three digits.
     is_owned || &text[word.clone()] == b"PIN"
+}
+
+/// Whether nothing else stands on the line.
+fn is_a_line(text: &[u8], range: &Range<usize>) -> bool {
+    text[..range.start].ends_with(b"\n") && matches!(text.get(range.end), Some(b'\n' | b'\r'))
 }
 
 /// `PIN (7102)`, `SMS codes, 174853 and …`, `[otp] sent 174853`
@@ -371,7 +383,9 @@ fn phrase(text: &[u8], start: usize, least: usize) -> Option<Range<usize>> {
         end = word;
         let gap = text[word..].iter().take(3);
         let gap = gap.take_while(|byte| b" ,\n".contains(byte)).count();
-        if gap == 0 {
+        // What is whole ends with its line.
+        let is_whole = count >= 12 && count % 3 == 0;
+        if gap == 0 || (is_whole && text[word] == b'\n') {
             break;
         }
         place = word + gap;

@@ -11,6 +11,7 @@ use super::{
     hit::{Certainty, Found, Hits, said, shape},
     iban,
     kind::Kind,
+    login,
     looks::is_uuid,
     number, prefixed, service, session, tokens,
     words::{Context, Topic},
@@ -25,10 +26,15 @@ pub(crate) fn read(context: &Context<'_>, hits: &mut Hits) {
         let next = match text[place] {
             b'0'..=b'9' => digit(context, place, hits),
             b'@' => {
+                let mut next = place + 1;
                 if let Some((start, end)) = email::read(text, place) {
                     hits.push(shape(start..end, "email", Kind::Email));
+                    if let Some(range) = login::behind_mail(text, end) {
+                        next = range.end;
+                        hits.push(said(range, "password-behind-mail", Kind::Password));
+                    }
                 }
-                place + 1
+                next
             }
             b':' => match session::password_file(text, place) {
                 Some(range) => {

@@ -22,7 +22,7 @@ pub(crate) fn expiry(text: &[u8], end: usize) -> Option<Found> {
 
 /// Whether nothing but signs stands between a card and a month, or a word for its expiry.
 fn is_told(between: &[u8]) -> bool {
-    const WORDS: [&str; 14] = [
+    const WORDS: [&str; 15] = [
         "exp",
         "valid",
         "thru",
@@ -36,6 +36,7 @@ fn is_told(between: &[u8]) -> bool {
         "действ",
         "有効",
         "ważn",
+        "유효",
         "geldig",
     ];
     let between = between.to_ascii_lowercase();
