@@ -35,7 +35,7 @@ pub(crate) static WORDS: &[(Form, &[&str])] = &[
     (Form::CardCheck, &["cvv", "cvc", "cvv2", "cvc2", "card security code", "security code", "digits on the back", "güvenlik kodu", "セキュリティコード", "back of the card", "prüfziffer", "kartenprüfnummer", "cryptogramme", "código de seguridad", "código de segurança", "codice di sicurezza"]),
     (Form::Once, &[
         "otp", "one-time code", "one time code", "verification code", "2fa code", "mfa code", "login code", "authentication code", "confirmation code",
-        "sms code", "sms codes", "your code", "код из смс", "Код из смс", "ओटीपी", "code we", "code you", "code reçu", "code reçu par sms", "code sent", "code is", "code from the app", "transfer code", "try code", "kod sms", "sms onay kodu", "onay kodu", "doğrulama kodu", "sms decía", "to log in", "to sign in", "tan", "entry code", "passcode", "access code", "safe code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
+        "sms code", "sms codes", "your code", "код из смс", "Код из смс", "ओटीपी", "code we", "code you", "code reçu", "code reçu par sms", "code sent", "code is", "code from the app", "transfer code", "try code", "kod sms", "sms onay kodu", "onay kodu", "doğrulama kodu", "sms decía", "to log in", "to sign in", "die tan", "ihre tan", "meine tan", "entry code", "passcode", "access code", "safe code", "door code", "gate code", "alarm code", "unlock code", "bestätigungscode", "code de vérification", "código de verificación",
         "codice di verifica", "verificatiecode", "код подтверждения", "验证码", "認証コード", "인증번호",
     ]),
     (Form::Recovery, &["recovery code", "backup code", "scratch code", "recovery codes", "backup codes"]),
@@ -45,8 +45,8 @@ pub(crate) static WORDS: &[(Form, &[&str])] = &[
 
 /// The code after the word.
 pub(crate) fn read(text: &[u8], word: Range<usize>, form: Form) -> Option<Range<usize>> {
-    // `np.tan`, `Erlang/OTP`
-    let is_part = matches!(text[..word.start].last(), Some(b'.' | b'/'));
+    // `Erlang/OTP`
+    let is_part = text[..word.start].ends_with(b"/");
     if class::before(text, word.start, ALNUM | JOINER)
         || class::at(text, word.end, LETTER)
         || (form == Form::Once && is_part)
@@ -182,15 +182,14 @@ fn is_loose(word: &[u8]) -> bool {
     word.eq_ignore_ascii_case(b"seed") || word.eq_ignore_ascii_case(b"metamask")
 }
 
-/// Whether the number is what the word says: `your code is 12345 lines long`, and `tan` is no code in small letters.
+/// Whether the number is what the word says: `your code is 12345 lines long`.
 fn is_told(text: &[u8], word: &Range<usize>, range: &Range<usize>) -> bool {
     let named = &text[word.clone()];
     let is_spoken = [&b"your code"[..], b"code is", b"code we", b"code you"]
         .into_iter()
         .any(|spoken| named.eq_ignore_ascii_case(spoken));
     let goes_on = text.get(range.end) == Some(&b' ') && class::at(text, range.end + 1, LETTER);
-    let is_tangent = named.eq_ignore_ascii_case(b"tan") && named != b"TAN";
-    !is_tangent && (!is_spoken || range.len() >= 6 || !goes_on)
+    !is_spoken || range.len() >= 6 || !goes_on
 }
 
 /// A code for one login.

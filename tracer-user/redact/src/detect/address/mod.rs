@@ -104,6 +104,9 @@ fn after(text: &[u8], number: usize, is_said: &dyn Fn() -> bool) -> Option<usize
 
 /// `43rd`, as streets are called.
 fn is_ordinal(word: &str) -> bool {
+    if !word.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
     let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let is_number = matches!(digits.len(), 1..=3) && digits.bytes().all(|b| b.is_ascii_digit());
     is_number && matches!(&word[digits.len()..], "st" | "nd" | "rd" | "th")

@@ -210,7 +210,10 @@ pub(super) fn spaced(text: &[u8], changes: &mut Changes) {
     // Such a row has blanks at every other place, so that one look at every eighth finds it.
     while place + 4 < text.len() {
         let window = &text[place..place + 4];
-        if let Some(single) = between_pairs(text, place) {
+        // A row with pairs of blanks has one in any four bytes.
+        if has_pair_of_blanks([window[0], window[1], window[2], window[3]])
+            && let Some(single) = between_pairs(text, place)
+        {
             let end = row(text, row_start(text, single), changes);
             place = place.max(end) + 8;
             continue;
@@ -238,6 +241,15 @@ pub(super) fn spaced(text: &[u8], changes: &mut Changes) {
         };
         place = place.max(end) + 8;
     }
+}
+
+/// Whether two blanks stand side by side, looked at together; seldom also where none do.
+fn has_pair_of_blanks(window: [u8; 4]) -> bool {
+    const EACH: u32 = 0x0101_0101;
+    // The upper bit of each byte that is a blank.
+    let bytes = u32::from_le_bytes(window) ^ (EACH * b' ' as u32);
+    let blanks = bytes.wrapping_sub(EACH) & !bytes & (EACH << 7);
+    blanks & blanks >> 8 != 0
 }
 
 /// The single character between two pairs of blanks, if one begins here or at one of the next two places.
