@@ -228,6 +228,16 @@ fn told_before(text: &[u8], word: &Range<usize>) -> Option<Range<usize>> {
             .take_while(|byte| !class::is(**byte, DIGIT))
             .count();
     let range = digits(text, start, 4..=8).or_else(|| two_groups(text, start))?;
+    // `1024 users to log in` are no code.
+    let asks = || text[floor..start].to_ascii_lowercase();
+    let is_asked = || {
+        [&b"use "[..], b"enter "]
+            .into_iter()
+            .any(|verb| asks().ends_with(verb))
+    };
+    if text[word.clone()].starts_with(b"to ") && !is_asked() {
+        return None;
+    }
     // `G-284917`
     let prefix = if text[..start].ends_with(b"-") && class::before(text, start - 1, UPPER) {
         2
