@@ -39,6 +39,7 @@ mod numbered;
 mod own;
 mod pattern;
 mod place;
+mod placeholder;
 mod prefixed;
 mod repeat;
 mod resolve;

@@ -43,14 +43,14 @@ pub(crate) fn read(
             }
             Role::Pair | Role::Identified | Role::Credential(_) | Role::Keyed(_)
                 if hit.start < *covered => {}
-            Role::Cookie => {
-                let sessions = session::cookies(text, hit.end).into_iter();
-                hits.extend(sessions.map(|range| said(range, "session-cookie", Kind::Secret)));
-            }
             Role::Pair => {
                 let pair = login::pair(text, hit.end).filter(|_| context.is_word(hit));
                 let both = pair.into_iter().flatten();
                 hits.extend(both.map(|range| said(range, "login", Kind::BasicAuth)));
+            }
+            Role::Cookie => {
+                let sessions = session::cookies(text, hit.end).into_iter();
+                hits.extend(sessions.map(|range| said(range, "session-cookie", Kind::Secret)));
             }
             // `disconnect `
             Role::Program(_) if hit.start < before || class::before(text, hit.start, ALNUM) => {}

@@ -16,11 +16,10 @@ const BETWEEN: usize = 24;
 /// Where the first value begins of the list that begins at `start`, if its values have no quotes.
 pub(crate) fn first(text: &[u8], start: usize) -> Option<usize> {
     let rest = &text[start..];
-    let is_entry = rest.starts_with(b"- ") && text[..start].trim_ascii_end().len() < start;
-    let is_line = || text[..start].iter().rev().find(|byte| **byte != b' ') == Some(&b'\n');
+    let begins_a_line = || text[..start].iter().rev().find(|byte| **byte != b' ') == Some(&b'\n');
     match rest {
         [b'[', next, ..] if next.is_ascii_alphanumeric() => Some(start + 1),
-        _ if is_entry && is_line() => Some(start + 2),
+        [b'-', b' ', ..] if begins_a_line() => Some(start + 2),
         _ => None,
     }
 }
